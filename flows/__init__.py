@@ -1,0 +1,1 @@
+"""What pitchpipe does: flows, stores, registry, services and the command line."""

@@ -1,0 +1,94 @@
+"""What every command shares: the project's root, JSON on standard output, tables on the terminal."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.errors import ConfigError
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
+ParamsOption = Annotated[
+    Path | None, typer.Option("--params", help="Params file; default: params.yaml of the project.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a key, such as --set search.epochs=3 (repeatable)."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Where the project is, and where the user stands; the process works in the root."""
+
+    root: Path
+    stood: Path
+
+    def user_path(self, path: Path) -> Path:
+        """Resolve a path that the user typed against where they stand."""
+        return path if path.is_absolute() else self.stood / path
+
+
+def enter_project(context: typer.Context) -> Project:
+    """Find the project's root, make it the working directory, and quieten telemetry.
+
+    Root: --root, else PITCHPIPE_ROOT, else the nearest folder upwards that holds params.yaml.
+    Raises ConfigError where there is none.
+    """
+    stood = Path.cwd()
+    chosen = context.obj or os.environ.get("PITCHPIPE_ROOT")
+    root = Path(chosen).resolve() if chosen else _nearest_root(stood)
+    if not (root / "params.yaml").is_file():
+        raise ConfigError(f"{root}: holds no params.yaml; name the project with --root DIR")
+    os.chdir(root)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    return Project(root=root, stood=stood)
+
+
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_MODEL_CATALOG_URI": "",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "1",
+}
+"""No telemetry by default, and no pickle; each can be set otherwise by the user."""
+
+
+def _nearest_root(stood: Path) -> Path:
+    for folder in (stood, *stood.parents):
+        if (folder / "params.yaml").is_file():
+            return folder
+    raise ConfigError(
+        f"{stood}: neither this folder nor one above holds params.yaml; "
+        "go into the project or name it with --root DIR"
+    )
+
+
+_json_descriptor: int | None = None
+
+
+def reserve_standard_output(arguments: Sequence[str]) -> None:
+    """With --json, send whatever libraries print to standard error; `emit` keeps the real one."""
+    global _json_descriptor  # noqa: PLW0603 - one process has one standard output
+    if "--json" in arguments:
+        sys.stdout.flush()
+        _json_descriptor = os.dup(1)
+        os.dup2(2, 1)
+
+
+def emit(document: object) -> None:
+    """Print one JSON document on standard output."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if _json_descriptor is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        os.write(_json_descriptor, text.encode())

@@ -1,0 +1,44 @@
+"""Params and everything in it: frozen, strict, every field with its unit."""
+
+from models.config.base import Record
+from models.config.data import DataParams, Fractions, SplitName
+from models.config.evaluation import EvaluationParams
+from models.config.gate import GateParams
+from models.config.loading import load_params
+from models.config.params import Params
+from models.config.search import SearchParams
+from models.config.space import Point, apply_point
+from models.config.trial import (
+    AdamConfig,
+    CnnConfig,
+    GdConfig,
+    MlpConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    RnnConfig,
+    SgdConfig,
+    TrialConfig,
+)
+
+__all__ = [
+    "AdamConfig",
+    "CnnConfig",
+    "DataParams",
+    "EvaluationParams",
+    "Fractions",
+    "GateParams",
+    "GdConfig",
+    "MlpConfig",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "Params",
+    "Point",
+    "Record",
+    "RnnConfig",
+    "SearchParams",
+    "SgdConfig",
+    "SplitName",
+    "TrialConfig",
+    "apply_point",
+    "load_params",
+]

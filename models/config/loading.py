@@ -1,0 +1,177 @@
+"""params.yaml and `--set` to Params; every fault in one message with its path and the way out."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from models.config.params import Params, check_fits
+from models.config.space import apply_point, axis_points, models_in
+from models.config.trial import TrialConfig
+from models.errors import ConfigError
+
+Tree = dict[str, object]
+"""YAML as read: not yet known to be right."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that reads 1e-3 as a number and refuses a key written twice."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    doubled = sorted({str(key) for key in keys if keys.count(key) > 1})
+    if doubled:
+        raise ConfigError(
+            f"line {node.start_mark.line + 1}: key {doubled[0]!r} is written twice; keep one"
+        )
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def load_params(path: Path, overrides: Sequence[str] = ()) -> Params:
+    """Read a params file, apply `K=V` overrides, and validate the whole.
+
+    Raises ConfigError with every fault found: path in the file, value, what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name a params file") from error
+    tree = _parse(text, where=str(path))
+    if not isinstance(tree, dict | None):
+        raise ConfigError(f"{path}: holds {tree!r}, not a mapping of sections such as `data:`")
+    return _validate(_overridden(tree or {}, overrides), where=path.name)
+
+
+def _parse(text: str, *, where: str) -> object:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _overridden(tree: Tree, overrides: Sequence[str]) -> Tree:
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {override!r}: write KEY=VALUE, such as search.epochs=3")
+        tree = _with(tree, _dotted(key.strip()), _parse(text, where=f"--set {key}"))
+    return tree
+
+
+def _dotted(key: str) -> list[str]:
+    """Split at dots; what follows `search.axes.` is one key, because axis names hold dots."""
+    axes = "search.axes."
+    return ["search", "axes", key[len(axes) :]] if key.startswith(axes) else key.split(".")
+
+
+def _with(tree: object, keys: Sequence[str], value: object) -> Tree:
+    inner = dict(tree) if isinstance(tree, dict) else {}
+    head, *rest = keys
+    inner[head] = _with(inner.get(head), rest, value) if rest else value
+    return inner
+
+
+def _validate(tree: Tree, *, where: str) -> Params:
+    try:
+        # JSON mode: lists become tuples, yet true is no 1 and "32" is no 32.
+        params = Params.model_validate_json(json.dumps(_named(tree), default=str))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error.errors(), tree, where))) from None
+    _validate_axes(params, where)
+    return params
+
+
+def _named(tree: Tree) -> Tree:
+    """`optimizer: {learning_rate: 0.01}` without a name means the default optimiser's."""
+    trial = tree.get("trial")
+    if not isinstance(trial, dict):
+        return tree
+    defaults = TrialConfig()
+    kinds = {"network": defaults.network.name, "optimizer": defaults.optimizer.name}
+    named = {
+        section: {"name": name} | trial[section]
+        for section, name in kinds.items()
+        if isinstance(trial.get(section), dict)
+    }
+    return {**tree, "trial": trial | named}
+
+
+def _validate_axes(params: Params, where: str) -> None:
+    """Try each axis value on its own: a wrong one fails here, before the first epoch."""
+    for axis, value, point in axis_points(params.trial, params.search.axes):
+        try:
+            trial = apply_point(params.trial, point)
+            check_fits(trial, image_size=params.data.image_size)
+        except ValidationError as error:
+            rule = _rule(error.errors()[0])
+            raise ConfigError(f"{where}: search.axes.{axis}: {value!r}: {rule}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{where}: search.axes.{axis}: {error}") from None
+        except ValueError as error:
+            raise ConfigError(f"{where}: search.axes.{axis}: {value!r}: {error}") from None
+
+
+def _rule(fault: ErrorDetails) -> str:
+    return fault["msg"].removeprefix("Value error, ")
+
+
+def _explain(faults: Sequence[ErrorDetails], tree: Tree, where: str) -> Iterator[str]:
+    for fault in faults:
+        path = _path(fault["loc"], tree)
+        name = ".".join(path) or "params"
+        if fault["type"] == "extra_forbidden":
+            yield f"{where}: {name}: no such key; {_meant(path)}"
+        else:
+            shown = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
+            yield f"{where}: {name}: {shown}{_rule(fault)}"
+
+
+def _path(location: Sequence[int | str], tree: Tree) -> list[str]:
+    """Drop the union tags that pydantic puts into locations; they are not keys of the file."""
+    node: object = tree
+    path: list[str] = []
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(node, Mapping) and part not in node and not last:
+            continue
+        path.append(str(part))
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return path
+
+
+def _meant(path: Sequence[str]) -> str:
+    allowed = sorted(allowed_keys(path[:-1]))
+    close = difflib.get_close_matches(path[-1], allowed, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}keys here: {', '.join(allowed)}"
+
+
+def allowed_keys(path: Sequence[str]) -> set[str]:
+    """Keys of the section of Params at path; of all variants where there are several."""
+    sections: list[type[BaseModel]] = [Params]
+    for key in path:
+        sections = [
+            model
+            for section in sections
+            if key in section.model_fields
+            for model in models_in(section.model_fields[key].annotation)
+        ]
+    return {key for section in sections for key in section.model_fields}

@@ -1,0 +1,114 @@
+"""Axes of a search: dotted paths inside TrialConfig, and TrialConfigs made from points on them."""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import BaseModel, JsonValue
+
+from models.config.trial import TrialConfig
+from models.errors import ConfigError
+
+Point = Mapping[str, JsonValue]
+"""Axis -> value: what a trial changes in the base TrialConfig."""
+
+
+def apply_point(base: TrialConfig, point: Point) -> TrialConfig:
+    """Make the TrialConfig that differs from base by the point.
+
+    Choosing another `network.name` (or any other kind) keeps the fields both kinds have and takes
+    the new kind's defaults for the rest. Raises ConfigError for an axis that is no field of the
+    kinds chosen, pydantic's ValidationError for a value out of range.
+    """
+    tree = base.model_dump(mode="json")
+    for axis in sorted(point, key=lambda axis: (not axis.endswith(".name"), axis)):
+        *sections, field = axis.split(".")
+        node = _descend(tree, sections, axis)
+        if field == "name" and node.get("name") != point[axis]:
+            _change_kind(node, sections, point[axis])
+        elif field not in (_fields(".".join(sections), str(node.get("name"))) or node):
+            raise ConfigError(_unknown(axis))
+        node[field] = point[axis]
+    return TrialConfig.model_validate_json(json.dumps(tree))
+
+
+def axis_points(
+    base: TrialConfig, axes: Mapping[str, Sequence[JsonValue]]
+) -> Iterator[tuple[str, JsonValue, Point]]:
+    """Yield (axis, value, smallest point that can hold it) for each value of each axis.
+
+    A field that only some kinds have is tried together with each kind that an axis chooses; it is
+    enough that one of them has it.
+    """
+    for axis, values in axes.items():
+        section, _, field = axis.rpartition(".")
+        kinds = axes.get(f"{section}.name", ()) if field != "name" else ()
+        fitting = [kind for kind in kinds if field in _fields(section, str(kind))]
+        for value in values:
+            context = {f"{section}.name": fitting[0]} if fitting else {}
+            yield axis, value, {**context, axis: value}
+
+
+def axis_names() -> list[str]:
+    """Every dotted path that can be an axis, of all kinds."""
+    return sorted(set(_leaves([TrialConfig], prefix="")))
+
+
+def _descend(tree: dict[str, JsonValue], sections: Sequence[str], axis: str) -> dict[str, JsonValue]:
+    node = tree
+    for section in sections:
+        inner = node.get(section)
+        if not isinstance(inner, dict):
+            raise ConfigError(_unknown(axis))
+        node = inner
+    return node
+
+
+def _change_kind(
+    node: dict[str, JsonValue], sections: Sequence[str], kind: JsonValue
+) -> None:
+    kept = _fields(".".join(sections), str(kind))
+    for field in set(node) - kept:
+        del node[field]
+
+
+def _fields(section: str, kind: str) -> set[str]:
+    """Fields of the kind named in a section such as `network`; none where there is no such kind."""
+    if section not in TrialConfig.model_fields:
+        return set()
+    for model in models_in(TrialConfig.model_fields[section].annotation):
+        name = model.model_fields.get("name")
+        if name is not None and kind in typing.get_args(name.annotation):
+            return set(model.model_fields)
+    return set()
+
+
+def _leaves(models: Sequence[type[BaseModel]], *, prefix: str) -> Iterator[str]:
+    for model in models:
+        for name, field in model.model_fields.items():
+            inner = models_in(field.annotation)
+            if inner:
+                yield from _leaves(inner, prefix=f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}"
+
+
+def models_in(annotation: object) -> list[type[BaseModel]]:
+    """Records in an annotation: itself, or the members of its union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        return [model for part in typing.get_args(annotation) for model in models_in(part)]
+    return []
+
+
+def _unknown(axis: str) -> str:
+    names = axis_names()
+    close = difflib.get_close_matches(axis, names, n=1)
+    if axis in names:
+        section, _, field = axis.rpartition(".")
+        return f"the {section} chosen has no {field}; choose another {section}.name"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"is not a field of `trial`; {hint}fields: {', '.join(names)}"

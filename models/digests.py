@@ -1,0 +1,52 @@
+"""Content digests: of values, of files and of the code that training runs."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, JsonValue
+
+
+
+def digest_of(value: JsonValue | BaseModel) -> str:
+    """SHA-256 (hex) of the value's canonical JSON: sorted keys, no spaces, no NaN."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 (hex) of the file's bytes, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_source(files: Iterable[Path], *, relative_to: Path) -> str:
+    """Digest of Python files by their syntax trees, without comments and docstrings.
+
+    A comment or a docstring changed keeps the digest; a line that runs changes it.
+    """
+    trees = {
+        path.relative_to(relative_to).as_posix(): ast.dump(_without_docstrings(path))
+        for path in files
+    }
+    return digest_of(dict(sorted(trees.items())))
+
+
+def _without_docstrings(path: Path) -> ast.Module:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            # Strings standing alone document fields too; they never run to any effect.
+            node.body = [
+                statement
+                for statement in node.body
+                if not (
+                    isinstance(statement, ast.Expr)
+                    and isinstance(statement.value, ast.Constant)
+                    and isinstance(statement.value.value, str)
+                )
+            ] or [ast.Pass()]
+    return tree

@@ -1,0 +1,125 @@
+"""Trials: what identifies one, what one leaves behind, and the files of its directory."""
+
+from pathlib import Path
+from typing import Literal
+
+from models.config import Record, TrialConfig
+from models.digests import digest_of
+
+
+class TrialFiles:
+    """Names inside mlruns/trials/<key>/; result or failure is written last, atomically."""
+
+    SPEC = "trial.json"
+    HISTORY = "history.jsonl"
+    LAST = "last.ckpt"
+    BEST = "best.ckpt"
+    RESULT = "result.json"
+    FAILURE = "failure.json"
+
+
+class TrialSpec(Record):
+    """Everything that decides a trial's bits, but for the epoch budget."""
+
+    config: TrialConfig
+    dataset: str
+    """Digest of the prepared arrays."""
+    source: str
+    """Digest of the source files that training uses."""
+    versions: dict[str, str]
+    """Package -> version: torch, pytorch-lightning, numpy."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Kind of processor trained on."""
+
+    @property
+    def key(self) -> str:
+        """Name of the trial: 64 hex digits."""
+        return digest_of(self)
+
+
+class Scores(Record):
+    """Scores on one split: accuracy and F1 higher, cross-entropy lower is better."""
+
+    accuracy: float
+    """Share of images whose most probable class is right."""
+    f1_macro: float
+    """Unweighted mean of F1 over all classes; an absent class counts 0."""
+    cross_entropy: float
+    """Mean negative log-probability of the true class, nats."""
+
+
+class EpochRecord(Record):
+    """A line of history.jsonl: one epoch of training, then one look at validation."""
+
+    epoch: int
+    """Epochs finished, from 1."""
+    train_loss: float
+    """Mean over the epoch's images of the loss that was minimised, nats."""
+    train_accuracy: float
+    """Share right while training (weights move during the epoch)."""
+    validation_loss: float
+    """Cross-entropy on validation, nats."""
+    validation_accuracy: float
+    validation_f1_macro: float
+    learning_rate: float
+    """Of the epoch's last step."""
+    seconds: float
+    """Wall time of the epoch, validation included; not part of any digest."""
+
+    @property
+    def scores(self) -> Scores:
+        """Validation scores of this epoch."""
+        return Scores(
+            accuracy=self.validation_accuracy,
+            f1_macro=self.validation_f1_macro,
+            cross_entropy=self.validation_loss,
+        )
+
+
+class TrialResult(Record):
+    """A trial that was trained to its budget, or stopped early because it got no better."""
+
+    key: str
+    config: TrialConfig
+    budget: int
+    """Epochs asked for."""
+    epochs: int
+    """Epochs trained."""
+    best_epoch: int
+    """Epoch whose weights `checkpoint` holds: the best by config.objective."""
+    scores: Scores
+    """Validation scores of the best epoch."""
+    seconds: float
+    """Training time, summed over resumptions."""
+    checkpoint: str
+    """File of the best weights in the trial's directory."""
+    checkpoint_digest: str
+    """SHA-256 of that file."""
+    weights_digest: str
+    """SHA-256 over names and bytes of the best weights: equal bits, equal digest."""
+
+
+class TrialFailure(Record):
+    """A trial that could not be trained; a result like any other, and never the best."""
+
+    key: str
+    config: TrialConfig
+    budget: int
+    epochs: int
+    """Epochs finished before it failed."""
+    reason: str
+    """What happened, in one line."""
+    kind: Literal["diverged", "out of memory", "error", "killed"]
+    """diverged: a loss or weight that is not finite."""
+
+
+Outcome = TrialResult | TrialFailure
+
+
+def read_outcome(directory: Path) -> Outcome | None:
+    """Return what a trial's directory says it came to; None while it is unfinished."""
+    for name, kind in ((TrialFiles.RESULT, TrialResult), (TrialFiles.FAILURE, TrialFailure)):
+        path = directory / name
+        if path.exists():
+            return kind.model_validate_json(path.read_bytes())  # type: ignore[return-value]
+    return None
