@@ -1,0 +1,67 @@
+"""Scores of class probabilities against true labels; scikit-learn computes what it can."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics
+
+from models.evaluation.calibration import reliability
+from models.evaluation.intervals import score_intervals
+from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
+from models.evaluation.records import ClassScores, Evaluation, PointScores
+
+
+def evaluate(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, classes: Sequence[str], bins: int
+) -> Evaluation:
+    """Score probabilities (n, k) against labels (n,) in [0, k), with 95 % intervals.
+
+    All k classes always count, seen or not; the order of the images changes nothing, not a bit.
+    bins: equal-width confidence bins of the calibration error.
+    Raises ValueError for no images, shapes that do not fit, labels outside the classes, and
+    probabilities that are not finite or do not sum to 1.
+    """
+    outcomes = canonical(outcomes_of(probabilities, labels))
+    points = score(outcomes, classes=classes, bins=bins)
+    return Evaluation(**dict(points), intervals=score_intervals(outcomes))
+
+
+def score(outcomes: Outcomes, *, classes: Sequence[str], bins: int) -> PointScores:
+    """Score without intervals. Raises ValueError where classes are not those of the columns."""
+    if len(classes) != outcomes.probabilities.shape[1]:
+        raise ValueError(
+            f"{len(classes)} class names for {outcomes.probabilities.shape[1]} columns of "
+            "probabilities: there must be one for each"
+        )
+    truth, predicted, indices = outcomes.labels, outcomes.predicted, np.arange(len(classes))
+    per_class = _class_scores(outcomes, classes)
+    f1 = np.array([scores.f1 for scores in per_class])
+    support = np.array([scores.support for scores in per_class])
+    matrix = metrics.confusion_matrix(truth, predicted, labels=indices)
+    return PointScores(
+        accuracy=float(metrics.accuracy_score(truth, predicted)),
+        f1_macro=float(f1.mean()),
+        f1_weighted=float(f1 @ support / len(truth)),
+        cross_entropy=float(metrics.log_loss(truth, outcomes.probabilities, labels=indices)),
+        ece=reliability(outcomes, bins).ece,
+        n=len(truth),
+        per_class=per_class,
+        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+    )
+
+
+def _class_scores(outcomes: Outcomes, classes: Sequence[str]) -> tuple[ClassScores, ...]:
+    columns = metrics.precision_recall_fscore_support(
+        outcomes.labels, outcomes.predicted, labels=np.arange(len(classes)), zero_division=0
+    )
+    return tuple(
+        ClassScores(
+            name=name,
+            precision=float(precision),
+            recall=float(recall),
+            f1=float(f1),
+            support=int(support),
+        )
+        for name, precision, recall, f1, support in zip(classes, *columns, strict=True)
+    )

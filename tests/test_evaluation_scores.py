@@ -1,0 +1,166 @@
+"""Scores: hand-worked values, properties, and what bad input is told."""
+
+import math
+from random import Random
+
+import numpy as np
+import pytest
+from evaluation_fixtures import Labels, Probabilities, guesses, naming, scored
+from evaluation_fixtures import names as class_names
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.evaluation.records import Evaluation
+from models.evaluation.scores import evaluate
+
+
+def scores_of(probabilities: Probabilities, labels: Labels, *, bins: int = 10) -> Evaluation:
+    names = class_names(probabilities.shape[1])
+    return evaluate(probabilities, labels, classes=names, bins=bins)
+
+
+def test_scores_equal_the_values_worked_by_hand() -> None:
+    """Six images of three classes: two cats, three dogs, one hen never found."""
+    labels = np.array([0, 0, 1, 1, 1, 2])
+    probabilities = np.array(
+        [
+            [0.8, 0.1, 0.1],  # right
+            [0.2, 0.7, 0.1],  # cat called dog
+            [0.1, 0.8, 0.1],  # right
+            [0.1, 0.8, 0.1],  # right
+            [0.6, 0.3, 0.1],  # dog called cat
+            [0.1, 0.7, 0.2],  # hen called dog
+        ]
+    )
+    found = evaluate(probabilities, labels, classes=["cat", "dog", "hen"], bins=4)
+    assert found.confusion == ((1, 1, 0), (1, 2, 0), (0, 1, 0))
+    assert found.accuracy == pytest.approx(3 / 6)
+    # cat: precision 1/2, recall 1/2; dog: 2/4 and 2/3, so F1 4/7; hen: nothing called so.
+    assert [scores.f1 for scores in found.per_class] == pytest.approx([1 / 2, 4 / 7, 0])
+    assert found.f1_macro == pytest.approx((1 / 2 + 4 / 7) / 3)
+    assert found.f1_weighted == pytest.approx((2 / 2 + 3 * 4 / 7) / 6)
+    lost = -sum(math.log(of_truth) for of_truth in (0.8, 0.2, 0.8, 0.8, 0.3, 0.2))
+    assert found.cross_entropy == pytest.approx(lost / 6)
+    # Above 0.75: 0.8 three times, all right; above 0.5: 0.7, 0.7 and 0.6, none right.
+    assert found.ece == pytest.approx(3 / 6 * (1 - 0.8) + 3 / 6 * (0.7 + 0.7 + 0.6) / 3)
+    assert found.majority_share == pytest.approx(3 / 6)
+
+
+def test_wilson_interval_equals_the_published_example() -> None:
+    """81 of 263 gives 0.2553 to 0.3662 (Newcombe, 1998, table I, method 3)."""
+    labels = np.zeros(263, dtype=np.int64)
+    predicted = np.where(np.arange(263) < 81, 0, 1)
+    found = scores_of(naming(predicted, classes=2), labels)
+    assert found.intervals["accuracy"].low == pytest.approx(0.2553, abs=5e-5)
+    assert found.intervals["accuracy"].high == pytest.approx(0.3662, abs=5e-5)
+
+
+def test_bootstrap_interval_of_cross_entropy_is_that_of_a_mean() -> None:
+    """With thousands of images the percentiles meet the normal interval of the mean."""
+    probabilities, labels = guesses(5000, 4, strength=2.0, seed=1)
+    losses = -np.log(probabilities[np.arange(5000), labels].astype(np.float64))
+    reach = 1.96 * losses.std() / math.sqrt(5000)
+    found = scores_of(probabilities, labels).intervals["cross_entropy"]
+    assert found.low == pytest.approx(losses.mean() - reach, abs=reach / 8)
+    assert found.high == pytest.approx(losses.mean() + reach, abs=reach / 8)
+
+
+def test_bootstrap_interval_of_f1_covers_the_truth_as_often_as_it_says() -> None:
+    """Of 150 test splits drawn from one population about 95 % of the intervals hold its F1."""
+    truth = scores_of(*guesses(100_000, 3, strength=2.0, seed=0)).f1_macro
+    inside = 0
+    for seed in range(1, 151):
+        interval = scores_of(*guesses(200, 3, strength=2.0, seed=seed)).intervals["f1_macro"]
+        inside += interval.low <= truth <= interval.high
+    assert 150 * 0.95 - 4 * math.sqrt(150 * 0.95 * 0.05) <= inside  # 132: four deviations below
+
+
+@given(scored(), st.randoms(use_true_random=False))
+def test_order_of_images_changes_nothing(
+    images: tuple[Probabilities, Labels], random: Random
+) -> None:
+    """Not a bit of any score or interval."""
+    probabilities, labels = images
+    order = list(range(len(labels)))
+    random.shuffle(order)
+    assert scores_of(probabilities, labels) == scores_of(probabilities[order], labels[order])
+
+
+@given(scored())
+def test_scores_stay_within_their_bounds(images: tuple[Probabilities, Labels]) -> None:
+    probabilities, labels = images
+    found = scores_of(probabilities, labels)
+    for share in (found.accuracy, found.f1_macro, found.f1_weighted, found.ece):
+        assert 0 <= share <= 1 + 1e-12
+    assert found.cross_entropy >= 0
+    assert sum(map(sum, found.confusion)) == found.n == len(labels)
+    accuracy = found.intervals["accuracy"]
+    assert accuracy.low <= found.accuracy <= accuracy.high
+    assert all(interval.low <= interval.high for interval in found.intervals.values())
+
+
+@given(scored(), st.permutations(range(6)))
+def test_renaming_classes_renames_the_scores(
+    images: tuple[Probabilities, Labels], order: list[int]
+) -> None:
+    """Permuted columns and labels permute the classes and leave the totals."""
+    probabilities, labels = images
+    k = probabilities.shape[1]
+    new_place = [place for place in order if place < k]
+    columns = np.argsort(new_place)
+    found = scores_of(probabilities, labels)
+    moved = scores_of(probabilities[:, columns], np.array(new_place)[labels])
+    assert moved.accuracy == found.accuracy
+    assert moved.f1_macro == pytest.approx(found.f1_macro)
+    assert moved.cross_entropy == pytest.approx(found.cross_entropy)
+    assert sorted(scores.f1 for scores in moved.per_class) == pytest.approx(
+        sorted(scores.f1 for scores in found.per_class)
+    )
+
+
+@given(scored())
+def test_evaluation_survives_its_json(images: tuple[Probabilities, Labels]) -> None:
+    found = scores_of(*images)
+    assert Evaluation.model_validate_json(found.model_dump_json()) == found
+
+
+def test_classes_never_seen_still_count() -> None:
+    """One image of a hundred classes: macro F1 is a hundredth, the confusion has every class."""
+    found = scores_of(naming([3], classes=100), np.array([3]))
+    assert found.accuracy == 1
+    assert found.f1_macro == pytest.approx(0.01)
+    assert len(found.per_class) == len(found.confusion) == 100
+
+
+def test_certain_and_wrong_has_a_finite_loss() -> None:
+    """A probability of 0 counts as 2.2e-16: 36.04 nats."""
+    found = scores_of(naming([1], classes=2, confidence=1.0), np.array([0]))
+    assert found.cross_entropy == pytest.approx(36.04, abs=0.01)
+
+
+def row(*values: float) -> list[list[float]]:
+    return [list(values)]
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "said"),
+    [
+        (np.empty((0, 3)), np.empty(0, dtype=int), "no images"),
+        (row(0.5, 0.5), [0, 1], "must be"),
+        ([0.5, 0.5], [0], "must be"),
+        (row(1.0), [0], "at least two"),
+        (row(0.5, 0.5), [2], r"label 2 is not in \[0, 2\)"),
+        (row(0.5, 0.5), [-1], "label -1"),
+        (row(0.5, 0.5), [0.0], "integers"),
+        (row(float("nan"), 0.5), [0], "finite"),
+        (row(float("inf"), 0.5), [0], "finite"),
+        (row(0.5, 0.6), [0], "sum to 1"),
+        (row(1.5, -0.5), [0], "not negative"),
+        (row(0.5, 0.25, 0.25), [0], "2 class names for 3 columns"),
+    ],
+)
+def test_bad_input_is_refused_with_its_reason(
+    probabilities: object, labels: object, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        evaluate(probabilities, labels, classes=["a", "b"], bins=15)  # type: ignore[arg-type]
