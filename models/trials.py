@@ -1,7 +1,9 @@
 """Trials: what identifies one, what one leaves behind, and the files of its directory."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
+
+from pydantic import ValidationError
 
 from models.config import Record, TrialConfig
 from models.digests import digest_of
@@ -114,12 +116,39 @@ class TrialFailure(Record):
 
 
 Outcome = TrialResult | TrialFailure
+_Kind = TypeVar("_Kind", TrialResult, TrialFailure)
 
 
-def read_outcome(directory: Path) -> Outcome | None:
-    """Return what a trial's directory says it came to; None while it is unfinished."""
-    for name, kind in ((TrialFiles.RESULT, TrialResult), (TrialFiles.FAILURE, TrialFailure)):
-        path = directory / name
-        if path.exists():
-            return kind.model_validate_json(path.read_bytes())  # type: ignore[return-value]
-    return None
+def result_path(directory: Path, budget: int) -> Path:
+    """Where the result of one epoch budget is kept; result.json is that of the largest."""
+    return directory / "results" / f"{budget:06d}.json"
+
+
+def read_result(path: Path) -> TrialResult | None:
+    """Read a result; None where there is none, or none that can be read."""
+    return _read(path, TrialResult)
+
+
+def read_outcome(directory: Path, budget: int | None = None) -> Outcome | None:
+    """Return what a trial came to within `budget` epochs; None while that is not known.
+
+    A trial that stopped early answers every budget from there on, and one that failed every budget
+    beyond the epochs it finished. Without a budget: failure, else the result of the largest one.
+    """
+    largest = read_result(directory / TrialFiles.RESULT)
+    if budget is None:
+        return _read(directory / TrialFiles.FAILURE, TrialFailure) or largest
+    asked = read_result(result_path(directory, budget))
+    if asked is not None:
+        return asked
+    if largest is not None and largest.epochs < largest.budget and largest.epochs <= budget:
+        return largest.model_copy(update={"budget": budget})
+    failure = _read(directory / TrialFiles.FAILURE, TrialFailure)
+    return failure if failure is not None and failure.epochs < budget else None
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind | None:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

@@ -1,0 +1,38 @@
+"""The network as it is tested, registered and served: raw pixels in, probabilities out."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Bring pixels to zero mean and unit deviation of the train split, per channel.
+
+    images: uint8 (n, channels, height, width);  mean, std: float32 (1, channels, 1, 1), in units of
+    pixel / 255.  Returns float32 of the images' shape.
+    """
+    return (images.to(torch.float32) / 255 - mean) / std
+
+
+def channel_constants(values: Sequence[float]) -> Tensor:
+    """Per-channel numbers as float32 (1, channels, 1, 1)."""
+    return torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)
+
+
+class ServingNetwork(nn.Module):
+    """Normalisation, network and softmax in one module, which takes images as they are stored."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", channel_constants(mean))
+        self.register_buffer("std", channel_constants(std))
+
+    def forward(self, images: Tensor) -> Tensor:
+        # images: uint8 (n, channels, height, width) -> float32 (n, classes), rows sum to 1
+        logits = self.network(normalise(images, self.mean, self.std))
+        return torch.softmax(logits, dim=1)

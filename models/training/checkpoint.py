@@ -1,0 +1,117 @@
+"""Checkpoints: tensors and plain types, in files that are whole and have the digest promised."""
+
+import hashlib
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.datasets.prepared import Manifest
+from models.digests import digest_file
+from models.errors import IntegrityError
+from models.files import replacing
+from models.networks import build_network
+from models.networks.serving import ServingNetwork
+from models.trials import TrialResult
+
+Weights = dict[str, Tensor]
+"""Name -> tensor, as `nn.Module.state_dict` gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingState:
+    """All that the next epoch depends on; no randomness, which is a function of the epoch."""
+
+    epoch: int
+    """Epochs finished."""
+    weights: Weights
+    best: Weights
+    """Weights after the best of these epochs."""
+    optimizer: dict[str, object]
+    """As `torch.optim.Optimizer.state_dict` gives it."""
+
+
+def save_state(path: Path, state: TrainingState) -> None:
+    """Write a state atomically: a line with the SHA-256 of what follows, then torch's archive."""
+    buffer = io.BytesIO()
+    content = {
+        "epoch": state.epoch,
+        "weights": state.weights,
+        "best": state.best,
+        "optimizer": state.optimizer,
+    }
+    torch.save(content, buffer)
+    payload = buffer.getbuffer()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(hashlib.sha256(payload).hexdigest().encode() + b"\n")
+        file.write(payload)
+
+
+def load_state(path: Path) -> TrainingState | None:
+    """Read a state; None where there is none, or none whose bytes have their digest."""
+    if not path.exists():
+        return None
+    promised, _, payload = path.read_bytes().partition(b"\n")
+    if hashlib.sha256(payload).hexdigest().encode() != promised:
+        return None
+    content = torch.load(io.BytesIO(payload), weights_only=True)
+    return TrainingState(**content)
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write weights atomically, as `torch.load(path, weights_only=True)` reads them."""
+    buffer = io.BytesIO()  # torch writes a path's own name into the archive; a buffer has none
+    torch.save({name: tensor.contiguous() for name, tensor in weights.items()}, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def load_weights(path: Path, digest: str) -> Weights:
+    """Read weights whose file has the SHA-256 given. Raises IntegrityError otherwise."""
+    if not path.is_file():
+        raise IntegrityError(f"{path}: the weights are gone; train the trial again")
+    found = digest_file(path)
+    if found != digest:
+        raise IntegrityError(
+            f"{path}: SHA-256 is {found}, not {digest} as recorded; delete it and train again"
+        )
+    try:
+        weights: Weights = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise IntegrityError(f"{path}: holds more than tensors ({error}); train again") from error
+    return weights
+
+
+def copied(weights: Mapping[str, Tensor]) -> Weights:
+    """Weights that further training does not change, on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over sorted names, types, shapes and bytes: equal bits, equal digest."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def load_serving(directory: Path, result: TrialResult, manifest: Manifest) -> ServingNetwork:
+    """Load a trial's best weights into the network as it is served, in evaluation mode.
+
+    directory: of the trial;  manifest: of the prepared data it was trained on.
+    Raises IntegrityError where the file is gone or has not the digest recorded.
+    """
+    weights = load_weights(directory / result.checkpoint, result.checkpoint_digest)
+    network = build_network(
+        result.config.network,
+        channels=manifest.channels,
+        image_size=manifest.image_size,
+        classes=len(manifest.classes),
+    )
+    network.load_state_dict(weights)
+    return ServingNetwork(network, mean=manifest.mean, std=manifest.std).eval()

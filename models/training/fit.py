@@ -1,0 +1,179 @@
+"""Train one trial to an epoch budget; killed anywhere, it goes on to the bit-same result."""
+
+import contextlib
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+
+from models.datasets.prepared import open_split, read_manifest
+from models.errors import IntegrityError
+from models.networks import build_network
+from models.training.checkpoint import TrainingState
+from models.training.classifier import Classifier, TrialData
+from models.training.faults import TrialFault, network_faults
+from models.training.progress import stopped_early
+from models.training.randomness import seed_global
+from models.training.recorder import Recorder
+from models.training.trial_directory import TrialDirectory
+from models.trials import EpochRecord, Outcome, TrialFailure, TrialSpec, read_outcome
+
+
+def train_trial(
+    spec: TrialSpec,
+    directory: Path,
+    *,
+    prepared: Path,
+    budget: int,
+    on_epoch: Callable[[EpochRecord], None],
+) -> Outcome:
+    """Train the trial to its budget of epochs, from wherever its directory says it stands.
+
+    Returns at once what was trained before. on_epoch hears of each epoch trained now, once its
+    checkpoint is on disk; earlier ones are in history.jsonl. A second process waits for the first
+    and gets its outcome. Sets torch's threads, determinism and global generators.
+    Raises IntegrityError where prepared holds another dataset than the spec names.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / ".lock"):
+        outcome = read_outcome(directory, budget)
+        if outcome is not None and _settled(outcome, directory):
+            return outcome
+        trial = TrialDirectory(directory, spec)
+        trial.open()
+        data = _open(spec, prepared)
+        try:
+            return _train(trial, data, budget=budget, on_epoch=on_epoch)
+        except TrialFault as fault:
+            return _failed(trial, fault, budget)
+
+
+def _settled(outcome: Outcome, directory: Path) -> bool:
+    """Divergence is as repeatable as success; what else failed may succeed now."""
+    if isinstance(outcome, TrialFailure):
+        return outcome.kind == "diverged"
+    return (directory / outcome.checkpoint).is_file()
+
+
+def _open(spec: TrialSpec, prepared: Path) -> TrialData:
+    manifest = read_manifest(prepared)
+    if manifest.digest != spec.dataset:
+        raise IntegrityError(
+            f"{prepared}: holds dataset {manifest.digest[:12]}, the trial is of "
+            f"{spec.dataset[:12]}; prepare that one again"
+        )
+    return TrialData(
+        manifest=manifest,
+        train=open_split(prepared, "train", verify=False),
+        validation=open_split(prepared, "validation", verify=False),
+    )
+
+
+def _train(
+    trial: TrialDirectory,
+    data: TrialData,
+    *,
+    budget: int,
+    on_epoch: Callable[[EpochRecord], None],
+) -> Outcome:
+    state = trial.resume()
+    rule, objective = trial.spec.config.early_stopping, trial.spec.config.objective
+    ended = stopped_early(trial.history(), rule, objective)
+    if state is None or (state.epoch < budget and not ended):
+        state = _fit(trial, data, state=state, budget=budget, on_epoch=on_epoch)
+    if state.epoch > budget and not trial.best_is_within(budget):
+        return _train_shorter(trial, data, budget=budget)
+    return trial.save_result(budget, state.best)
+
+
+def _train_shorter(trial: TrialDirectory, data: TrialData, *, budget: int) -> Outcome:
+    """Train anew to a budget that the trial went beyond: its best weights then were not kept."""
+    shorter = TrialDirectory(trial.path / f"shorter-{budget:04d}", trial.spec)
+    state = shorter.resume()
+    if state is None or state.epoch < budget:
+        state = _fit(shorter, data, state=state, budget=budget, on_epoch=_ignore)
+    result = trial.save_result(budget, state.best)
+    shutil.rmtree(shorter.path)
+    return result
+
+
+def _ignore(record: EpochRecord) -> None:
+    del record
+
+
+def _fit(
+    trial: TrialDirectory,
+    data: TrialData,
+    *,
+    state: TrainingState | None,
+    budget: int,
+    on_epoch: Callable[[EpochRecord], None],
+) -> TrainingState:
+    """Train from state to the budget, or to where early stopping ends it; return the last state."""
+    config, manifest = trial.spec.config, data.manifest
+    torch.set_num_threads(config.threads)
+    seed_global(config.seed, "weights")
+    with network_faults():
+        network = build_network(
+            config.network,
+            channels=manifest.channels,
+            image_size=manifest.image_size,
+            classes=len(manifest.classes),
+        )
+    if state is not None:
+        network.load_state_dict(state.weights)
+    recorder = Recorder(trial, state=state, on_epoch=on_epoch)
+    with _quiet("pytorch_lightning", "lightning_fabric"):
+        trainer = _trainer(trial.spec, recorder, epochs=budget - (state.epoch if state else 0))
+        trainer.fit(Classifier(config, network, data, state))
+    return recorder.state
+
+
+def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="gpu" if spec.device == "cuda" else "cpu",
+        devices=1,
+        max_epochs=epochs,
+        callbacks=[recorder],
+        deterministic=True,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Let the loggers named speak of errors only: no tips, no list of absent accelerators."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # Lightning 2.6.6 makes a LeafSpec, which torch 2.13 deprecates; nothing of ours does.
+            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _failed(trial: TrialDirectory, fault: TrialFault, budget: int) -> TrialFailure:
+    failure = TrialFailure(
+        key=trial.spec.key,
+        config=trial.spec.config,
+        budget=budget,
+        epochs=len(trial.history()),
+        reason=fault.reason,
+        kind=fault.kind,
+    )
+    trial.save_failure(failure)
+    return failure

@@ -1,0 +1,24 @@
+"""Randomness as a function of (seed, epoch, step), never of what was drawn before."""
+
+import hashlib
+from typing import Literal
+
+import torch
+
+Purpose = Literal["weights", "order", "dropout", "augmentation"]
+
+
+def derived_seed(seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> int:
+    """63-bit seed for one purpose at one place of training: SHA-256, the same on every machine."""
+    digest = hashlib.sha256(f"{purpose}/{seed}/{epoch}/{step}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def generator(seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> torch.Generator:
+    """CPU generator seeded by `derived_seed`."""
+    return torch.Generator().manual_seed(derived_seed(seed, purpose, epoch=epoch, step=step))
+
+
+def seed_global(seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> None:
+    """Seed torch's global generators, which layers draw from and take no generator for."""
+    torch.manual_seed(derived_seed(seed, purpose, epoch=epoch, step=step))

@@ -1,0 +1,78 @@
+"""Keeps each epoch as it ends, and stops training that gets no better."""
+
+import time
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+
+from models.training.checkpoint import TrainingState, Weights, copied
+from models.training.classifier import Classifier
+from models.training.faults import TrialFault
+from models.training.progress import best_record, stopped_early
+from models.training.trial_directory import TrialDirectory
+from models.trials import EpochRecord
+
+
+class Recorder(pl.Callback):
+    """Writes history and checkpoints after each epoch's validation, then calls on_epoch."""
+
+    def __init__(
+        self,
+        directory: TrialDirectory,
+        *,
+        state: TrainingState | None,
+        on_epoch: Callable[[EpochRecord], None],
+    ) -> None:
+        self._directory = directory
+        self._config = directory.spec.config
+        self._history = directory.history()
+        self._state = state
+        self._on_epoch = on_epoch
+        self._began = 0.0
+
+    @property
+    def state(self) -> TrainingState:
+        """After the last epoch; there is one once an epoch was trained or resumed from."""
+        assert self._state is not None
+        return self._state
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        del trainer, pl_module
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        record = _epoch_record(pl_module, seconds=time.perf_counter() - self._began)
+        self._history.append(record)
+        weights = copied(pl_module.network.state_dict())
+        _check_finite(weights, record.epoch)
+        improved = best_record(self._history, self._config.objective) is record
+        best = weights if improved or self._state is None else self._state.best
+        optimizer = pl_module.optimizers(use_pl_optimizer=False).state_dict()  # type: ignore[union-attr]
+        self._state = TrainingState(record.epoch, weights, best, optimizer)
+        self._directory.save_epoch(record, self._state, improved=improved)
+        self._on_epoch(record)
+        trainer.should_stop = stopped_early(
+            self._history, self._config.early_stopping, self._config.objective
+        )
+
+
+def _epoch_record(classifier: Classifier, *, seconds: float) -> EpochRecord:
+    train, validation = classifier.train_tally, classifier.validation_tally.scores()
+    return EpochRecord(
+        epoch=classifier.epoch,
+        train_loss=train.loss,
+        train_accuracy=train.accuracy,
+        validation_loss=validation.cross_entropy,
+        validation_accuracy=validation.accuracy,
+        validation_f1_macro=validation.f1_macro,
+        learning_rate=classifier.learning_rate,
+        seconds=seconds,
+    )
+
+
+def _check_finite(weights: Weights, epoch: int) -> None:
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise TrialFault("diverged", f"{name} is not finite after epoch {epoch}")

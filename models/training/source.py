@@ -1,0 +1,23 @@
+"""What code and which packages training runs on; computed without importing torch."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from models.digests import digest_source
+
+_MODELS = Path(__file__).resolve().parents[1]
+_FOLDERS = ("networks", "training")
+_FILES = ("trials.py", "config/base.py", "config/trial.py", "datasets/prepared.py")
+_PACKAGES = ("torch", "pytorch-lightning", "numpy")
+
+
+def training_source_digest() -> str:
+    """Digest of the statements that training runs; comments and docstrings do not count."""
+    files = [path for folder in _FOLDERS for path in (_MODELS / folder).rglob("*.py")]
+    files += [_MODELS / name for name in _FILES]
+    return digest_source(files, relative_to=_MODELS)
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the packages whose arithmetic decides a trial's bits."""
+    return {package: version(package) for package in _PACKAGES}

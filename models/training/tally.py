@@ -1,0 +1,56 @@
+"""Scores of an epoch, gathered slice by slice."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.trials import Scores
+
+
+class Tally:
+    """Predictions and summed losses of the images seen since it was made."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._predicted: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._loss = torch.zeros((), dtype=torch.float64)
+
+    def add(self, logits: Tensor, labels: Tensor, loss_sum: Tensor) -> None:
+        """Take in images: logits (n, classes), labels (n,), the sum of their losses, nats."""
+        self._predicted.append(logits.argmax(1))
+        self._labels.append(labels)
+        self._loss = self._loss.to(loss_sum.device) + loss_sum
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the images, nats; not finite where training has diverged."""
+        return float(self._loss) / sum(map(len, self._labels))
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images whose highest logit is the true class's."""
+        right = torch.cat(self._predicted) == torch.cat(self._labels)
+        return int(right.sum()) / len(right)
+
+    def scores(self) -> Scores:
+        """Scores of the images; the losses taken in must be cross-entropies."""
+        f1 = f1_macro(torch.cat(self._predicted), torch.cat(self._labels), classes=self._classes)
+        return Scores(accuracy=self.accuracy, f1_macro=f1, cross_entropy=self.loss)
+
+
+def f1_macro(predicted: Tensor, labels: Tensor, *, classes: int) -> float:
+    """Mean over all classes of 2 TP / (2 TP + FP + FN); a class on neither side counts 0.
+
+    predicted, labels: (n,), integers in [0, classes).
+    """
+    true = torch.bincount(labels, minlength=classes)
+    claimed = torch.bincount(predicted, minlength=classes)
+    both = torch.bincount(labels[labels == predicted], minlength=classes)
+    f1 = 2 * both.to(torch.float64) / (true + claimed).clamp(min=1)
+    return float(f1.mean())
+
+
+def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sum of cross-entropies in float64: logits (n, classes), labels (n,)."""
+    return functional.cross_entropy(logits.to(torch.float64), labels, reduction="sum")
