@@ -11,10 +11,13 @@ SplitName = Literal["train", "validation", "test"]
 
 
 class Fractions(Record):
-    """Shares of the images for which no split is declared; train gets the rest."""
+    """Shares of the images for which no split is declared; train gets the rest.
+
+    Where train is declared and validation is not, validation's share is of the declared train.
+    """
 
     validation: float = Field(0.15, gt=0, lt=1)
-    """Share of validation, carved from what test leaves."""
+    """Share of validation."""
     test: float = Field(0.2, gt=0, lt=1)
     """Share of test."""
 
@@ -38,3 +41,5 @@ class DataParams(Record):
     """At most this many images per split, chosen by content hash; a declared test split is whole."""
     fractions: Fractions = Fractions()
     """Shares of validation and test where no split is declared."""
+    conflicts: Literal["drop", "refuse"] = "drop"
+    """One image under two labels: drop all its copies, or refuse to prepare."""

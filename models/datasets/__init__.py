@@ -1,0 +1,1 @@
+"""Datasets: any image source to immutable batches, and batches to memory-mapped arrays."""

@@ -1,0 +1,150 @@
+"""Batches: immutable Parquet files of labelled images, in one of two layouts.
+
+encoded: `image` struct{bytes, path}, `label` int64, `split` string or null, with the class names in
+the schema metadata `huggingface`: the layout of Hugging Face image datasets.
+pixels: `pixels` fixed-size binary (height x width x channels, row-major), `label`, `split`, with
+shape and class names in the schema metadata `pitchpipe`; uncompressed.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from models.config import Record, SplitName
+from models.datasets.rows import EncodedRows, Labels, PixelRows, Rows, Source
+from models.errors import IntegrityError
+
+_COMMON = [pa.field("label", pa.int64()), pa.field("split", pa.string())]
+_IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+
+
+class _Header(Record):
+    """Schema metadata `pitchpipe`."""
+
+    layout: Literal["pixels", "encoded"]
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a batch's footer says."""
+
+    path: Path
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int] | None
+    """(height, width, channels) of the pixels layout; None: files of any shape."""
+    piece_lengths: tuple[int, ...]
+    """Images in each row group."""
+
+    @property
+    def images(self) -> int:
+        """Rows, copies included."""
+        return sum(self.piece_lengths)
+
+
+def write_batch(path: Path, source: Source) -> int:
+    """Write the source as one batch; return the number of images.
+
+    The caller makes it atomic. The same rows give the same bytes.
+    """
+    pieces = source.rows()
+    first = next(pieces, None)
+    if first is None:
+        return 0
+    schema = _schema(first, source.classes)
+    compressed = "NONE" if isinstance(first, PixelRows) else {"label": "ZSTD", "split": "ZSTD"}
+    images = 0
+    with pq.ParquetWriter(
+        path, schema, compression=compressed, use_dictionary=["split"], write_page_checksum=True
+    ) as writer:
+        for rows in _chain(first, pieces):
+            table = _table(rows, schema)
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            images += len(table)
+    return images
+
+
+def read_batch(path: Path) -> Batch:
+    """Read a batch's footer. Raises IntegrityError where it is no batch of ours."""
+    try:
+        with pq.ParquetFile(path) as file:
+            header = _Header.model_validate_json((file.schema_arrow.metadata or {})[b"pitchpipe"])
+            groups = range(file.num_row_groups)
+            lengths = tuple(file.metadata.row_group(group).num_rows for group in groups)
+    except (OSError, pa.ArrowException, KeyError, ValidationError) as error:
+        raise IntegrityError(
+            f"{path}: not a batch written by `pitchpipe data add` ({_line(error)}); "
+            "add the images with that command, or `pitchpipe data restore` an older version"
+        ) from error
+    return Batch(path, header.classes, header.shape, lengths)
+
+
+def read_piece(batch: Batch, piece: int) -> Rows:
+    """Read one row group. Raises IntegrityError where its bytes are damaged."""
+    try:
+        with pq.ParquetFile(batch.path, page_checksum_verification=True) as file:
+            table = file.read_row_group(piece)
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(
+            f"{batch.path}: row group {piece} is damaged ({_line(error)}); "
+            "bring it back with `dvc checkout` or `pitchpipe data restore`"
+        ) from error
+    labels: Labels = table["label"].to_numpy()
+    splits: tuple[SplitName | None, ...] = tuple(table["split"].to_pylist())
+    if batch.shape is None:
+        image = table["image"].combine_chunks()
+        files, paths = image.field("bytes").to_pylist(), image.field("path").to_pylist()
+        return EncodedRows(tuple(files), tuple(paths), labels, splits)
+    column = table["pixels"].combine_chunks()
+    flat = np.frombuffer(column.buffers()[1], np.uint8)
+    start = column.offset * int(np.prod(batch.shape))
+    pixels = flat[start : start + len(column) * int(np.prod(batch.shape))]
+    return PixelRows(pixels.reshape(len(column), *batch.shape), labels, splits)
+
+
+def _chain(first: Rows, rest: Iterator[Rows]) -> Iterator[Rows]:
+    yield first
+    yield from rest
+
+
+def _schema(rows: Rows, classes: tuple[str, ...]) -> pa.Schema:
+    if isinstance(rows, PixelRows):
+        height, width, channels = rows.pixels.shape[1:]
+        header = _Header(layout="pixels", classes=classes, shape=(height, width, channels))
+        fields = [pa.field("pixels", pa.binary(height * width * channels)), *_COMMON]
+        return pa.schema(fields, metadata={"pitchpipe": header.model_dump_json()})
+    header = _Header(layout="encoded", classes=classes)
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": list(classes), "_type": "ClassLabel"},
+        "split": {"dtype": "string", "_type": "Value"},
+    }
+    metadata = {
+        "pitchpipe": header.model_dump_json(),
+        "huggingface": json.dumps({"info": {"features": features}}),
+    }
+    return pa.schema([pa.field("image", _IMAGE), *_COMMON], metadata=metadata)
+
+
+def _table(rows: Rows, schema: pa.Schema) -> pa.Table:
+    if isinstance(rows, PixelRows):
+        width = int(np.prod(rows.pixels.shape[1:]))
+        buffer = pa.py_buffer(np.ascontiguousarray(rows.pixels))
+        images = pa.Array.from_buffers(pa.binary(width), len(rows.labels), [None, buffer])
+    else:
+        columns = [pa.array(rows.files, pa.binary()), pa.array(rows.paths, pa.string())]
+        images = pa.StructArray.from_arrays(columns, fields=list(_IMAGE))
+    arrays = [images, pa.array(rows.labels, pa.int64()), pa.array(rows.splits, pa.string())]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

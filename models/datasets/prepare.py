@@ -1,0 +1,122 @@
+"""Prepare: the batches of a dataset to arrays that training maps into memory."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from models.config import DataParams, SplitName
+from models.datasets.assignment import Assignment, Pictures, assign
+from models.datasets.prepared import MANIFEST, Manifest, SplitInfo
+from models.datasets.raw import RawDataset, open_raw
+from models.datasets.rows import SPLITS
+from models.datasets.scanning import scan
+from models.datasets.writing import mean_and_std, write_split
+from models.digests import digest_of
+from models.errors import InputError
+from models.files import write_text
+
+
+def prepare(raw: Path, prepared: Path, data: DataParams) -> Manifest:
+    """Make prepared/ from the batches in raw/: the same batches and params, the same bytes.
+
+    It is built beside and swapped in whole; scratch space of once more its size is used meanwhile.
+    Raises InputError where there is nothing to prepare or a split would be empty, IntegrityError
+    where a batch is damaged.
+    """
+    batches = open_raw(raw)
+    with _swapped_in(prepared) as building:
+        scratch = building / "scratch"
+        pictures = scan(batches, scratch, data)
+        assignment = assign(pictures, data)
+        _refuse_empty_splits(assignment)
+        splits = _write_splits(building, pictures, assignment, data=data, raw=batches)
+        scratch.unlink()
+        manifest = _manifest(building, splits, assignment, data=data, raw=batches)
+        write_text(building / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
+    return manifest
+
+
+def _refuse_empty_splits(assignment: Assignment) -> None:
+    for split, rows in zip(SPLITS, assignment.rows, strict=True):
+        if len(rows) == 0:
+            counts = ", ".join(
+                f"{name} {len(rows)}" for name, rows in zip(SPLITS, assignment.rows, strict=True)
+            )
+            raise InputError(
+                f"split {split} would be empty ({counts} images); add more images, or raise its "
+                "share in data.fractions"
+            )
+
+
+def _write_splits(
+    building: Path, pictures: Pictures, assignment: Assignment, *, data: DataParams, raw: RawDataset
+) -> dict[SplitName, SplitInfo]:
+    scratch = np.memmap(
+        building / "scratch",
+        np.uint8,
+        mode="r",
+        shape=(raw.images, data.image_size, data.image_size, data.channels),
+    )
+    return {
+        split: write_split(
+            building / split, scratch, pictures, rows=rows, n_classes=len(raw.classes)
+        )
+        for split, rows in zip(SPLITS, assignment.rows, strict=True)
+    }
+
+
+def _manifest(
+    building: Path,
+    splits: dict[SplitName, SplitInfo],
+    assignment: Assignment,
+    *,
+    data: DataParams,
+    raw: RawDataset,
+) -> Manifest:
+    mean, std = mean_and_std(np.load(building / "train" / "images.npy", mmap_mode="r"))
+    return Manifest(
+        name=data.name,
+        digest=digest_of(
+            {
+                "splits": {split: info.digest for split, info in splits.items()},
+                "classes": list(raw.classes),
+                "image_size": data.image_size,
+                "channels": data.channels,
+            }
+        ),
+        raw_digest=raw.digest(),
+        classes=raw.classes,
+        image_size=data.image_size,
+        channels=data.channels,
+        mean=mean,
+        std=std,
+        splits=splits,
+        images=raw.images,
+        dropped=assignment.dropped,
+    )
+
+
+@contextmanager
+def _swapped_in(target: Path) -> Iterator[Path]:
+    """Give a folder beside target; on success it takes target's place, else it is removed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
+    building.chmod(0o755)
+    try:
+        yield building
+        replace_folder(building, target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def replace_folder(new: Path, target: Path) -> None:
+    """Put new in target's place. Who has the old files open or mapped keeps them."""
+    old = new.with_suffix(".old")
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,60 @@
+"""A raw dataset: the batches of data/raw/<name>/, their digests and the classes they share."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.datasets.batches import Batch, read_batch
+from models.digests import digest_file, digest_of
+from models.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class RawDataset:
+    """All batches of a dataset."""
+
+    batches: tuple[Batch, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        """Rows, copies included."""
+        return sum(batch.images for batch in self.batches)
+
+    def digest(self) -> str:
+        """Digest of the batches, from their bytes."""
+        return raw_digest([digest_file(batch.path) for batch in self.batches])
+
+
+def batch_files(raw: Path) -> tuple[Path, ...]:
+    """Return the dataset's batches by name; none where there is no folder."""
+    return tuple(sorted(raw.glob("[!.]*.parquet")))
+
+
+def raw_digest(batch_digests: Sequence[str]) -> str:
+    """Digest of a dataset by the digests of its batches; names and order do not count."""
+    return digest_of([*sorted(batch_digests)])
+
+
+def open_raw(raw: Path) -> RawDataset:
+    """Read the footers of all batches. Raises InputError where there are none."""
+    batches = tuple(read_batch(path) for path in batch_files(raw))
+    if not batches:
+        raise InputError(f"{raw}: holds no batches; add images with `pitchpipe data add SOURCE`")
+    return RawDataset(batches, common_classes([batch.classes for batch in batches]))
+
+
+def common_classes(lists: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return all classes, in an order that does not depend on the order of the batches.
+
+    The one list that names all of them gives its order; else numbers in names count as numbers.
+    """
+    union = set().union(*lists)
+    whole = {names for names in lists if len(names) == len(union)}
+    return whole.pop() if len(whole) == 1 else tuple(sorted(union, key=_natural))
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    parts = re.split(r"(\d+)", name)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)

@@ -1,0 +1,1 @@
+"""Sources: what can become a batch."""

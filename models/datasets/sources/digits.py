@@ -1,0 +1,21 @@
+"""scikit-learn's digits: 1,797 handwritten digits, 8x8, embedded in the library."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from models.datasets.rows import PixelRows, Source
+
+CLASSES = tuple("0123456789")
+
+
+def digits() -> Source:
+    """Return the digits, their grey levels 0..16 scaled to 0..255; no split is declared."""
+    return Source(name="digits", classes=CLASSES, rows=_rows)
+
+
+def _rows() -> Iterator[PixelRows]:
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    yield PixelRows(pixels, labels.astype(np.int64), (None,) * len(labels))
