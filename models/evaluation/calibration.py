@@ -59,8 +59,8 @@ def judge_calibration(outcomes: Outcomes, bins: int) -> CalibrationVerdict:
     gap = float(outcomes.confidence.mean() - outcomes.right.mean())
     if ece <= by_chance:
         text = (
-            f"Well calibrated: the error of {ece:.3f} is within what chance alone gives on "
-            f"{len(outcomes.labels):,} images (up to {by_chance:.3f})."
+            f"Well calibrated: the error of {ece:.3f} is within what chance alone gives "
+            f"(up to {by_chance:.3f} for n = {len(outcomes.labels):,})."
         )
         return CalibrationVerdict(kind="calibrated", text=text, by_chance=by_chance)
     kind = _side_of(gap, ece)

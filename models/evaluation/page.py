@@ -1,0 +1,112 @@
+"""The report as one HTML page that needs no other file and no network."""
+
+import base64
+import importlib.resources
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import jinja2
+from pydantic import JsonValue
+
+from models.evaluation.calibration import CalibrationVerdict
+from models.evaluation.figures import ROOMY
+from models.evaluation.overfitting import OverfittingVerdict
+from models.evaluation.records import ClassScores, Evaluation
+from models.evaluation.report_input import ReportInput
+from models.evaluation.wording import most_confused
+
+MOST_ROWS = 20
+"""Rows a table shows before it says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the report says in words."""
+
+    selection: str
+    mistakes: str
+    overfitting: OverfittingVerdict
+    calibration: CalibrationVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A score in large type."""
+
+    name: str
+    value: str
+    note: str
+
+
+def render_page(report: ReportInput, verdicts: Verdicts, figures: Mapping[str, bytes]) -> str:
+    """Fill the template; every value is escaped. figures: name without .png -> PNG bytes."""
+    evaluation = report.evaluation
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["percent"] = _percent
+    template = importlib.resources.files("models.evaluation").joinpath("report.html.j2")
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        report=report,
+        evaluation=evaluation,
+        verdicts=verdicts,
+        figures={name: _data_uri(content) for name, content in figures.items()},
+        tiles=_tiles(evaluation),
+        leaderboard=report.selection.leaderboard[:MOST_ROWS],
+        classes=_weakest(evaluation),
+        confusions=most_confused(evaluation, 10),
+        config=list(_flat(report.config.model_dump(mode="json"))),
+        links={name: address for name, address in report.links.items() if _harmless(address)},
+        roomy=len(evaluation.per_class) <= ROOMY,
+        shown_mistakes=min(report.mistakes, _wrong(evaluation)),
+    )
+
+
+def _tiles(evaluation: Evaluation) -> list[Tile]:
+    accuracy, f1, loss = (
+        evaluation.intervals[name] for name in ("accuracy", "f1_macro", "cross_entropy")
+    )
+    return [
+        Tile(
+            "Accuracy",
+            _percent(evaluation.accuracy),
+            f"95 %: {_percent(accuracy.low)} to {_percent(accuracy.high)}",
+        ),
+        Tile("Macro F1", f"{evaluation.f1_macro:.4f}", f"95 %: {f1.low:.4f} to {f1.high:.4f}"),
+        Tile(
+            "Cross-entropy",
+            f"{evaluation.cross_entropy:.4f}",
+            f"95 %: {loss.low:.4f} to {loss.high:.4f} nats",
+        ),
+        Tile("Calibration error", f"{evaluation.ece:.4f}", "0 is perfect"),
+    ]
+
+
+def _weakest(evaluation: Evaluation) -> list[ClassScores]:
+    return sorted(evaluation.per_class, key=lambda one: (one.f1, one.name))[:MOST_ROWS]
+
+
+def _wrong(evaluation: Evaluation) -> int:
+    return evaluation.n - sum(row[index] for index, row in enumerate(evaluation.confusion))
+
+
+def _flat(node: JsonValue, prefix: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        for name, inner in node.items():
+            yield from _flat(inner, f"{prefix}.{name}" if prefix else name)
+    elif isinstance(node, list):
+        yield prefix, ", ".join(map(str, node))
+    else:
+        yield prefix, "null" if node is None else str(node)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _data_uri(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _harmless(address: str) -> bool:
+    """Escaping does not stop a javascript: address."""
+    return urlsplit(address).scheme in ("", "http", "https")

@@ -1,0 +1,87 @@
+"""What a report is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from models.config.base import Record
+from models.config.trial import Objective
+from models.evaluation.records import Evaluation
+from models.trials import EpochRecord, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderboardRow:
+    """A trial on the leaderboard."""
+
+    differences: Mapping[str, str]
+    """Axis -> value: what sets it apart from the other trials; empty for a single trial."""
+    scores: Scores | None
+    """On validation; None where it failed."""
+    epochs: int
+    seconds: float
+    """Training time."""
+    state: str
+    """Such as trained, pruned, failed."""
+    cached: bool
+    """Found in the trial store instead of trained now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The trial selected, and those it was selected from."""
+
+    leaderboard: Sequence[LeaderboardRow]
+    """Best first: the first one is the selected trial."""
+    history: Sequence[EpochRecord]
+    """Epochs of the selected trial, oldest first."""
+    best_epoch: int
+    """Epoch whose weights were kept."""
+    objective: Objective
+    """Validation score that decided; ties went to cross-entropy."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestSplit:
+    """Images that nothing was selected on, and what the selected trial says of them."""
+
+    __test__ = False  # or pytest takes the name for a class of tests
+
+    images: npt.NDArray[np.uint8]
+    """(n, C, H, W) with C 1 or 3; may be memory-mapped: only the mistakes shown are read."""
+    labels: npt.NDArray[np.integer]
+    """(n,)"""
+    probabilities: npt.NDArray[np.floating]
+    """(n, k), rows sum to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """Which images these were."""
+
+    name: str
+    digest: str
+    """Of the prepared arrays."""
+    images: Mapping[str, int]
+    """Split -> images in it: train, validation, test."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInput:
+    """All that a report shows."""
+
+    title: str
+    evaluation: Evaluation
+    selection: Selection
+    test: TestSplit
+    dataset: DatasetFacts
+    config: Record
+    """Config of the selected trial, or the whole Params."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """What it leads to -> address: http(s) or a relative path."""
+    mistakes: int = 24
+    """Most confident mistakes shown."""
+    bins: int = 15
+    """Confidence bins of the calibration figure."""

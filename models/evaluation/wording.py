@@ -1,0 +1,87 @@
+"""Sentences of the report that follow from numbers alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.evaluation.records import PointScores
+from models.evaluation.report_input import LeaderboardRow, Selection
+
+_OBJECTIVES = {
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+    "cross_entropy": "cross-entropy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Images of one class called another."""
+
+    true: str
+    called: str
+    images: int
+    share: float
+    """Of the true class's images."""
+
+
+def explain_selection(selection: Selection, *, validation_images: int) -> str:
+    """Say which trial was selected, by what, and whether the choice is more than chance."""
+    rows = [row for row in selection.leaderboard if row.scores is not None]
+    name = _OBJECTIVES[selection.objective]
+    if not rows:
+        return "No trial has scores on validation."
+    best = _objective(rows[0], selection)
+    if len(rows) == 1:
+        return f"The only trial with scores: validation {name} {best:.4f}."
+    second = _objective(rows[1], selection)
+    text = f"Best of {len(rows)} trials by validation {name}: {best:.4f}, the next {second:.4f}."
+    if best == second:
+        text += " The tie went to the lower cross-entropy."
+    if selection.objective == "accuracy":
+        text += _within_chance(rows, validation_images)
+    return text
+
+
+def most_confused(scores: PointScores, most: int) -> tuple[Confusion, ...]:
+    """Pairs of classes mistaken for each other most often, most images first."""
+    names = [one.name for one in scores.per_class]
+    pairs = [
+        Confusion(names[true], names[called], images, images / max(sum(row), 1))
+        for true, row in enumerate(scores.confusion)
+        for called, images in enumerate(row)
+        if true != called and images > 0
+    ]
+    return tuple(sorted(pairs, key=lambda pair: (-pair.images, pair.true, pair.called))[:most])
+
+
+def where_it_errs(scores: PointScores) -> str:
+    """Say how many images are wrong and which confusion is the most frequent."""
+    wrong = scores.n - sum(row[index] for index, row in enumerate(scores.confusion))
+    if wrong == 0:
+        return f"None: all test images are right ({scores.n:,})."
+    worst = most_confused(scores, 1)[0]
+    weakest = min((one for one in scores.per_class if one.support), key=lambda one: one.recall)
+    return (
+        f"{wrong:,} of {scores.n:,} test images are wrong. Most often {worst.true} is called "
+        f"{worst.called} ({worst.images:,} times, {100 * worst.share:.1f} % of its images); the "
+        f"class found least is {weakest.name} (recall {100 * weakest.recall:.1f} %)."
+    )
+
+
+def _objective(row: LeaderboardRow, selection: Selection) -> float:
+    return float(getattr(row.scores, selection.objective))
+
+
+def _within_chance(rows: Sequence[LeaderboardRow], images: int) -> str:
+    accuracies = [row.scores.accuracy for row in rows if row.scores is not None]
+    share = (accuracies[0] * images + 2) / (images + 4)
+    reach = 1.96 * math.sqrt(2 * share * (1 - share) / (images + 4))
+    near = sum(accuracy > accuracies[0] - reach for accuracy in accuracies[1:])
+    if near == 0:
+        return " That lead is more than chance."
+    trials = "another trial lies" if near == 1 else f"{near} other trials lie"
+    return (
+        f" On {images:,} validation images {trials} within chance of it "
+        f"({100 * reach:.1f} points), so the choice among them is a matter of luck."
+    )
