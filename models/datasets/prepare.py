@@ -97,6 +97,7 @@ def _manifest(
         splits=splits,
         images=raw.images,
         dropped=assignment.dropped,
+        params=data,
     )
 
 

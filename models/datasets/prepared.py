@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.config import Record, SplitName
+from models.config import DataParams, Record, SplitName
 from models.errors import InputError, IntegrityError
 
 MANIFEST = "manifest.json"
@@ -87,6 +87,8 @@ class Manifest(Record):
     images: int
     """Rows of the batches, before anything was dropped."""
     dropped: Dropped
+    params: DataParams
+    """What they were made by."""
     checks: tuple[Finding, ...] = ()
     """Warnings: what a reader of the results should know."""
 

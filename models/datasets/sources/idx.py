@@ -18,18 +18,6 @@ from models.datasets.rows import PixelRows, Source
 from models.datasets.sources.paths import regular_file, slug
 from models.errors import InputError
 
-FASHION_MNIST = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 _PIECE = 8192
 _STEMS: dict[SplitName, str] = {"train": "train", "test": "t10k"}
 _UNSIGNED_BYTES = 0x08

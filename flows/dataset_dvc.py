@@ -1,0 +1,132 @@
+"""DVC: tracks the batches, decides whether the arrays are fresh, and pushes where a remote is."""
+
+import configparser
+import contextlib
+import io
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import yaml
+
+from flows.dataset_files import RAW
+from models.errors import BusyError, PitchpipeError
+from models.files import write_text
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+_LOCAL_CONFIG = Path(".dvc/config.local")
+_WAIT_SECONDS = 600.0
+_Result = TypeVar("_Result")
+
+
+def tracked_md5(name: str) -> str | None:
+    """Return the md5 under which DVC tracks the dataset, from its .dvc file; None: not tracked."""
+    try:
+        content = yaml.safe_load((RAW / f"{name}.dvc").read_text(encoding="utf-8"))
+        return str(content["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return None
+
+
+def track(name: str) -> str | None:
+    """`dvc add` the dataset's folder, waiting for other DVC processes; return its md5."""
+    _act(lambda repo: repo.add(str(RAW / name)))
+    return tracked_md5(name)
+
+
+def reproduce(*, force: bool = False) -> bool:
+    """`dvc repro prepare`; say whether it ran.
+
+    The stage's command is found beside the running interpreter, whatever the user's PATH.
+    """
+    with _interpreter_first():
+        return bool(_act(lambda repo: repo.reproduce("prepare", force=force, single_item=True)))
+
+
+def remote_url() -> str | None:
+    """Return where the default DVC remote is; None: there is none."""
+    return _act(_remote_url)
+
+
+def _remote_url(repo: "Repo") -> str | None:
+    name = repo.config["core"].get("remote")
+    return repo.config["remote"][name]["url"] if name else None
+
+
+def _act(action: Callable[["Repo"], _Result]) -> _Result:
+    """Act on the project's DVC repository; what DVC prints goes to standard error.
+
+    Raises BusyError where another process keeps it for ten minutes, PitchpipeError where DVC fails.
+    """
+    from dvc.exceptions import DvcException  # noqa: PLC0415 - half a second
+
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            with _repository() as repo, contextlib.redirect_stdout(sys.stderr):
+                return action(repo)
+        except DvcException as error:
+            if not _is_busy(error):
+                raise PitchpipeError(f"DVC: {_reasons(error)}") from error
+            if time.monotonic() > deadline:
+                raise BusyError(f"DVC is held by another process: {_reasons(error)}") from error
+            # DVC gives up after 3 s; another process of ours may take minutes.
+            time.sleep(0.2)
+
+
+@contextmanager
+def _repository() -> Iterator["Repo"]:
+    from dvc.repo import Repo  # noqa: PLC0415 - half a second
+
+    _fit_to_git()
+    repository = Repo(".") if Path(".dvc").is_dir() else Repo.init(".", no_scm=not _in_git())
+    with repository as repo:
+        yield repo
+
+
+def _fit_to_git() -> None:
+    """Tell DVC whether git is there: a downloaded archive has none, and gets it later perhaps."""
+    if not Path(".dvc").is_dir():
+        return
+    config = configparser.ConfigParser()
+    config.read(_LOCAL_CONFIG, encoding="utf-8")
+    if config.getboolean("core", "no_scm", fallback=False) == (not _in_git()):
+        return
+    if not config.has_section("core"):
+        config.add_section("core")
+    config["core"]["no_scm"] = str(not _in_git()).lower()
+    text = io.StringIO()
+    config.write(text)
+    write_text(_LOCAL_CONFIG, text.getvalue())
+
+
+def _in_git() -> bool:
+    return any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
+
+
+@contextmanager
+def _interpreter_first() -> Iterator[None]:
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    from dvc.lock import LockError  # noqa: PLC0415 - half a second
+
+    return error is not None and (isinstance(error, LockError) or _is_busy(error.__cause__))
+
+
+def _reasons(error: BaseException) -> str:
+    """What went wrong, with what was below it."""
+    below = f": {_reasons(error.__cause__)}" if error.__cause__ else ""
+    return f"{' '.join(str(error).split())}{below}"

@@ -1,0 +1,56 @@
+"""Fashion-MNIST: 70,000 grey images of clothes, 28x28, with an official test split of 10,000."""
+
+import dataclasses
+from pathlib import Path
+
+from models.datasets.rows import Source
+from models.datasets.sources.idx import idx_folder
+from models.datasets.sources.paths import regular_file
+from models.digests import digest_file
+from models.errors import InputError
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+DIGESTS = {
+    "train-images-idx3-ubyte.gz": (
+        "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"
+    ),
+    "train-labels-idx1-ubyte.gz": (
+        "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"
+    ),
+    "t10k-images-idx3-ubyte.gz": (
+        "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"
+    ),
+    "t10k-labels-idx1-ubyte.gz": (
+        "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05"
+    ),
+}
+"""SHA-256 of the four files."""
+
+
+def fashion_mnist(folder: Path) -> Source:
+    """Return the images of a folder that holds the four files.
+
+    Raises InputError where one is missing or is not the published file.
+    """
+    for name, digest in DIGESTS.items():
+        regular_file(folder / name)
+        found = digest_file(folder / name)
+        if found != digest:
+            raise InputError(
+                f"{folder / name}: SHA-256 {found} is not the published {digest}; fetch it again"
+            )
+    source = idx_folder(folder, classes=CLASSES)
+    if source is None:
+        raise InputError(f"{folder}: holds no IDX files")
+    return dataclasses.replace(source, name="fashion-mnist")
