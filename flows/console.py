@@ -1,4 +1,4 @@
-"""What every command shares: the project's root, JSON on standard output, tables on the terminal."""
+"""What every command shares: the project's root, options, and JSON on standard output."""
 
 import json
 import os

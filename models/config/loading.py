@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -30,7 +30,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> Tree:
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, object]:
     keys = [loader.construct_object(key) for key, _ in node.value]
     doubled = sorted({str(key) for key in keys if keys.count(key) > 1})
     if doubled:
@@ -105,10 +105,10 @@ def _named(tree: Tree) -> Tree:
     if not isinstance(trial, dict):
         return tree
     defaults = TrialConfig()
-    kinds = {"network": defaults.network.name, "optimizer": defaults.optimizer.name}
+    kinds = ("network", "optimizer", "schedule", "augmentation")
     named = {
-        section: {"name": name} | trial[section]
-        for section, name in kinds.items()
+        section: {"name": getattr(defaults, section).name} | trial[section]
+        for section in kinds
         if isinstance(trial.get(section), dict)
     }
     return {**tree, "trial": trial | named}
@@ -116,7 +116,7 @@ def _named(tree: Tree) -> Tree:
 
 def _validate_axes(params: Params, where: str) -> None:
     """Try each axis value on its own: a wrong one fails here, before the first epoch."""
-    for axis, value, point in axis_points(params.trial, params.search.axes):
+    for axis, value, point in axis_points(params.search.axes):
         try:
             trial = apply_point(params.trial, point)
             check_fits(trial, image_size=params.data.image_size)

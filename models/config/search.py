@@ -16,5 +16,5 @@ class SearchParams(Record):
     """grid: every combination of the axes' values, each exactly once."""
     epochs: int = Field(10, ge=1, le=100_000)
     """Epoch budget of a trial; not in its key: raising it goes on from what is there."""
-    axes: dict[str, Values] = {}
+    axes: dict[str, Values] = Field(default_factory=dict)
     """Dotted path inside `trial` -> values. No axes: one trial."""

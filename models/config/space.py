@@ -35,7 +35,7 @@ def apply_point(base: TrialConfig, point: Point) -> TrialConfig:
 
 
 def axis_points(
-    base: TrialConfig, axes: Mapping[str, Sequence[JsonValue]]
+    axes: Mapping[str, Sequence[JsonValue]],
 ) -> Iterator[tuple[str, JsonValue, Point]]:
     """Yield (axis, value, smallest point that can hold it) for each value of each axis.
 
@@ -56,7 +56,9 @@ def axis_names() -> list[str]:
     return sorted(set(_leaves([TrialConfig], prefix="")))
 
 
-def _descend(tree: dict[str, JsonValue], sections: Sequence[str], axis: str) -> dict[str, JsonValue]:
+def _descend(
+    tree: dict[str, JsonValue], sections: Sequence[str], axis: str
+) -> dict[str, JsonValue]:
     node = tree
     for section in sections:
         inner = node.get(section)
@@ -66,9 +68,7 @@ def _descend(tree: dict[str, JsonValue], sections: Sequence[str], axis: str) -> 
     return node
 
 
-def _change_kind(
-    node: dict[str, JsonValue], sections: Sequence[str], kind: JsonValue
-) -> None:
+def _change_kind(node: dict[str, JsonValue], sections: Sequence[str], kind: JsonValue) -> None:
     kept = _fields(".".join(sections), str(kind))
     for field in set(node) - kept:
         del node[field]
@@ -112,3 +112,18 @@ def _unknown(axis: str) -> str:
         return f"the {section} chosen has no {field}; choose another {section}.name"
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"is not a field of `trial`; {hint}fields: {', '.join(names)}"
+
+
+def applicable(base: TrialConfig, point: Point) -> Point:
+    """Leave out the axes that the kinds chosen at this point do not have."""
+    chosen: dict[str, JsonValue] = {}
+    for axis, value in point.items():
+        section, _, field = axis.rpartition(".")
+        default = base.model_dump(mode="json").get(section)
+        kind = point.get(
+            f"{section}.name", default.get("name") if isinstance(default, dict) else ""
+        )
+        fields = _fields(section, str(kind))
+        if not fields or field in fields:
+            chosen[axis] = value
+    return chosen

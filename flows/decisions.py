@@ -1,0 +1,53 @@
+"""Asks `should_retrain`, importing neither torch nor MLflow nor Prefect; remembers the outcome."""
+
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from flows.dataset_files import raw_version
+from models.config import Params
+from models.decision import Completed, Decision, Fingerprint, Trigger, should_retrain
+from models.digests import digest_of
+from models.files import write_text
+from models.training.source import training_source_digest
+
+LAST = Path("mlruns/last_retraining.json")
+
+
+def fingerprint(params: Params) -> Fingerprint:
+    """Digest what a retraining with these params would depend on, now."""
+    return Fingerprint(
+        data=raw_version(params.data.name).digest,
+        params=digest_of(params),
+        source=training_source_digest(),
+        environment=digest_of(_installed()),
+    )
+
+
+def decide(params: Params, *, trigger: Trigger = "manual", force: bool = False) -> Decision:
+    """Decide whether to retrain with these params now."""
+    return should_retrain(fingerprint(params), last_retraining(), trigger=trigger, force=force)
+
+
+def last_retraining() -> Completed | None:
+    """Return the record of the last retraining that came to a verdict."""
+    return Completed.model_validate_json(LAST.read_bytes()) if LAST.exists() else None
+
+
+def remember(completed: Completed) -> None:
+    """Record a retraining that came to a verdict."""
+    write_text(LAST, completed.model_dump_json(indent=2))
+
+
+def _installed() -> dict[str, JsonValue]:
+    """Package -> version; pitchpipe itself is left out: its source has a digest of its own."""
+    return {
+        name: distribution.version
+        for distribution in metadata.distributions()
+        if (name := distribution.metadata["Name"].lower()) != "pitchpipe"
+    }
+
+
+def note_decision(decision: Decision) -> None:
+    """Write a decision not to retrain into the ledger."""

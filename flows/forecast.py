@@ -1,0 +1,97 @@
+"""What a retraining would do, and about how long it would take: `run --dry-run`."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from flows.dataset_version import PREPARED, prepared_is_current
+from flows.decisions import decide
+from flows.requests import Request, TrialCounts
+from flows.trial_store import stored_trials
+from flows.tuning import plan_search
+from flows.workers import workers_for
+from models.config import Params, Record
+from models.datasets.prepared import Manifest, read_manifest
+from models.decision import Decision
+from models.search.grid import grid
+from models.trials import TrialResult
+
+GUESSED_RATE = 1500.0
+"""Images a second on one core, where nothing was trained yet: the article's CNN, minibatch 32."""
+
+
+class Forecast(Record):
+    """What a retraining would do."""
+
+    decision: Decision
+    trials: TrialCounts
+    """trained: how many would be."""
+    labels: tuple[str, ...]
+    """Of the trials that would be trained."""
+    epochs: int
+    """Budget of each."""
+    seconds: float | None
+    """About how long training would take; null while the images are not counted."""
+    basis: str
+    """What the estimate rests on."""
+
+    def document(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        return self.model_dump(mode="json")
+
+
+def forecast(request: Request) -> Forecast:
+    """Say what `run` would train and what is cached; nothing is written."""
+    params = request.params()
+    decision = decide(params, trigger=request.trigger, force=request.force)
+    if not prepared_is_current(params.data):
+        return _before_prepare(params, decision)
+    manifest = read_manifest(PREPARED)
+    plan = plan_search(params, manifest)
+    missing = plan.missing
+    pace = _pace(manifest)
+    return Forecast(
+        decision=decision,
+        trials=TrialCounts(
+            total=len(plan.trials),
+            trained=len(missing),
+            cached=len(plan.trials) - len(missing),
+        ),
+        labels=tuple(trial.proposal.label for trial in missing),
+        epochs=plan.budget,
+        seconds=round(
+            pace.seconds_an_epoch * len(missing) * plan.budget / workers_for(params, request), 1
+        ),
+        basis=pace.basis,
+    )
+
+
+def _before_prepare(params: Params, decision: Decision) -> Forecast:
+    proposals = grid(params)
+    return Forecast(
+        decision=decision,
+        trials=TrialCounts(total=len(proposals), trained=len(proposals)),
+        labels=tuple(proposal.label for proposal in proposals),
+        epochs=params.search.epochs,
+        seconds=None,
+        basis="not known: the data is not prepared for these params; `pitchpipe prepare` does it",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    seconds_an_epoch: float
+    basis: str
+
+
+def _pace(manifest: Manifest) -> _Pace:
+    """Seconds an epoch of this dataset takes on one worker."""
+    measured = [
+        trial.outcome.seconds / trial.outcome.epochs
+        for trial in stored_trials()
+        if isinstance(trial.outcome, TrialResult) and trial.spec.dataset == manifest.digest
+    ]
+    if measured:
+        return _Pace(median(measured), f"the median of {len(measured)} trials on this dataset")
+    images = manifest.splits["train"].images
+    return _Pace(images / GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images/s, none trained yet")

@@ -1,0 +1,121 @@
+"""Which Prefect a retraining talks to: the user's, `pitchpipe up`'s, or one for its own life."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+from flows.services import PREFECT_HOME, answers, free_port, prefect_server, server_environment
+from models.config import Record
+from models.errors import PitchpipeError
+from models.processes import ProcessIdentity
+
+SERVICES = PREFECT_HOME / "services.json"
+
+
+class RunningServices(Record):
+    """Where `pitchpipe up` serves, as it wrote it down."""
+
+    process: ProcessIdentity
+    prefect: str
+    """Base address of the Prefect server."""
+    mlflow: str
+    """Address of the MLflow UI."""
+
+
+def running_services(path: Path = SERVICES) -> RunningServices | None:
+    """Return the services of a living `pitchpipe up`; None where there is none."""
+    if not path.exists():
+        return None
+    services = RunningServices.model_validate_json(path.read_bytes())
+    return services if services.process.alive else None
+
+
+def prepare_environment() -> None:
+    """Quieten Prefect and keep its files in the project; before `import prefect`."""
+    PREFECT_HOME.mkdir(exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(PREFECT_HOME.resolve()))
+    # Progress and errors are ours to show; Prefect's own lines stay readable in its UI.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+
+
+@contextlib.contextmanager
+def prefect_api() -> Iterator[None]:
+    """Give Prefect a server to talk to while inside.
+
+    PREFECT_API_URL if set; else the server of a living `pitchpipe up`; else one of our own, which
+    starts while the caller does other things (await it with `wait_for_api`) and ends with us.
+    """
+    prepare_environment()
+    services = running_services()
+    if "PREFECT_API_URL" in os.environ:
+        yield
+    elif services and answers(f"{services.prefect}/api/health"):
+        with _environment(server_environment(f"{services.prefect}/api")):
+            yield
+    else:
+        with _own_server():
+            yield
+
+
+@contextlib.contextmanager
+def _own_server() -> Iterator[None]:
+    port = free_port(4200)
+    server = prefect_server(port)
+    environment = server_environment(f"{server.url}/api")
+    with _environment(environment), server.start(environment):
+        yield
+
+
+@contextlib.contextmanager
+def _environment(changes: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def wait_for_api(*, seconds: float = 120) -> None:
+    """Return once the API answers; raise PitchpipeError with the address when it does not."""
+    url = os.environ["PREFECT_API_URL"]
+    deadline = time.monotonic() + seconds
+    while not answers(f"{url}/health"):
+        if time.monotonic() > deadline:
+            raise PitchpipeError(
+                f"PREFECT_API_URL {url}: no answer in {seconds:.0f} s; start that server, or unset "
+                "the variable to let pitchpipe start one"
+            )
+        time.sleep(0.1)  # a server has no event to wait for but its answer
+
+
+def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:
+    """Wait until the server has written down the end of every task run of a flow run.
+
+    States travel as events behind the API's back; a server stopped before they arrive would show
+    tasks as running for ever. Returns whether all arrived.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+    from prefect.client.schemas.filters import (  # noqa: PLC0415
+        FlowRunFilter,
+        FlowRunFilterId,
+    )
+
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+    deadline = time.monotonic() + seconds
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            runs = client.read_task_runs(flow_run_filter=mine)
+            ended = [run for run in runs if run.state is not None and run.state.is_final()]
+            if len(ended) == len(runs):
+                return True
+            time.sleep(0.1)  # recorded asynchronously, and the server tells nobody
+    return False

@@ -1,0 +1,153 @@
+"""Servers that pitchpipe starts on loopback: Prefect's for a run, MLflow's too for `up`."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from models.errors import BusyError, PitchpipeError
+
+LOOPBACK = "127.0.0.1"
+PREFECT_HOME = Path(".prefect")
+PREFECT_LOG = PREFECT_HOME / "server.log"
+MLFLOW_LOG = Path("mlruns/ui.log")
+
+_BOUND = (
+    "import os, sys; from models.processes import die_with_parent; "
+    "die_with_parent(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+)
+"""Start of a server process: it is killed with us, even if we are killed by SIGKILL."""
+
+
+class Server:
+    """A Python server process on loopback; starts without waiting, ends with us."""
+
+    def __init__(
+        self, title: str, arguments: Sequence[str], *, port: int, health: str, log: Path
+    ) -> None:
+        self.title = title
+        self.url = f"http://{LOOPBACK}:{port}"
+        self._arguments = arguments
+        self._health = f"{self.url}{health}"
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: Mapping[str, str]) -> Self:
+        """Start the process; its output goes to its log file."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-c", _BOUND, str(os.getpid()), *self._arguments]
+        with self.log.open("ab") as log:
+            # A session of its own: Ctrl-C at the terminal is for us, and we stop it in our order.
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait_ready(self, *, seconds: float = 120) -> None:
+        """Return once the server answers; raise PitchpipeError when it ends or takes too long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not self.alive:
+                raise PitchpipeError(f"{self.title} ended while starting; see {self.log}")
+            if answers(self._health):
+                return
+            time.sleep(0.1)  # the server has no event to wait for but its answer
+        raise PitchpipeError(f"{self.title} did not answer in {seconds:.0f} s; see {self.log}")
+
+    def stop(self, *, grace_seconds: float = 3) -> None:
+        """End the process; kill it where it does not end in time."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def prefect_server(port: int) -> Server:
+    """Prefect's API and UI. uvicorn is started directly: `prefect server start` adds a process
+    that would outlive a kill of ours.
+    """
+    application = ["--factory", "prefect.server.api.server:create_app"]
+    bind = ["--host", LOOPBACK, "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    return Server(
+        "the Prefect server",
+        ["-m", "uvicorn", *application, *bind],
+        port=port,
+        health="/api/health",
+        log=PREFECT_LOG,
+    )
+
+
+def mlflow_server(port: int, *, tracking_uri: str) -> Server:
+    """MLflow's UI, one worker: its four by default cost 1.7 GB and 22 s."""
+    where = ["--backend-store-uri", tracking_uri, "--host", LOOPBACK, "--port", str(port)]
+    return Server(
+        "the MLflow UI",
+        ["-m", "mlflow", "server", *where, "--workers", "1"],
+        port=port,
+        health="/health",
+        log=MLFLOW_LOG,
+    )
+
+
+def server_environment(api_url: str) -> dict[str, str]:
+    """Environment of a Prefect server of ours, and of the process that talks to it."""
+    return {
+        "PREFECT_HOME": str(PREFECT_HOME.resolve()),
+        "PREFECT_API_URL": api_url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_API_URL": api_url,
+    }
+
+
+def free_port(preferred: int) -> int:
+    """Return the preferred port if nothing listens there, else one the system offers."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise BusyError(f"no free port on {LOOPBACK}; close a server and try again")
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of a loopback URL returns 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - http by construction
+            return bool(response.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,91 @@
+"""What a retraining ends in on the terminal: leaderboard, test scores, verdict, where to look."""
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.forecast import Forecast
+from flows.progress import shown
+from flows.requests import Retraining
+
+_ROWS = 20
+
+
+def print_retraining(result: Retraining) -> None:
+    """Print the summary of a retraining."""
+    console = Console()
+    if not result.decision.retrain:
+        console.print(f"Nothing to do: {result.decision.reason}.")
+        return
+    console.print(_leaderboard(result))
+    counts = result.trials
+    console.print(
+        f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
+        f"{counts.failed} failed; {result.seconds:.0f} s in all"
+    )
+    if result.test is not None:
+        console.print(f"Test, the selected trial: {shown(result.test)}", highlight=False)
+    if result.verdict is not None:
+        _print_verdict(console, result)
+
+
+def _leaderboard(result: Retraining) -> Table:
+    table = Table(title="Leaderboard, by validation", title_justify="left")
+    for column in (
+        "",
+        "trial",
+        "accuracy",
+        "macro F1",
+        "cross-entropy",
+        "epochs",
+        "seconds",
+        "key",
+    ):
+        right = column in ("accuracy", "macro F1", "cross-entropy", "epochs", "seconds")
+        table.add_column(column, justify="right" if right else "left")
+    for place, entry in enumerate(result.leaderboard[:_ROWS], start=1):
+        scores = entry.scores
+        table.add_row(
+            str(place),
+            entry.label,
+            f"{scores.accuracy:.4f}",
+            f"{scores.f1_macro:.4f}",
+            f"{scores.cross_entropy:.4f}",
+            str(entry.epochs),
+            "cached" if entry.cached else f"{entry.seconds:.1f}",
+            entry.key[:8],
+        )
+    if len(result.leaderboard) > _ROWS:
+        table.caption = f"{len(result.leaderboard) - _ROWS} more: pitchpipe trials"
+    return table
+
+
+def _print_verdict(console: Console, result: Retraining) -> None:
+    console.print(f"{result.verdict}: {result.registered_name} version {result.version}")
+    for reason in result.reasons:
+        console.print(f"  {reason}", highlight=False)
+    console.print(
+        f"\nWhere to look next\n"
+        f"  pitchpipe up                     MLflow and Prefect in the browser\n"
+        f"  {result.report}   the report\n"
+        f"  pitchpipe versions               the registry; the champion is version "
+        f"{result.champion}",
+        highlight=False,
+    )
+
+
+def print_forecast(forecast: Forecast) -> None:
+    """Print what a retraining would do."""
+    console = Console()
+    counts = forecast.trials
+    answer = "would retrain" if forecast.decision.retrain else "would not retrain"
+    console.print(f"{answer}: {forecast.decision.reason}")
+    console.print(
+        f"{counts.total} trials: {counts.trained} to train up to {forecast.epochs} epochs, "
+        f"{counts.cached} cached"
+    )
+    for label in forecast.labels[:_ROWS]:
+        console.print(f"  {label}", highlight=False)
+    if len(forecast.labels) > _ROWS:
+        console.print(f"  ... and {len(forecast.labels) - _ROWS} more")
+    about = "unknown" if forecast.seconds is None else f"about {forecast.seconds:.0f} s"
+    console.print(f"training time: {about} ({forecast.basis})")

@@ -1,0 +1,79 @@
+"""The trial store, mlruns/trials/: a content-addressed directory per trial, the truth."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.errors import ConfigError
+from models.files import read_lines
+from models.trials import EpochRecord, Outcome, TrialFailure, TrialFiles, TrialSpec, read_outcome
+
+STORE = Path("mlruns/trials")
+State = Literal["finished", "failed", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrial:
+    """What the store holds of one trial."""
+
+    spec: TrialSpec
+    key: str
+    outcome: Outcome | None
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def state(self) -> State:
+        """finished, failed, or unfinished: being trained, or interrupted."""
+        if self.outcome is None:
+            return "unfinished"
+        return "failed" if isinstance(self.outcome, TrialFailure) else "finished"
+
+
+def directory_of(key: str, store: Path = STORE) -> Path:
+    """Directory of the trial with this key."""
+    return store / key
+
+
+def cached(spec: TrialSpec, *, budget: int, store: Path = STORE) -> Outcome | None:
+    """Return the outcome that makes training unnecessary: a result, or a loss that diverged.
+
+    Other failures (killed, out of memory, an exception) may heal and are tried again.
+    """
+    outcome = read_outcome(directory_of(spec.key, store), budget)
+    if isinstance(outcome, TrialFailure) and outcome.kind != "diverged":
+        return None
+    return outcome
+
+
+def stored_trials(store: Path = STORE) -> Iterator[StoredTrial]:
+    """Every trial of the store, in order of key; folders without a whole trial.json are skipped."""
+    for path in sorted(store.glob(f"*/{TrialFiles.SPEC}")):
+        yield read_trial(path.parent)
+
+
+def read_trial(directory: Path) -> StoredTrial:
+    """Read one trial's directory."""
+    return StoredTrial(
+        spec=TrialSpec.model_validate_json((directory / TrialFiles.SPEC).read_bytes()),
+        key=directory.name,
+        outcome=read_outcome(directory),
+        history=read_history(directory),
+    )
+
+
+def read_history(directory: Path) -> tuple[EpochRecord, ...]:
+    """Epochs recorded so far."""
+    lines = read_lines(directory / TrialFiles.HISTORY)
+    return tuple(EpochRecord.model_validate_json(line) for line in lines)
+
+
+def find_trial(prefix: str, store: Path = STORE) -> StoredTrial:
+    """Return the one trial whose key begins with prefix; raise ConfigError for none or several."""
+    matches = sorted(path for path in store.glob(f"{prefix}*") if (path / TrialFiles.SPEC).exists())
+    if len(matches) == 1:
+        return read_trial(matches[0])
+    if not matches:
+        raise ConfigError(f"no trial's key begins with {prefix!r}; `pitchpipe trials` lists them")
+    several = ", ".join(path.name[:12] for path in matches[:5])
+    raise ConfigError(f"{prefix!r} begins {len(matches)} keys ({several}...): write more digits")

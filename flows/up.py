@@ -1,0 +1,61 @@
+"""`pitchpipe up`: the MLflow UI and the Prefect server on loopback until Ctrl-C."""
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from flows.prefect_api import (
+    SERVICES,
+    RunningServices,
+    prepare_environment,
+    running_services,
+)
+from flows.services import Server, free_port, mlflow_server, prefect_server, server_environment
+from flows.tracking.store import open_tracking, tracking_uri
+from models.config import load_params
+from models.errors import BusyError, PitchpipeError
+from models.files import write_text
+from models.processes import this_process
+
+
+def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
+    """Start both servers, print their links, and wait; both end with us, however we end.
+
+    Raises BusyError where another `up` of this project lives; PitchpipeError when a server ends.
+    """
+    running = running_services()
+    if running is not None:
+        raise BusyError(
+            f"`pitchpipe up` runs already: process {running.process.pid}, MLflow {running.mlflow}, "
+            f"Prefect {running.prefect}; stop it first"
+        )
+    prepare_environment()
+    # The schema is made by one process, before a server with several threads opens it.
+    open_tracking(load_params(Path("params.yaml")).registered_name)
+    mlflow = mlflow_server(free_port(mlflow_port), tracking_uri=tracking_uri())
+    prefect = prefect_server(free_port(prefect_port))
+    environment = server_environment(f"{prefect.url}/api")
+    try:
+        with (
+            prefect.start(environment),
+            mlflow.start({"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}),
+        ):
+            prefect.wait_ready()
+            mlflow.wait_ready()
+            services = RunningServices(
+                process=this_process(), prefect=prefect.url, mlflow=mlflow.url
+            )
+            write_text(SERVICES, services.model_dump_json(indent=2))
+            Console().print(f"MLflow   {mlflow.url}\nPrefect  {prefect.url}\nCtrl-C stops both.")
+            _wait_for_the_end_of_one((mlflow, prefect))
+    finally:
+        SERVICES.unlink(missing_ok=True)
+
+
+def _wait_for_the_end_of_one(servers: tuple[Server, ...]) -> None:
+    while True:
+        for server in servers:
+            if not server.alive:
+                raise PitchpipeError(f"{server.title} ended; see {server.log}")
+        time.sleep(0.5)  # until Ctrl-C; there is no one event for the end of either process

@@ -1,0 +1,69 @@
+"""What a retraining works with while it runs: the engine, the mirror, and who is told."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from flows.dataset_version import DatasetVersion
+from flows.engine import LocalEngine
+from flows.lineage import CodeFacts, DatasetFacts, flattened
+from flows.requests import Request
+from flows.tracking.events import FlowRunInfo
+from flows.tracking.mirror import Mirror
+from flows.tracking.store import Tracking, open_tracking
+from flows.workers import workers_for
+from models.config import Params
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """The engine that trains, and the mirror that shows."""
+
+    engine: LocalEngine
+    mirror: Mirror
+    workers: int
+    """Trials at once."""
+    tracking: Tracking
+
+
+@contextlib.contextmanager
+def open_workshop(
+    params: Params, request: Request, dataset: DatasetVersion, *, flow_run: str
+) -> Iterator[Workshop]:
+    """Open the tools of one retraining; however it ends, children stop and the runs are closed."""
+    engine = LocalEngine()
+    tracking = open_tracking(params.registered_name)
+    mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
+    try:
+        with engine.stopped_by_signals():
+            yield Workshop(engine, mirror, workers=workers_for(params, request), tracking=tracking)
+    except BaseException as error:
+        engine.stop()
+        mirror.finish("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+
+
+def dataset_facts(dataset: DatasetVersion) -> DatasetFacts:
+    """The dataset in the words of lineage."""
+    return DatasetFacts(
+        name=dataset.name,
+        digest=dataset.digest,
+        prepared_digest=dataset.prepared_digest,
+        dvc_md5=dataset.dvc_md5,
+        remote=dataset.remote,
+    )
+
+
+def _about(params: Params, request: Request, dataset: DatasetVersion, flow_run: str) -> FlowRunInfo:
+    code = CodeFacts.read()
+    return FlowRunInfo(
+        name=f"{datetime.now(UTC):%Y-%m-%d %H:%M} {dataset.name}",
+        dataset=dataset_facts(dataset),
+        params=flattened(params),
+        tags={
+            "pitchpipe.trigger": request.trigger,
+            "pitchpipe.flow_run": flow_run,
+            "pitchpipe.git_commit": code.commit or "",
+        },
+    )
