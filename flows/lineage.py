@@ -1,0 +1,103 @@
+"""Where a version comes from: records that are kept with it and shown by `trace`."""
+
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, JsonValue
+
+from models.config import Record
+from models.trials import TrialResult, TrialSpec
+
+
+class DatasetFacts(Record):
+    """Which version of which dataset, in the words of each system that may be asked for it."""
+
+    name: str
+    digest: str
+    """Of the raw batches."""
+    prepared_digest: str
+    """Of the arrays that trials read."""
+    dvc_md5: str | None = None
+    """DVC's hash of the raw folder; null where DVC is not in use."""
+    remote: str | None = None
+    """DVC remote that holds it."""
+
+    @property
+    def mlflow_digest(self) -> str:
+        """Digest in the 36 characters that MLflow's column holds; a DVC folder's fits exactly."""
+        return self.dvc_md5 if self.dvc_md5 and len(self.dvc_md5) <= 36 else self.digest[:36]
+
+
+class CodeFacts(Record):
+    """The commit that was checked out, and whether files differed from it."""
+
+    commit: str | None = None
+    """Null outside git."""
+    dirty: bool | None = None
+    """Whether tracked files had been changed; null outside git."""
+
+    @classmethod
+    def read(cls, root: Path = Path()) -> Self:
+        """Ask git; outside a work tree, or without git, both facts are null."""
+        commit = _git(root, "rev-parse", "HEAD")
+        if not commit:
+            return cls()
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        return cls(commit=commit, dirty=None if changed is None else changed != "")
+
+
+class Lineage(Record):
+    """All that made a version; kept inside it as lineage.json, so it travels with the weights."""
+
+    spec: TrialSpec
+    result: TrialResult
+    dataset: DatasetFacts
+    code: CodeFacts
+    params: dict[str, JsonValue]
+    """The resolved params file. Kept as JSON: later releases may know other keys."""
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """Channels, height, width of one image."""
+    environment: dict[str, str]
+    """Package -> version, and python's own."""
+    trained_images: int
+    """Rows of trained_ids.npy: images whose ids the gate seeks in later test splits."""
+    created: str
+    """When it was registered, ISO 8601 in UTC."""
+
+
+def environment_facts(packages: Mapping[str, str]) -> dict[str, str]:
+    """Join the versions a trial depends on with python's and those of what serves it."""
+    import platform  # noqa: PLC0415 - reads files at import
+
+    served = {name: metadata.version(name) for name in ("mlflow", "scikit-learn")}
+    return {"python": platform.python_version(), **served, **packages}
+
+
+def flattened(record: BaseModel) -> dict[str, str]:
+    """Dotted path -> value of every leaf, as text: the form in which MLflow keeps params."""
+    return dict(_leaves(record.model_dump(mode="json"), ""))
+
+
+def _leaves(node: JsonValue, path: str) -> list[tuple[str, str]]:
+    if isinstance(node, dict) and node:
+        prefix = f"{path}." if path else ""
+        return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}{key}")]
+    return [(path, "" if node is None else str(node))]
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - the user's git
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

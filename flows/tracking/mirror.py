@@ -1,0 +1,148 @@
+"""The mirror: a retraining shown in MLflow as it happens, without training ever waiting for it."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.exceptions import MlflowException
+
+from flows.tracking.events import (
+    JOURNALS,
+    AnyEvent,
+    Ended,
+    EpochEnded,
+    FilesWritten,
+    FlowRunInfo,
+    Journal,
+    Scored,
+    Status,
+    Tagged,
+    TrialFinished,
+    TrialStarted,
+)
+from flows.tracking.projection import Projection
+from flows.tracking.runs import Runs
+from flows.tracking.store import Tracking, TrackingError
+from flows.tracking.writer import Writer
+from models.trials import EpochRecord, Outcome, TrialSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorReport:
+    """What became of a retraining's events."""
+
+    waiting: int
+    """Events that MLflow had not taken when time was up; `pitchpipe sync` brings them."""
+    refused: tuple[str, ...]
+    """Why MLflow would not take others."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether MLflow shows everything."""
+        return self.waiting == 0 and not self.refused
+
+
+class Mirror:
+    """Writes one retraining into MLflow; its methods return at once, never raise, from any thread.
+
+    Each event goes to a journal as well, so that what MLflow cannot take now is not lost. While
+    MLflow is down events wait and are tried again, in order.
+    """
+
+    def __init__(
+        self,
+        tracking: Tracking,
+        flow_run: FlowRunInfo,
+        *,
+        trials: Path = Path("mlruns/trials"),
+        journals: Path = JOURNALS,
+    ) -> None:
+        self.flow_run = flow_run
+        self._tracking = tracking
+        self._journal = Journal(flow_run, journals / tracking.name)
+        self._projection = Projection(Runs(tracking), flow_run, trials=trials)
+        self._writer = Writer(self._projection, answers=lambda: _answers(tracking))
+        self._tell(flow_run)
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """Id of the parent run; None until MLflow has taken it."""
+        return self._projection.parent_run_id
+
+    def wait_for_parent(self, *, timeout: float = 60.0) -> str:
+        """Return the parent run's id, once MLflow has all that was told so far.
+
+        Raises TrackingError when MLflow is not reached in time: a version needs its run.
+        """
+        arrived = self.flush(timeout=timeout)
+        if not arrived or self.parent_run_id is None:
+            raise TrackingError(
+                f"MLflow at {self._tracking.uri} took nothing for {timeout:g} s; see that it runs "
+                "and that MLFLOW_TRACKING_URI names it, then run again: trained trials are kept"
+            )
+        return self.parent_run_id
+
+    def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
+        """Show a trial as a child run, named by what tells it from the others."""
+        self._tell(TrialStarted(spec=spec, differences=differences, cached=cached))
+
+    def epoch(self, key: str, record: EpochRecord) -> None:
+        """Show an epoch's losses and scores."""
+        self._tell(EpochEnded(key=key, record=record))
+
+    def trial_finished(self, outcome: Outcome) -> None:
+        """Close a trial's run; epochs that were trained earlier are shown now."""
+        self._tell(TrialFinished(outcome=outcome))
+
+    def log_metrics(self, metrics: dict[str, float]) -> None:
+        """Show numbers on the parent run, such as `test/accuracy`."""
+        self._tell(Scored(metrics=metrics))
+
+    def set_tags(self, tags: dict[str, str]) -> None:
+        """Set tags of the parent run; `mlflow.note.content` is its Markdown description."""
+        self._tell(Tagged(tags=tags))
+
+    def log_artifacts(self, directory: Path, *, under: str = "") -> None:
+        """Copy a folder below the parent run's artifacts; it must stay until `finish` returned."""
+        self._tell(FilesWritten(directory=str(directory), under=under))
+
+    def flush(self, *, timeout: float = 30.0) -> bool:
+        """Wait until MLflow has taken all that was told so far; False when time is up first."""
+        return self._writer.flush(timeout)
+
+    def finish(
+        self, status: Status, *, verdict: str | None = None, timeout: float = 30.0
+    ) -> MirrorReport:
+        """Close the parent run and what still runs below it, and stop writing.
+
+        verdict: appended to the parent's name. What MLflow has not taken after timeout seconds is
+        left to `pitchpipe sync`.
+        """
+        self._tell(Ended(status=status, verdict=verdict))
+        self._writer.flush(timeout)
+        self._writer.stop()
+        report = MirrorReport(self._writer.waiting, tuple(self._writer.refused))
+        if not report.whole:
+            log.warning(
+                "MLflow has not taken %d events and refused %d; `pitchpipe sync` brings them",
+                report.waiting,
+                len(report.refused),
+            )
+        return report
+
+    def _tell(self, event: AnyEvent) -> None:
+        try:
+            self._journal.write(event)
+        except OSError as error:
+            log.warning("the journal of this retraining cannot be written: %s", error)
+        self._writer.put(event)
+
+
+def _answers(tracking: Tracking) -> bool:
+    try:
+        tracking.client.get_experiment(tracking.experiment_id)
+    except MlflowException:
+        return False
+    return True

@@ -1,0 +1,214 @@
+"""Events told to MLflow: a parent run a retraining, a child a trial; twice told is once told."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mlflow.entities import Metric
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+)
+
+from flows.lineage import flattened
+from flows.tracking.events import (
+    AnyEvent,
+    Ended,
+    EpochEnded,
+    FilesWritten,
+    FlowRunInfo,
+    Scored,
+    Tagged,
+    TrialFinished,
+    TrialStarted,
+)
+from flows.tracking.runs import Runs, metrics_of
+from models.files import read_lines
+from models.trials import EpochRecord, TrialFailure, TrialFiles, TrialResult
+
+TOLD = "mirror.events"
+"""Tag of a parent run: how many events it shows, once the retraining has ended."""
+
+
+class Child:
+    """The run of one trial, and which of its epochs MLflow has been told."""
+
+    def __init__(self, run_id: str, *, ended: bool = False) -> None:
+        self.run_id = run_id
+        self.ended = ended
+        self.epochs: set[int] = set()
+
+
+class Projection:
+    """One retraining in MLflow. One thread owns it."""
+
+    def __init__(self, runs: Runs, flow_run: FlowRunInfo, *, trials: Path) -> None:
+        self._runs = runs
+        self._flow_run = flow_run
+        self._trials = trials
+        self._children: dict[str, Child] = {}
+        self._told = 0
+        self._in_doubt = False
+        self.parent_run_id: str | None = None
+
+    def tell(self, event: AnyEvent) -> None:
+        """Tell MLflow of an event; what it knows already is not written again.
+
+        Raises MlflowException or OSError; telling again completes what was begun.
+        """
+        try:
+            self._tell(event)
+        except BaseException:
+            # The request may have been carried out and only its answer lost.
+            self._in_doubt = True
+            raise
+        self._told += not isinstance(event, EpochEnded)
+
+    def _tell(self, event: AnyEvent) -> None:
+        match event:
+            case FlowRunInfo():
+                self._begin(event)
+            case TrialStarted():
+                self._start_trial(event)
+            case EpochEnded():
+                self.tell_epochs([event])
+            case TrialFinished():
+                self._finish_trial(event)
+            case Scored(metrics=values):
+                self._runs.log_metrics(self._parent, metrics_of(values, at=event.at, step=0))
+            case Tagged(tags=tags):
+                self._runs.set_tags(self._parent, tags)
+            case FilesWritten(directory=directory, under=under):
+                if Path(directory).is_dir():
+                    self._runs.log_files(self._parent, directory, under=under)
+            case Ended():
+                self._end(event)
+
+    def tell_epochs(self, events: Sequence[EpochEnded]) -> None:
+        """Log epochs of one trial, in one request for as many as there are."""
+        if not events:
+            return
+        child = self._children[events[0].key]
+        new = [event for event in events if event.record.epoch not in child.epochs]
+        self._runs.log_metrics(
+            child.run_id, [metric for event in new for metric in _epoch_metrics(event)]
+        )
+        child.epochs.update(event.record.epoch for event in new)
+
+    @property
+    def _parent(self) -> str:
+        assert self.parent_run_id is not None
+        return self.parent_run_id
+
+    def _begin(self, event: FlowRunInfo) -> None:
+        found = self._runs.find(f"tags.`flow_run.journal` = '{event.id}'")
+        if found is None:
+            tags = self._shared_tags() | {"flow_run.journal": event.id, **event.tags}
+            run_id = self._runs.create(event.name, tags=tags, at=event.at)
+        else:
+            run_id = found.info.run_id
+            self._recall_children(run_id)
+        self._runs.log_params(run_id, event.params)
+        self._runs.log_dataset(run_id, event.dataset, context="retraining")
+        self.parent_run_id = run_id
+
+    def _recall_children(self, parent: str) -> None:
+        """Learn of children that MLflow has and we do not know."""
+        for run in self._runs.search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"):
+            ended = run.info.status in {"FINISHED", "FAILED"}
+            child = Child(run.info.run_id, ended=ended)
+            self._children.setdefault(run.data.tags["trial.key"], child)
+
+    def _start_trial(self, event: TrialStarted) -> None:
+        key = event.spec.key
+        if key not in self._children and self._in_doubt:
+            self._recall_children(self._parent)
+        if key not in self._children:
+            tags = self._shared_tags() | self._child_tags(event, key)
+            run_id = self._runs.create(_child_name(event), tags=tags, at=event.at)
+            self._children[key] = Child(run_id)
+        child = self._children[key]
+        if not child.ended:
+            self._runs.log_params(child.run_id, flattened(event.spec.config))
+            self._runs.log_dataset(child.run_id, self._flow_run.dataset, context="training")
+
+    def _finish_trial(self, event: TrialFinished) -> None:
+        outcome, child = event.outcome, self._children[event.outcome.key]
+        if child.ended:
+            return
+        self.tell_epochs(list(self._stored_epochs(event)))
+        if isinstance(outcome, TrialFailure):
+            self._runs.set_tags(child.run_id, {"failure": f"{outcome.kind}: {outcome.reason}"})
+            self._runs.end(child.run_id, "FAILED", at=event.at)
+        else:
+            scores = metrics_of(_best(outcome), at=event.at, step=outcome.best_epoch)
+            self._runs.log_metrics(child.run_id, scores)
+            self._runs.set_tags(child.run_id, _result_tags(outcome))
+            self._runs.end(child.run_id, "FINISHED", at=event.at)
+        child.ended = True
+
+    def _stored_epochs(self, event: TrialFinished) -> Iterator[EpochEnded]:
+        """Epochs in the trial's directory: all of a cached trial, the earlier of a resumed one."""
+        outcome = event.outcome
+        for line in read_lines(self._trials / outcome.key / TrialFiles.HISTORY):
+            record = EpochRecord.model_validate_json(line)
+            if record.epoch <= outcome.epochs:
+                yield EpochEnded(at=event.at, key=outcome.key, record=record)
+
+    def _end(self, event: Ended) -> None:
+        for child in self._children.values():
+            if not child.ended:
+                self._runs.end(child.run_id, "KILLED", at=event.at)
+                child.ended = True
+        if event.verdict is not None:
+            self._runs.rename(self._parent, f"{self._flow_run.name} · {event.verdict}")
+        self._runs.set_tags(self._parent, {TOLD: str(self._told + 1)})
+        self._runs.end(self._parent, event.status, at=event.at)
+
+    def _shared_tags(self) -> dict[str, str]:
+        facts = self._flow_run.dataset.model_dump(exclude_none=True)
+        return {
+            MLFLOW_SOURCE_NAME: "pitchpipe run",
+            MLFLOW_SOURCE_TYPE: "PROJECT",
+            **{f"owner.{name}": str(value) for name, value in self._flow_run.owner},
+            **{f"dataset.{name}": value for name, value in facts.items()},
+        }
+
+    def _child_tags(self, event: TrialStarted, key: str) -> dict[str, str]:
+        return {
+            MLFLOW_PARENT_RUN_ID: self._parent,
+            "trial.key": key,
+            "trial.cached": str(event.cached).lower(),
+            "source.digest": event.spec.source,
+            "device": event.spec.device,
+        }
+
+
+def _epoch_metrics(event: EpochEnded) -> Iterator[Metric]:
+    """`train/loss`, `validation/accuracy`, ...: MLflow draws the charts of a group together."""
+    record = event.record
+    values = {}
+    for name, value in record.model_dump(exclude={"epoch"}).items():
+        group, _, rest = name.partition("_")
+        grouped = group in {"train", "validation"}
+        values[f"{group}/{rest}" if grouped else f"epoch/{name}"] = value
+    yield from metrics_of(values, at=event.at, step=record.epoch)
+
+
+def _best(result: TrialResult) -> dict[str, float]:
+    scores = {f"best/{name}": value for name, value in result.scores}
+    return scores | {"best/epoch": result.best_epoch, "seconds": result.seconds}
+
+
+def _result_tags(result: TrialResult) -> dict[str, str]:
+    return {
+        "trial.budget": str(result.budget),
+        "trial.epochs": str(result.epochs),
+        "weights.digest": result.weights_digest,
+    }
+
+
+def _child_name(event: TrialStarted) -> str:
+    """`learning_rate=0.003 minibatch_size=32`: the last part of each axis that differs."""
+    pairs = [f"{axis.rpartition('.')[2]}={value}" for axis, value in event.differences.items()]
+    return " ".join(pairs)[:200] or "the only trial"

@@ -1,0 +1,174 @@
+"""The tracking store: opened once, in write-ahead mode, with artifacts that survive a move."""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mlflow
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.errors import PitchpipeError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+log = logging.getLogger(__name__)
+
+LOCAL_URI = "sqlite:///mlruns/mlflow.db"
+ARTIFACTS = Path("mlruns/artifacts")
+
+
+class TrackingError(PitchpipeError):
+    """MLflow cannot be asked, or refuses."""
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else the database inside the project (the working directory)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or LOCAL_URI
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A tracking store and the experiment that runs of one registered name belong to."""
+
+    uri: str
+    """As MLflow takes it; a SQLite path in it is absolute."""
+    name: str
+    """Of the experiment, and of the registered versions."""
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        """A client of this store. No fluent call is made anywhere: runs are named by their ids."""
+        return MlflowClient(self.uri)
+
+    @cached_property
+    def experiment_id(self) -> str:
+        """Id of the experiment, created where it is missing.
+
+        Raises MlflowException while a tracking server cannot be reached.
+        """
+        database = _database_of(self.uri)
+        with _lock(database) if database else contextlib.nullcontext():
+            return _find_or_create(self.client, self.name, inside=_is_inside(database))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a SQLite file on this host, so that runs of others are not in it."""
+        return _database_of(self.uri) is not None
+
+
+def open_tracking(name: str) -> Tracking:
+    """Open the store for one registered name; a SQLite schema is created once, under a lock.
+
+    A tracking server is not contacted before it is needed: one that is down stops no training.
+    Raises TrackingError where the database cannot be opened.
+    """
+    uri = tracking_uri()
+    database = _database_of(uri)
+    if database is not None:
+        uri = f"sqlite:///{database}"
+    else:
+        # Seven retries with back-off hold a thread for four minutes; the mirror retries by itself.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    # SqlAlchemyStore.create_model_version resolves `models:/` sources through the global URI,
+    # whatever the client was given (mlflow 3.17.2, store/model_registry/sqlalchemy_store.py).
+    mlflow.set_tracking_uri(uri)
+    tracking = Tracking(uri=uri, name=name)
+    if database is not None:
+        with asking():
+            _create_schema(database, uri)
+            _ = tracking.experiment_id
+    return tracking
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[None]:
+    """Turn what MLflow raises into a TrackingError that says where it was asked."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+        # SQLAlchemy's messages go on with the statement; the first line says what is wrong.
+        raise TrackingError(
+            f"MLflow at {mlflow.get_tracking_uri()}: {str(error).strip().splitlines()[0]}; "
+            "see that it runs and that MLFLOW_TRACKING_URI names it"
+        ) from error
+
+
+def _database_of(uri: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(uri.removeprefix(prefix)).absolute() if uri.startswith(prefix) else None
+
+
+def _is_inside(database: Path | None) -> bool:
+    return database is not None and database.resolve().is_relative_to(Path.cwd().resolve())
+
+
+def _lock(database: Path) -> FileLock:
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(database.with_name(f"{database.name}.lock"), timeout=120)
+
+
+def _create_schema(database: Path, uri: str) -> None:
+    """Create or complete the schema. Three unlocked first openers ruin the file: MLflow #19943."""
+    for name in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _lock(database):
+        _ = MlflowClient(uri).search_experiments(max_results=1)
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            # Readers (the UI) then never wait for writes. The mode is kept in the file.
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _find_or_create(client: MlflowClient, name: str, *, inside: bool) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = f"mlruns/artifacts/{name}" if inside else None
+        client.create_experiment(
+            name, artifact_location=location, tags={"mlflow.note.content": _description(name)}
+        )
+        experiment = client.get_experiment_by_name(name)
+        assert experiment is not None
+    elif experiment.lifecycle_stage == "deleted":
+        log.warning("experiment %s had been deleted in MLflow; it is restored", name)
+        client.restore_experiment(experiment.experiment_id)
+    if inside:
+        _make_relative(client, experiment)
+    return str(experiment.experiment_id)
+
+
+def _make_relative(client: MlflowClient, experiment: "Experiment") -> None:
+    """Store artifacts by a path relative to the project.
+
+    MLflow makes any local path absolute when an experiment is created, and copies it into each
+    run and version; a relative one in this column is carried on unchanged, so that the whole
+    folder can be moved (mlflow #3144).
+    """
+    location = f"{ARTIFACTS}/{experiment.name}"
+    if experiment.artifact_location == location:
+        return
+    database = _database_of(client.tracking_uri)
+    assert database is not None
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        connection.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
+            (location, int(experiment.experiment_id)),
+        )
+
+
+def _description(name: str) -> str:
+    return (
+        f"Retrainings of **{name}**, written by pitchpipe.\n\n"
+        "One parent run per retraining; below it a run per trial, named by what differs. "
+        f"Versions are registered as `{name}`: the champion is `models:/{name}@champion`.\n\n"
+        "What is shown here mirrors `mlruns/trials/`; `pitchpipe sync` rebuilds it."
+    )

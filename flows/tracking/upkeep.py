@@ -1,0 +1,101 @@
+"""Upkeep: runs that the dead left RUNNING are closed, what MLflow lacks is told from journals."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.entities import Run
+from pydantic import ValidationError
+
+from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
+from flows.tracking.projection import TOLD, Projection
+from flows.tracking.runs import Runs
+from flows.tracking.store import Tracking, asking
+from models.processes import ProcessIdentity
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """Retrainings by what `sync` found."""
+
+    told: tuple[str, ...]
+    """Names of those that MLflow lacked something of."""
+    whole: int
+    """Those that MLflow showed whole."""
+
+
+def reconcile(tracking: Tracking) -> int:
+    """Close runs left RUNNING by a process that is dead, as KILLED; return how many.
+
+    Runs without an owner are other people's; those of another host cannot be judged from here.
+    Raises TrackingError where MLflow cannot be asked.
+    """
+    runs = Runs(tracking)
+    with asking():
+        left = [
+            run
+            for run in runs.search("attributes.status = 'RUNNING'")
+            if (owner := _owner_of(run)) is not None and not owner.alive
+        ]
+        for run in left:
+            reason = f"process {run.data.tags['owner.pid']} died and left this running"
+            runs.set_tags(run.info.run_id, {"killed": reason})
+            runs.end(run.info.run_id, "KILLED", at=now_ms())
+    if left:
+        log.info("closed %d runs that a process had left running when it died", len(left))
+    return len(left)
+
+
+def sync(
+    tracking: Tracking, *, trials: Path = Path("mlruns/trials"), journals: Path = JOURNALS
+) -> SyncReport:
+    """Tell MLflow of every retraining it does not show whole, then close what is dead.
+
+    Even an empty store is filled again: runs, params, metrics, tags; reports where their folders
+    still exist. Raises TrackingError where MLflow cannot be asked.
+    """
+    told: list[str] = []
+    whole = 0
+    with asking():
+        files = (journals / tracking.name).glob("*.jsonl")
+        for journal in sorted(files, key=lambda path: path.stat().st_mtime):
+            name = _tell_journal(tracking, journal, trials=trials)
+            if name is None:
+                whole += 1
+            else:
+                told.append(name)
+    reconcile(tracking)
+    return SyncReport(told=tuple(told), whole=whole)
+
+
+def _tell_journal(tracking: Tracking, journal: Path, *, trials: Path) -> str | None:
+    """Tell one journal; return the retraining's name, None where nothing was missing."""
+    events = list(read_journal(journal))
+    if not events or not isinstance(events[0], FlowRunInfo):
+        return None
+    began, runs = events[0], Runs(tracking)
+    parent = runs.find(f"tags.`flow_run.journal` = '{began.id}'")
+    if parent is not None and parent.data.tags.get(TOLD) == str(len(events)):
+        return None
+    if not isinstance(events[-1], Ended) and began.owner.alive:
+        return None  # its own mirror is at work
+    projection = Projection(runs, began, trials=trials)
+    for event in events:
+        projection.tell(event)
+    assert projection.parent_run_id is not None
+    runs.set_tags(projection.parent_run_id, {TOLD: str(len(events))})
+    return began.name
+
+
+def _owner_of(run: Run) -> ProcessIdentity | None:
+    tags = run.data.tags
+    try:
+        return ProcessIdentity(
+            pid=int(tags["owner.pid"]),
+            started=float(tags["owner.started"]),
+            host=tags["owner.host"],
+        )
+    except (KeyError, ValueError, ValidationError):
+        return None

@@ -1,0 +1,85 @@
+"""Trials, retrainings and datasets as records, for tests of the mirror and the registry."""
+
+import os
+from pathlib import Path
+
+from flows.lineage import DatasetFacts
+from flows.tracking import FlowRunInfo
+from models.config import AdamConfig, TrialConfig
+from models.processes import ProcessIdentity
+from models.trials import EpochRecord, Scores, TrialFailure, TrialResult, TrialSpec
+
+NAME = "digits-classifier"
+DATASET = DatasetFacts(
+    name="digits",
+    digest="a" * 64,
+    prepared_digest="b" * 64,
+    dvc_md5="0123456789abcdef0123456789abcdef.dir",
+)
+DEAD = ProcessIdentity(pid=2**22 - 7, started=1.0, host=os.uname().nodename)
+"""A process that never was: numbers end below it."""
+
+
+def flow_run_info(name: str = "2026-11-23 06:40 digits", **tags: str) -> FlowRunInfo:
+    """A retraining on DATASET."""
+    return FlowRunInfo(name=name, dataset=DATASET, params={"search.epochs": "2"}, tags=tags)
+
+
+def trial_spec(learning_rate: float = 0.001) -> TrialSpec:
+    """A trial; another learning rate makes another one."""
+    return TrialSpec(
+        config=TrialConfig(optimizer=AdamConfig(learning_rate=learning_rate)),
+        dataset=DATASET.prepared_digest,
+        source="c" * 64,
+        versions={"torch": "2.13.0"},
+    )
+
+
+def epoch_record(epoch: int) -> EpochRecord:
+    """An epoch; each is better than the one before."""
+    return EpochRecord(
+        epoch=epoch,
+        train_loss=1 / epoch,
+        train_accuracy=1 - 0.5 / epoch,
+        validation_loss=1.1 / epoch,
+        validation_accuracy=1 - 0.6 / epoch,
+        validation_f1_macro=1 - 0.7 / epoch,
+        learning_rate=0.001,
+        seconds=0.5,
+    )
+
+
+def trial_result(spec: TrialSpec, epochs: int = 2) -> TrialResult:
+    """A trial that was trained to its budget."""
+    return TrialResult(
+        key=spec.key,
+        config=spec.config,
+        budget=epochs,
+        epochs=epochs,
+        best_epoch=epochs,
+        scores=Scores(accuracy=0.9, f1_macro=0.89, cross_entropy=0.3),
+        seconds=1.0,
+        checkpoint="best.ckpt",
+        checkpoint_digest="d" * 64,
+        weights_digest="e" * 64,
+    )
+
+
+def trial_failure(spec: TrialSpec) -> TrialFailure:
+    """A trial whose loss stopped being finite."""
+    return TrialFailure(
+        key=spec.key,
+        config=spec.config,
+        budget=2,
+        epochs=1,
+        reason="loss is nan in epoch 2",
+        kind="diverged",
+    )
+
+
+def store_history(trials: Path, spec: TrialSpec, epochs: int) -> None:
+    """Write the history a trial of so many epochs leaves in the trial store."""
+    directory = trials / spec.key
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = [epoch_record(epoch).model_dump_json() + "\n" for epoch in range(1, epochs + 1)]
+    (directory / "history.jsonl").write_text("".join(lines))

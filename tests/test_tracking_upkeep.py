@@ -1,0 +1,139 @@
+"""Runs that the dead left behind, and opening the store: moves, races, deleted experiments."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from registry_records import DEAD, NAME, flow_run_info, trial_spec
+
+from flows.tracking import Mirror, Tracking, TrackingError, open_tracking, reconcile, sync
+from flows.tracking.runs import Runs
+from models.processes import this_process
+
+pytest_plugins = ["registry_fixtures"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a process with pitchpipe importable, in the working directory."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_runs_of_a_killed_process_are_closed(tracking: Tracking) -> None:
+    """After kill -9 the parent and its child are KILLED, with the reason."""
+    process = run_python(
+        """
+        import time
+        from registry_records import NAME, flow_run_info, trial_spec
+        from flows.tracking import Mirror, open_tracking
+        mirror = Mirror(open_tracking(NAME), flow_run_info())
+        mirror.trial_started(trial_spec(), {}, cached=False)
+        mirror.flush()
+        print("ready", flush=True)
+        time.sleep(600)
+        """
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    assert reconcile(tracking) == 0
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert reconcile(tracking) == 2
+    runs = list(Runs(tracking).search(""))
+    assert {run.info.status for run in runs} == {"KILLED"}
+    assert all(f"process {process.pid} died" in run.data.tags["killed"] for run in runs)
+    assert all(run.info.end_time for run in runs)
+    assert reconcile(tracking) == 0
+
+
+def test_a_reused_process_number_is_not_mistaken_for_the_owner(tracking: Tracking) -> None:
+    """The number lives, but the process began at another time: the run is closed."""
+    owner = this_process().model_copy(update={"started": 1.0})
+    mirror = Mirror(tracking, flow_run_info().model_copy(update={"owner": owner}))
+    mirror.flush()
+    assert reconcile(tracking) == 1
+    mirror.finish("FINISHED")
+
+
+@pytest.mark.parametrize("host", ["elsewhere", None])
+def test_runs_of_others_are_left_alone(tracking: Tracking, host: str | None) -> None:
+    """A run of another host, or of no owner at all, stays RUNNING."""
+    tags = {f"owner.{key}": str(value) for key, value in DEAD} if host else {}
+    tags |= {"owner.host": host} if host else {}
+    run_id = Runs(tracking).create("theirs", tags=tags, at=1)
+    assert reconcile(tracking) == 0
+    assert tracking.client.get_run(run_id).info.status == "RUNNING"
+
+
+def test_sync_closes_what_a_killed_retraining_left_and_is_then_done(tracking: Tracking) -> None:
+    """A journal without an end, its owner dead: told, closed as KILLED, and not told again."""
+    info = flow_run_info().model_copy(update={"owner": DEAD})
+    mirror = Mirror(tracking, info)
+    mirror.trial_started(trial_spec(), {}, cached=False)
+    mirror.flush()
+    assert sync(tracking).told == (info.name,)
+    assert {run.info.status for run in Runs(tracking).search("")} == {"KILLED"}
+    assert sync(tracking).told == ()
+
+
+def test_first_opens_at_once_leave_one_sound_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three processes that open a missing database all succeed and agree on the experiment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+    code = f"from flows.tracking import open_tracking; print(open_tracking({NAME!r}).experiment_id)"
+    processes = [run_python(code) for _ in range(3)]
+    answers = [process.communicate() for process in processes]
+    assert [out for out, _ in answers] == [b"1\n"] * 3, answers
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlruns"]
+
+
+def test_a_database_that_is_none_is_an_error_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are no SQLite give one message with the path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns/mlflow.db").write_bytes(b"not a database at all" * 100)
+    with pytest.raises(TrackingError, match="file is not a database"):
+        open_tracking(NAME)
+
+
+def test_an_experiment_deleted_in_the_ui_is_restored(tracking: Tracking) -> None:
+    """Deleting is MLflow's soft kind; the next retraining goes on in the same experiment."""
+    tracking.client.delete_experiment(tracking.experiment_id)
+    again = open_tracking(NAME)
+    assert again.experiment_id == tracking.experiment_id
+    assert again.client.get_experiment(again.experiment_id).lifecycle_stage == "active"
+
+
+def test_after_a_move_artifacts_are_found_and_written(
+    tracking: Tracking, mlflow_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole folder moved: old artifacts are read and new runs written, in the new place."""
+    old = Runs(tracking).create("before", tags={}, at=1)
+    tracking.client.log_text(old, "kept", "note.txt")
+    moved = mlflow_project.with_name("moved")
+    shutil.move(mlflow_project, moved)
+    monkeypatch.chdir(moved)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+    there = open_tracking(NAME)
+    assert there.experiment_id == tracking.experiment_id
+    assert Path(there.client.download_artifacts(old, "note.txt")).read_text() == "kept"
+    new = Runs(there).create("after", tags={}, at=2)
+    there.client.log_text(new, "new", "note.txt")
+    assert len(list(moved.rglob("note.txt"))) == 2
+    assert not mlflow_project.exists()
