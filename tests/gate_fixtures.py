@@ -1,0 +1,47 @@
+"""Pairs of versions with known counts, for the tests and the bench of the gate."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from evaluation_fixtures import Probabilities, names, naming
+
+from models.config import GateParams
+from models.gate import GateInput
+
+QUICK = GateParams(resamples=200)
+
+
+def version(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> GateInput:
+    return GateInput(
+        probabilities=probabilities,
+        labels=labels,
+        test_digest="ab" * 32,
+        classes=tuple(names(probabilities.shape[1])),
+        image_shape=(1, 28, 28),
+        trained_on_test=0,
+        weights_megabytes=0.4,
+    )
+
+
+def pair(
+    *, both: int, challenger_only: int, champion_only: int, neither: int, classes: int = 2
+) -> tuple[GateInput, GateInput]:
+    """Challenger and champion with these counts; labels go round the classes within each kind."""
+    counts = (both, challenger_only, champion_only, neither)
+    labels = np.concatenate([np.arange(count) % classes for count in counts])
+    kind = np.repeat(np.arange(4), counts)
+    wrong = (labels + 1) % classes
+    challenger = np.where((kind == 0) | (kind == 1), labels, wrong)
+    champion = np.where((kind == 0) | (kind == 2), labels, wrong)
+    return (
+        version(naming(challenger, classes=classes), labels),
+        version(naming(champion, classes=classes), labels),
+    )
+
+
+def surer(one: GateInput, confidence: float) -> GateInput:
+    """The same classes named, with another confidence."""
+    classes = one.probabilities.shape[1]
+    named = naming(one.probabilities.argmax(axis=1), classes=classes, confidence=confidence)
+    return replace(one, probabilities=named)
