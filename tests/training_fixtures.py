@@ -1,20 +1,24 @@
 """Small prepared datasets and trials that train in a blink."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import CnnConfig, SplitName, TrialConfig
+from models.config import CnnConfig, DataParams, SplitName, TrialConfig
 from models.datasets.prepared import Dropped, Manifest, SplitInfo
 from models.digests import digest_file, digest_of
+from models.files import read_lines
+from models.training.fit import train_trial
 from models.training.source import package_versions
-from models.trials import EpochRecord, TrialSpec
+from models.trials import EpochRecord, Outcome, TrialFiles, TrialResult, TrialSpec
 
 CLASSES = 3
 SIDE = 8
 COUNTS: dict[SplitName, int] = {"train": 50, "validation": 30, "test": 6}
-SMALL_CNN = CnnConfig(channels=(4, 4), hidden_units=8)
+SMALL_CNN = CnnConfig(channels=(8, 8), hidden_units=16)
 
 
 def write_prepared(folder: Path, *, permuted: bool = False, channels: int = 1) -> Manifest:
@@ -30,6 +34,7 @@ def write_prepared(folder: Path, *, permuted: bool = False, channels: int = 1) -
         name="bars",
         digest=digest_of({name: info.digest for name, info in splits.items()}),
         raw_digest="0" * 64,
+        params=DataParams(name="bars", image_size=SIDE),
         classes=("top", "middle", "bottom"),
         image_size=SIDE,
         channels=channels,
@@ -75,3 +80,41 @@ def spec_of(config: TrialConfig, manifest: Manifest) -> TrialSpec:
 def ignore(record: EpochRecord) -> None:
     """Be told of an epoch and do nothing."""
     del record
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """Trains trials on one small prepared dataset."""
+
+    prepared: Path
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, prepared: Path, *, permuted: bool = False) -> "Trials":
+        """Write the dataset."""
+        return cls(prepared, write_prepared(prepared, permuted=permuted))
+
+    def outcome(
+        self,
+        directory: Path,
+        config: TrialConfig,
+        budget: int,
+        *,
+        on_epoch: Callable[[EpochRecord], None] = ignore,
+    ) -> Outcome:
+        """Train to a budget."""
+        spec = spec_of(config, self.manifest)
+        return train_trial(
+            spec, directory, prepared=self.prepared, budget=budget, on_epoch=on_epoch
+        )
+
+    def result(self, directory: Path, config: TrialConfig, budget: int) -> TrialResult:
+        """Train to a budget, which must succeed."""
+        outcome = self.outcome(directory, config, budget)
+        assert isinstance(outcome, TrialResult)
+        return outcome
+
+    def history(self, directory: Path) -> list[EpochRecord]:
+        """Records of the epochs trained."""
+        lines = read_lines(directory / TrialFiles.HISTORY)
+        return [EpochRecord.model_validate_json(line) for line in lines]

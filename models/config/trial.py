@@ -1,8 +1,8 @@
-"""`trial:` in params.yaml: one network, how it is optimised, and the seed. Any field can be an axis."""
+"""`trial:` in params.yaml: network, optimiser, seed, ...; any field can be an axis."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, computed_field, model_validator
 
 from models.config.base import Record
 
@@ -89,28 +89,113 @@ class AdamConfig(Record):
     """L2 penalty."""
 
 
-class ScheduleConfig(Record):
-    """Learning rate as a function of the step."""
+class AdamWConfig(Record):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
 
-    name: Literal["constant", "cosine"] = "constant"
-    """constant, or cosine from the learning rate to 0 over the horizon."""
-    horizon: int | None = Field(None, ge=1)
-    """Epochs the schedule spans; null where it needs none."""
+    name: Literal["adamw"] = "adamw"
+    learning_rate: float = Field(0.001, gt=0, le=10)
+    """Step size."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the gradient's running mean."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay of the squared gradient's running mean."""
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    """Share of the step size by which weights shrink a step."""
 
-    @model_validator(mode="after")
-    def _horizon_where_needed(self) -> Self:
-        if (self.horizon is None) != (self.name == "constant"):
-            raise ValueError("cosine needs horizon (epochs); constant takes none")
-        return self
+
+class RmspropConfig(Record):
+    """RMSprop (Tieleman & Hinton, 2012)."""
+
+    name: Literal["rmsprop"] = "rmsprop"
+    learning_rate: float = Field(0.001, gt=0, le=10)
+    """Step size."""
+    decay: float = Field(0.9, ge=0, lt=1)
+    """Decay of the squared gradient's running mean."""
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """0 is none."""
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    """L2 penalty."""
 
 
-class AugmentationConfig(Record):
-    """Random change of training images, a function of (seed, epoch, step)."""
+class AdagradConfig(Record):
+    """Adagrad (Duchi, Hazan & Singer, 2011)."""
 
-    name: Literal["none", "shift"] = "none"
-    """none, or a random shift with zero padding."""
-    pixels: int = Field(2, ge=1, le=64)
+    name: Literal["adagrad"] = "adagrad"
+    learning_rate: float = Field(0.01, gt=0, le=10)
+    """Step size."""
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    """L2 penalty."""
+
+
+class _Schedule(Record):
+    """Learning rate as a function of the step; warms up linearly first, by choice."""
+
+    warmup: int = Field(0, ge=0)
+    """Epochs in which the factor rises linearly to what the schedule says; 0: none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_horizon_is_none_given(cls, tree: object) -> object:
+        """Let another schedule take its own horizon where this one's dump says null."""
+        if isinstance(tree, dict) and tree.get("horizon", 0) is None:
+            return {key: value for key, value in tree.items() if key != "horizon"}
+        return tree
+
+
+class _EndlessSchedule(_Schedule):
+    @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated property
+    @property
+    def horizon(self) -> None:
+        """Null: needs none."""
+        return
+
+
+class ConstantSchedule(_EndlessSchedule):
+    """One learning rate throughout."""
+
+    name: Literal["constant"] = "constant"
+
+
+class CosineSchedule(_Schedule):
+    """Half a cosine from the learning rate to 0 (Loshchilov & Hutter, 2017), without restart."""
+
+    name: Literal["cosine"] = "cosine"
+    horizon: int = Field(10, ge=1)
+    """Epochs from the learning rate to 0; it stays 0 after."""
+
+
+class StepSchedule(_EndlessSchedule):
+    """A factor on the learning rate every so many epochs."""
+
+    name: Literal["step"] = "step"
+    every: int = Field(5, ge=1)
+    """Epochs between two falls."""
+    decay: float = Field(0.1, gt=0, le=1)
+    """Factor of each fall."""
+
+
+class ExponentialSchedule(_EndlessSchedule):
+    """A factor on the learning rate each epoch, spread evenly over its steps."""
+
+    name: Literal["exponential"] = "exponential"
+    decay: float = Field(0.9, gt=0, le=1)
+    """Factor of each epoch."""
+
+
+class NoAugmentation(Record):
+    """Training images as they are."""
+
+    name: Literal["none"] = "none"
+
+
+class ShiftAugmentation(Record):
+    """A random shift with zero padding, and a random mirroring by choice."""
+
+    name: Literal["shift"] = "shift"
+    pixels: int = Field(2, ge=0, le=64)
     """Largest shift a side, in pixels."""
+    mirror: bool = False
+    """Turn half of the images left to right."""
 
 
 class EarlyStoppingConfig(Record):
@@ -123,7 +208,15 @@ class EarlyStoppingConfig(Record):
 
 
 NetworkConfig = Annotated[CnnConfig | MlpConfig | RnnConfig, Field(discriminator="name")]
-OptimizerConfig = Annotated[GdConfig | SgdConfig | AdamConfig, Field(discriminator="name")]
+OptimizerConfig = Annotated[
+    GdConfig | SgdConfig | AdamConfig | AdamWConfig | RmspropConfig | AdagradConfig,
+    Field(discriminator="name"),
+]
+ScheduleConfig = Annotated[
+    ConstantSchedule | CosineSchedule | StepSchedule | ExponentialSchedule,
+    Field(discriminator="name"),
+]
+AugmentationConfig = Annotated[NoAugmentation | ShiftAugmentation, Field(discriminator="name")]
 Objective = Literal["accuracy", "f1_macro", "cross_entropy"]
 
 
@@ -134,10 +227,10 @@ class TrialConfig(Record):
     """Architecture."""
     optimizer: OptimizerConfig = AdamConfig()
     """How weights are moved."""
-    schedule: ScheduleConfig = ScheduleConfig()
+    schedule: ScheduleConfig = ConstantSchedule()
     """How the learning rate changes."""
-    augmentation: AugmentationConfig = AugmentationConfig()
-    """How training images are changed."""
+    augmentation: AugmentationConfig = NoAugmentation()
+    """How training images are changed: at random, by (seed, epoch, step)."""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     """When to stop before the budget."""
     objective: Objective = "accuracy"
@@ -146,6 +239,10 @@ class TrialConfig(Record):
     """Images an optimiser step sees; gd takes all of them whatever this says."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Probability mass spread over all classes in the training loss."""
+    gradient_clip: float | None = Field(None, gt=0)
+    """Largest norm of a step's whole gradient; null: as it comes."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Of the running mean of weights that is validated and kept; 0: the weights themselves."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Origin of weights, order, dropout and augmentation."""
     threads: int = Field(1, ge=1, le=256)

@@ -33,6 +33,8 @@ class TrainingState:
     """Weights after the best of these epochs."""
     optimizer: dict[str, object]
     """As `torch.optim.Optimizer.state_dict` gives it."""
+    average: Weights | None = None
+    """Running mean of the weights, where one is kept."""
 
 
 def save_state(path: Path, state: TrainingState) -> None:
@@ -43,6 +45,7 @@ def save_state(path: Path, state: TrainingState) -> None:
         "weights": state.weights,
         "best": state.best,
         "optimizer": state.optimizer,
+        "average": state.average,
     }
     torch.save(content, buffer)
     payload = buffer.getbuffer()

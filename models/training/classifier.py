@@ -16,9 +16,8 @@ from models.training.augmentation import augment
 from models.training.checkpoint import TrainingState
 from models.training.faults import TrialFault, network_faults
 from models.training.minibatches import Chunk, Minibatches, Slice
-from models.training.optimizers import build_optimizer
-from models.training.randomness import generator, seed_global
-from models.training.schedules import learning_rate_factor
+from models.training.randomness import derived_seed, seed_global
+from models.training.stepping import Stepper
 from models.training.tally import Tally, cross_entropy_sum
 
 VALIDATION_SLICE = 500
@@ -42,6 +41,7 @@ class Classifier(pl.LightningModule):
 
     mean: Tensor
     std: Tensor
+    stepper: Stepper
 
     def __init__(
         self, config: TrialConfig, network: nn.Module, data: TrialData, state: TrainingState | None
@@ -64,16 +64,9 @@ class Classifier(pl.LightningModule):
         """Epoch being trained, from 1, counted over all resumptions."""
         return self.current_epoch + 1 + (self._state.epoch if self._state else 0)
 
-    @property
-    def learning_rate(self) -> float:
-        """Of the optimiser's last step."""
-        return float(self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"])  # type: ignore[union-attr]
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        optimizer = build_optimizer(self._config.optimizer, self.network.parameters())
-        if self._state is not None:
-            optimizer.load_state_dict(self._state.optimizer)
-        return optimizer
+        self.stepper = Stepper(self._config, self.network, self._state)
+        return self.stepper.optimizer
 
     def train_dataloader(self) -> range:
         return range(len(self.minibatches))
@@ -85,7 +78,11 @@ class Classifier(pl.LightningModule):
         self.train_tally = Tally(len(self._data.manifest.classes))
 
     def on_validation_epoch_start(self) -> None:
+        self.stepper.swap()
         self.validation_tally = Tally(len(self._data.manifest.classes))
+
+    def on_validation_epoch_end(self) -> None:
+        self.stepper.swap()
 
     def training_step(self, number: int) -> None:
         chunk = self.minibatches.chunk(self.epoch, number)
@@ -108,8 +105,11 @@ class Classifier(pl.LightningModule):
     def _learn(self, chunk: Chunk, part: Slice) -> None:
         """Add a slice's gradient; step when its minibatch is complete."""
         seed, epoch, rows = self._config.seed, self.epoch, slice(part.start, part.stop)
-        source = generator(seed, "augmentation", epoch=epoch, step=part.number)
-        images = augment(chunk.images[rows], self._config.augmentation, source)
+        images = augment(
+            chunk.images[rows],
+            self._config.augmentation,
+            derived_seed(seed, "augmentation", epoch=epoch, step=part.number),
+        )
         labels = chunk.labels[rows].to(self.device)
         seed_global(seed, "dropout", epoch=epoch, step=part.number)
         logits = self._logits(images)
@@ -118,20 +118,9 @@ class Classifier(pl.LightningModule):
         self.manual_backward(loss / part.minibatch)
         self.train_tally.add(logits.detach(), labels, loss.detach())
         if part.last:
-            self._step(part.step)
+            steps = self.minibatches.steps_per_epoch
+            self.stepper.step((epoch - 1) * steps + part.step, steps_per_epoch=steps)
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(normalise(images.to(self.device), self.mean, self.std))
         return logits
-
-    def _step(self, step: int) -> None:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        steps = self.minibatches.steps_per_epoch
-        factor = learning_rate_factor(
-            self._config.schedule, (self.epoch - 1) * steps + step, steps_per_epoch=steps
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = self._config.optimizer.learning_rate * factor
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from filelock import FileLock
 
+from models.config import TrialConfig
 from models.datasets.prepared import open_split, read_manifest
 from models.errors import IntegrityError
 from models.networks import build_network
@@ -116,7 +117,7 @@ def _fit(
 ) -> TrainingState:
     """Train from state to the budget, or to where early stopping ends it; return the last state."""
     config, manifest = trial.spec.config, data.manifest
-    torch.set_num_threads(config.threads)
+    _prepare_process(config)
     seed_global(config.seed, "weights")
     with network_faults():
         network = build_network(
@@ -132,6 +133,13 @@ def _fit(
         trainer = _trainer(trial.spec, recorder, epochs=budget - (state.epoch if state else 0))
         trainer.fit(Classifier(config, network, data, state))
     return recorder.state
+
+
+def _prepare_process(config: TrialConfig) -> None:
+    """Threads and modes of this process that a trial's bits or its speed depend on."""
+    torch.set_num_threads(config.threads)
+    # deterministic=True fills every new tensor with NaN first; here none is read unwritten.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # lazy
 
 
 def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:

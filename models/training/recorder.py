@@ -45,12 +45,16 @@ class Recorder(pl.Callback):
         assert isinstance(pl_module, Classifier)
         record = _epoch_record(pl_module, seconds=time.perf_counter() - self._began)
         self._history.append(record)
+        stepper = pl_module.stepper
         weights = copied(pl_module.network.state_dict())
+        average = copied(stepper.average) if stepper.average is not None else None
         _check_finite(weights, record.epoch)
         improved = best_record(self._history, self._config.objective) is record
-        best = weights if improved or self._state is None else self._state.best
-        optimizer = pl_module.optimizers(use_pl_optimizer=False).state_dict()  # type: ignore[union-attr]
-        self._state = TrainingState(record.epoch, weights, best, optimizer)
+        validated = weights | (average or {})
+        best = validated if improved or self._state is None else self._state.best
+        self._state = TrainingState(
+            record.epoch, weights, best, stepper.optimizer.state_dict(), average
+        )
         self._directory.save_epoch(record, self._state, improved=improved)
         self._on_epoch(record)
         trainer.should_stop = stopped_early(
@@ -67,7 +71,7 @@ def _epoch_record(classifier: Classifier, *, seconds: float) -> EpochRecord:
         validation_loss=validation.cross_entropy,
         validation_accuracy=validation.accuracy,
         validation_f1_macro=validation.f1_macro,
-        learning_rate=classifier.learning_rate,
+        learning_rate=classifier.stepper.learning_rate,
         seconds=seconds,
     )
 

@@ -1,0 +1,275 @@
+"""Interrupted training: whatever is lost, the result is the bit-same."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from training_fixtures import SMALL_CNN, Trials
+
+from models.config import (
+    AdamConfig,
+    GdConfig,
+    MlpConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    RnnConfig,
+    SgdConfig,
+    TrialConfig,
+)
+from models.config.trial import (
+    AdagradConfig,
+    AdamWConfig,
+    AugmentationConfig,
+    CosineSchedule,
+    ExponentialSchedule,
+    NoAugmentation,
+    RmspropConfig,
+    ScheduleConfig,
+    ShiftAugmentation,
+    StepSchedule,
+)
+from models.files import read_lines
+from models.trials import EpochRecord, TrialFiles, TrialResult
+
+EPOCHS = 3
+NETWORKS: tuple[NetworkConfig, ...] = (
+    SMALL_CNN.model_copy(update={"dropout": 0.3}),
+    MlpConfig(hidden_units=8, dropout=0.3),
+    RnnConfig(hidden_units=6, dropout=0.3),
+    RnnConfig(cell="lstm", hidden_units=6, hidden_layers=2),
+)
+OPTIMIZERS: tuple[OptimizerConfig, ...] = (
+    GdConfig(),
+    SgdConfig(),
+    SgdConfig(momentum=0.9, nesterov=True),
+    AdamConfig(),
+    AdamWConfig(),
+    RmspropConfig(momentum=0.5),
+    AdagradConfig(),
+)
+SCHEDULES: tuple[ScheduleConfig, ...] = (
+    CosineSchedule(horizon=3, warmup=1),
+    StepSchedule(every=1, decay=0.5),
+    ExponentialSchedule(decay=0.7),
+)
+AUGMENTATIONS: tuple[AugmentationConfig, ...] = (
+    NoAugmentation(),
+    ShiftAugmentation(pixels=1, mirror=True),
+)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    return Trials.of(tmp_path_factory.mktemp("resume") / "prepared")
+
+
+def killed_after(epoch: int) -> Callable[[EpochRecord], None]:
+    """Kill training as soon as an epoch is on disk."""
+
+    def on_epoch(record: EpochRecord) -> None:
+        if record.epoch == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+def interrupted_everywhere(trials: Trials, directory: Path, config: TrialConfig) -> TrialResult:
+    """Train with a kill after every epoch."""
+    for epoch in range(1, EPOCHS + 1):
+        with pytest.raises(Killed):
+            trials.outcome(directory, config, EPOCHS, on_epoch=killed_after(epoch))
+    return trials.result(directory, config, EPOCHS)
+
+
+def traces(trials: Trials, directory: Path, result: TrialResult) -> list[str]:
+    """What must be equal: weights, history without times, scores."""
+    lines = [
+        record.model_copy(update={"seconds": 0.0}).model_dump_json()
+        for record in trials.history(directory)
+    ]
+    return [*lines, result.model_copy(update={"seconds": 0.0}).model_dump_json()]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=lambda augmentation: augmentation.name)
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [
+        (optimizer, SCHEDULES[position % len(SCHEDULES)])
+        for position, optimizer in enumerate(OPTIMIZERS)
+    ],
+    ids=lambda part: part.name,
+)
+def test_killed_after_each_epoch_a_trial_ends_as_if_never_killed(
+    trials: Trials,
+    tmp_path: Path,
+    *,
+    network: NetworkConfig,
+    augmentation: AugmentationConfig,
+    optimizer: OptimizerConfig,
+    schedule: ScheduleConfig,
+) -> None:
+    """Weights, history and scores are equal bit for bit, for every kind of everything."""
+    config = TrialConfig(
+        network=network,
+        optimizer=optimizer,
+        schedule=schedule,
+        augmentation=augmentation,
+        minibatch_size=16,
+        ema_decay=0.5 if network.name == "mlp" else 0.0,
+        gradient_clip=0.5 if network.name == "rnn" else None,
+        label_smoothing=0.1,
+    )
+    whole = trials.result(tmp_path / "whole", config, EPOCHS)
+    resumed = interrupted_everywhere(trials, tmp_path / "killed", config)
+    assert traces(trials, tmp_path / "killed", resumed) == traces(trials, tmp_path / "whole", whole)
+
+
+CONFIG = TrialConfig(network=SMALL_CNN, minibatch_size=16)
+
+
+def torn_history(directory: Path) -> None:
+    """A crash in the middle of writing the next line."""
+    with (directory / TrialFiles.HISTORY).open("a") as file:
+        file.write('{"epoch": 3, "train')
+
+
+def history_ahead(directory: Path) -> None:
+    """A crash between history and checkpoint: a line too many."""
+    lines = read_lines(directory / TrialFiles.HISTORY)
+    with (directory / TrialFiles.HISTORY).open("a") as file:
+        file.write(lines[-1].replace('"epoch":2', '"epoch":3') + "\n")
+
+
+def history_short(directory: Path) -> None:
+    """A line lost: the checkpoint knows more than the history."""
+    path = directory / TrialFiles.HISTORY
+    path.write_text(read_lines(path)[0] + "\n")
+
+
+def history_garbled(directory: Path) -> None:
+    """A line that is no record."""
+    path = directory / TrialFiles.HISTORY
+    path.write_text(path.read_text().replace("train_loss", "train_lost", 1))
+
+
+def checkpoint_flipped(directory: Path) -> None:
+    """A bit of last.ckpt turned."""
+    path = directory / TrialFiles.LAST
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 4
+    path.write_bytes(content)
+
+
+def checkpoint_truncated(directory: Path) -> None:
+    """Half of last.ckpt."""
+    path = directory / TrialFiles.LAST
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def checkpoint_empty(directory: Path) -> None:
+    """Nothing in last.ckpt."""
+    (directory / TrialFiles.LAST).write_bytes(b"")
+
+
+def best_gone(directory: Path) -> None:
+    """best.ckpt deleted; last.ckpt holds those weights too."""
+    (directory / TrialFiles.BEST).unlink()
+
+
+def best_of_a_later_epoch(directory: Path) -> None:
+    """A crash between best.ckpt and last.ckpt: the former is ahead."""
+    (directory / TrialFiles.BEST).write_bytes(b"weights of epoch 3")
+
+
+def spec_gone(directory: Path) -> None:
+    """trial.json deleted."""
+    (directory / TrialFiles.SPEC).unlink()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        torn_history,
+        history_ahead,
+        history_short,
+        history_garbled,
+        checkpoint_flipped,
+        checkpoint_truncated,
+        checkpoint_empty,
+        best_gone,
+        best_of_a_later_epoch,
+        spec_gone,
+    ],
+)
+def test_whatever_file_is_damaged_the_result_is_the_same(
+    trials: Trials, tmp_path: Path, fault: Callable[[Path], None]
+) -> None:
+    """What is not whole is thrown away, and training goes on from what is."""
+    whole = trials.result(tmp_path / "whole", CONFIG, EPOCHS)
+    directory = tmp_path / "damaged"
+    with pytest.raises(Killed):
+        trials.outcome(directory, CONFIG, EPOCHS, on_epoch=killed_after(2))
+    fault(directory)
+    resumed = trials.result(directory, CONFIG, EPOCHS)
+    assert traces(trials, directory, resumed) == traces(trials, tmp_path / "whole", whole)
+    assert (directory / TrialFiles.SPEC).is_file()
+
+
+def test_lost_weights_of_a_result_come_back(trials: Trials, tmp_path: Path) -> None:
+    """A result whose checkpoint was deleted is not believed: the weights are made again."""
+    result = trials.result(tmp_path, CONFIG, 2)
+    (tmp_path / result.checkpoint).unlink()
+    assert trials.result(tmp_path, CONFIG, 2).weights_digest == result.weights_digest
+    assert (tmp_path / result.checkpoint).is_file()
+
+
+def test_lost_result_files_come_back_without_training(trials: Trials, tmp_path: Path) -> None:
+    """From last.ckpt and the history the result is written again."""
+    result = trials.result(tmp_path, CONFIG, 2)
+    (tmp_path / TrialFiles.RESULT).unlink()
+    shutil.rmtree(tmp_path / "results")
+    heard: list[EpochRecord] = []
+    assert trials.outcome(tmp_path, CONFIG, 2, on_epoch=heard.append) == result
+    assert heard == []
+
+
+class _DiskFullError(OSError):
+    pass
+
+
+@pytest.mark.parametrize("fatal", range(1, 14))
+def test_whichever_write_fails_the_next_attempt_ends_the_same(
+    trials: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
+) -> None:
+    """Fail the n-th rename or flush of a training; resumed, it ends as if nothing had been."""
+    whole = trials.result(tmp_path / "whole", CONFIG, 2)
+    calls = 0
+
+    def counted(original: Callable[[int], None]) -> Callable[[int], None]:
+        def call(descriptor: int) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == fatal:
+                raise _DiskFullError(28, "No space left on device")
+            original(descriptor)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr("models.files.os.fsync", counted(__import__("os").fsync))
+        try:
+            trials.outcome(tmp_path / "failing", CONFIG, 2)
+        except _DiskFullError:
+            assert calls == fatal
+        else:
+            pytest.fail(f"training flushes fewer than {fatal} times")
+    resumed = trials.result(tmp_path / "failing", CONFIG, 2)
+    assert traces(trials, tmp_path / "failing", resumed) == traces(
+        trials, tmp_path / "whole", whole
+    )
