@@ -49,7 +49,7 @@ def trial_markdown(outcome: Outcome) -> str:
 def _row(place: int, entry: LeaderboardEntry) -> dict[str, object]:
     return {
         "place": place,
-        "trial": entry.label,
+        **entry.differences,
         **{name: round(value, 4) for name, value in entry.scores},
         "epochs": entry.epochs,
         "cached": entry.cached,

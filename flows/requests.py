@@ -56,7 +56,8 @@ class LeaderboardEntry(Record):
     """A trial of the leaderboard, for people."""
 
     key: str
-    label: str
+    differences: dict[str, str]
+    """Axis -> value: what tells it from the others."""
     scores: Scores
     epochs: int
     seconds: float

@@ -2,7 +2,9 @@
 
 import threading
 from pathlib import Path
+from typing import cast
 
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
 from flows.dataset_version import DatasetVersion
@@ -45,18 +47,19 @@ def _train_missing(
     plan: Plan, prepared: Path, workshop: Workshop, observers: Observers
 ) -> dict[str, Outcome]:
     slots = threading.Semaphore(workshop.workers)
-    futures: dict[str, PrefectFuture[Outcome]] = {}
+    futures: dict[str, PrefectFuture[State[Outcome]]] = {}
     for trial in plan.missing:
         slots.acquire()  # a task run that only waits for a core would look as if it trained
         future = _submit(trial, plan.budget, prepared, workshop, observers)
         future.add_done_callback(lambda _: slots.release())
         futures[trial.key] = future
-    return {key: future.result() for key, future in futures.items()}
+    # Prefect hands out what the returned state carries, not the state.
+    return {key: cast("Outcome", future.result()) for key, future in futures.items()}
 
 
 def _submit(
     trial: PlannedTrial, budget: int, prepared: Path, workshop: Workshop, observers: Observers
-) -> PrefectFuture[Outcome]:
+) -> PrefectFuture[State[Outcome]]:
     job = TrialJob(
         spec=trial.spec,
         directory=directory_of(trial.key),

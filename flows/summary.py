@@ -6,6 +6,7 @@ from rich.table import Table
 from flows.forecast import Forecast
 from flows.progress import shown
 from flows.requests import Retraining
+from flows.tables import SCORE_HEADINGS, score_cells, trial_table
 
 _ROWS = 20
 
@@ -29,27 +30,15 @@ def print_retraining(result: Retraining) -> None:
 
 
 def _leaderboard(result: Retraining) -> Table:
-    table = Table(title="Leaderboard, by validation", title_justify="left")
-    for column in (
-        "",
-        "trial",
-        "accuracy",
-        "macro F1",
-        "cross-entropy",
-        "epochs",
-        "seconds",
-        "key",
-    ):
-        right = column in ("accuracy", "macro F1", "cross-entropy", "epochs", "seconds")
-        table.add_column(column, justify="right" if right else "left")
+    axes = list(dict.fromkeys(axis for entry in result.leaderboard for axis in entry.differences))
+    table = trial_table(
+        ("", *axes, *SCORE_HEADINGS, "epochs", "s", "key"), title="Leaderboard, by validation"
+    )
     for place, entry in enumerate(result.leaderboard[:_ROWS], start=1):
-        scores = entry.scores
         table.add_row(
             str(place),
-            entry.label,
-            f"{scores.accuracy:.4f}",
-            f"{scores.f1_macro:.4f}",
-            f"{scores.cross_entropy:.4f}",
+            *(entry.differences.get(axis, "") for axis in axes),
+            *score_cells(entry.scores),
             str(entry.epochs),
             "cached" if entry.cached else f"{entry.seconds:.1f}",
             entry.key[:8],

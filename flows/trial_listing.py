@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from flows.dataset_version import PREPARED
 from flows.lineage import flattened
 from flows.progress import shown
+from flows.tables import SCORE_HEADINGS, score_cells, trial_table
 from flows.trial_store import StoredTrial, find_trial, stored_trials
 from models.config import TrialConfig
 from models.datasets.prepared import read_manifest
@@ -97,24 +97,16 @@ def print_rows(listed: list[TrialRow]) -> None:
         console.print("No trial on the current dataset and code; --all shows the rest.")
         return
     axes = _differing([row.trial.spec.config for row in listed])
-    table = Table()
-    for column in ("key", "state", *axes, "accuracy", "macro F1", "cross-entropy", "epochs", "s"):
-        table.add_column(column)
+    table = trial_table(("key", "state", *axes, *SCORE_HEADINGS, "epochs", "s"))
     for row in listed:
         config = flattened(row.trial.spec.config)
-        scores = row.scores
-        numbers = (
-            [f"{scores.accuracy:.4f}", f"{scores.f1_macro:.4f}", f"{scores.cross_entropy:.4f}"]
-            if scores
-            else ["", "", ""]
-        )
         table.add_row(
             row.trial.key[:8],
             row.trial.state,
             *(config.get(axis, "") for axis in axes),
-            *numbers,
+            *score_cells(row.scores),
             str(len(row.trial.history)),
-            f"{row.seconds:.1f}",
+            f"{row.seconds:.0f}",
         )
     console.print(table)
 

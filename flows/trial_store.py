@@ -1,13 +1,18 @@
 """The trial store, mlruns/trials/: a content-addressed directory per trial, the truth."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from models.errors import ConfigError
 from models.files import read_lines
 from models.trials import EpochRecord, Outcome, TrialFailure, TrialFiles, TrialSpec, read_outcome
+
+log = logging.getLogger(__name__)
 
 STORE = Path("mlruns/trials")
 State = Literal["finished", "failed", "unfinished"]
@@ -47,9 +52,12 @@ def cached(spec: TrialSpec, *, budget: int, store: Path = STORE) -> Outcome | No
 
 
 def stored_trials(store: Path = STORE) -> Iterator[StoredTrial]:
-    """Every trial of the store, in order of key; folders without a whole trial.json are skipped."""
+    """Every trial of the store that this release can read, in order of key."""
     for path in sorted(store.glob(f"*/{TrialFiles.SPEC}")):
-        yield read_trial(path.parent)
+        try:
+            yield read_trial(path.parent)
+        except ValidationError:  # of a release whose TrialConfig had other fields
+            log.info("trial %s is of another release and is passed over", path.parent.name)
 
 
 def read_trial(directory: Path) -> StoredTrial:

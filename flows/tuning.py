@@ -72,7 +72,7 @@ class Tuning:
         return tuple(
             LeaderboardEntry(
                 key=result.key,
-                label=trial.proposal.label,
+                differences=trial.proposal.differences,
                 scores=result.scores,
                 epochs=result.epochs,
                 seconds=result.seconds,

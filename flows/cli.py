@@ -1,0 +1,81 @@
+"""`pitchpipe ...`: parse, load, call, exit code; nothing heavy is imported before that."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from flows import cli_data, cli_run, cli_services, cli_trials
+from flows.console import reserve_standard_output
+from models.errors import PitchpipeError
+
+INTERRUPTED = 128 + signal.SIGINT
+# typer brings a click of its own and shows only the youngest of its usage errors.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="pitchpipe",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keeps image classifiers in tune: versioned data, searched networks, a gate to trust.",
+    epilog="Example: pitchpipe run --set search.epochs=3",
+)
+
+
+@app.callback()
+def choose_root(
+    context: typer.Context,
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", help="Project folder; default: nearest upwards with params.yaml."),
+    ] = None,
+) -> None:
+    context.obj = root
+
+
+for part in (cli_run, cli_data, cli_trials, cli_services):
+    part.mount(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or input, 3 not promoted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    reserve_standard_output(given)
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_exit_code(given))
+
+
+def _exit_code(arguments: Sequence[str]) -> int:
+    try:
+        code = app(args=list(arguments), standalone_mode=False)
+    except UsageError as error:
+        error.show()  # type: ignore[attr-defined] # every usage error has it
+        return 2
+    except PitchpipeError as error:
+        _say(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted; what was finished is kept, and the next run goes on from it")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"pitchpipe: {message}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""`pitchpipe run | tune | params`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.console import JsonOption, ParamsOption, Project, SetOption, emit, enter_project
+
+if TYPE_CHECKING:
+    from flows.requests import Request
+    from models.config import Params
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=1024, help="Trials at once; default: one per core."),
+]
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("run")(run)
+    app.command("tune")(tune)
+    app.command("params")(params)
+
+
+def run(
+    context: typer.Context,
+    *,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Retrain even if nothing changed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be trained; train nothing.")
+    ] = False,
+    no_promote: Annotated[
+        bool, typer.Option("--no-promote", help="Register, but leave the champion.")
+    ] = False,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Retrain once, whole: prepare, tune, evaluate, register, promote.
+
+    Does nothing, and says so, when neither data nor params nor code changed since the last time.
+
+    Example: pitchpipe run --params examples/fashion_mnist.yaml --set search.epochs=3
+    """
+    project = enter_project(context)
+    request = _request(project, params_file, overrides, workers=workers)
+    request = request.model_copy(update={"force": force, "promote": not no_promote})
+    from flows import forecast, retraining, summary
+
+    if dry_run:
+        ahead = forecast.forecast(request)
+        emit(ahead.document()) if as_json else summary.print_forecast(ahead)
+        return
+    result = retraining.run(request)
+    emit(result.document()) if as_json else summary.print_retraining(result)
+    raise typer.Exit(result.exit_code)
+
+
+def tune(
+    context: typer.Context,
+    *,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the search alone: no test score, no version, no promotion.
+
+    Example: pitchpipe tune --set 'search.axes={minibatch_size: [32, 64]}'
+    """
+    project = enter_project(context)
+    request = _request(project, params_file, overrides, workers=workers)
+    from flows import retraining, summary
+
+    result = retraining.run(request.model_copy(update={"tune_only": True, "force": True}))
+    emit(result.document()) if as_json else summary.print_retraining(result)
+
+
+def params(
+    context: typer.Context,
+    *,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of a params file.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the params as they resolve: file, overrides, defaults.
+
+    Example: pitchpipe params --set trial.optimizer.name=sgd
+    """
+    from models.config import Params
+
+    if schema:
+        emit(Params.model_json_schema())
+        return
+    project = enter_project(context)
+    resolved = load(project, params_file, overrides)
+    document = resolved.model_dump(mode="json")
+    if as_json:
+        emit(document)
+        return
+    import yaml
+
+    typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+
+
+def load(project: Project, params_file: Path | None, overrides: list[str] | None) -> "Params":
+    """Load the params that a command's options name."""
+    from models.config import load_params
+
+    return load_params(_path(project, params_file), overrides or ())
+
+
+def _request(
+    project: Project, params_file: Path | None, overrides: list[str] | None, *, workers: int | None
+) -> "Request":
+    from flows.requests import Request
+
+    load(project, params_file, overrides)
+    return Request(
+        params_file=str(_path(project, params_file)), overrides=overrides or [], workers=workers
+    )
+
+
+def _path(project: Project, params_file: Path | None) -> Path:
+    return project.user_path(params_file) if params_file else Path("params.yaml")

@@ -1,0 +1,60 @@
+"""`pitchpipe trials`, `pitchpipe trials show KEY`: the trial store."""
+
+from typing import Annotated
+
+import typer
+
+from flows.console import JsonOption, emit, enter_project
+
+trials_app = typer.Typer(invoke_without_command=True)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(trials_app, name="trials")
+
+
+@trials_app.callback()
+def trials(
+    context: typer.Context,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also trials of other datasets and older code.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the trials on the current dataset, best first by validation.
+
+    Example: pitchpipe trials --all --json
+    """
+    if context.invoked_subcommand:
+        return
+    enter_project(context)
+    from flows import trial_listing
+
+    rows = trial_listing.rows(everything=everything)
+    if as_json:
+        emit([row.document() for row in rows])
+    else:
+        trial_listing.print_rows(rows)
+
+
+@trials_app.command("show")
+def show(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="The trial's key, or its first digits.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one trial: config, scores, and its curve.
+
+    Example: pitchpipe trials show 3fa9
+    """
+    enter_project(context)
+    from flows import trial_listing
+
+    row = trial_listing.row_of(key)
+    if as_json:
+        emit(row.document(history=True))
+    else:
+        trial_listing.print_trial(row)

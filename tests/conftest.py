@@ -1,0 +1,94 @@
+"""Projects of their own for tests, and the command line as its users call it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROJECT_FILES = ("params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
+
+QUICK = (
+    "search.epochs=2",
+    "search.axes={optimizer.learning_rate: [0.001, 0.003]}",
+    "trial.network.channels=[8, 8, 8]",
+)
+"""Overrides that make a retraining of the digits a matter of seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFolder:
+    """A project in a folder of its own, without git."""
+
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start `pitchpipe ...` in the project."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).parent / "pitchpipe"), *arguments],
+            cwd=self.root,
+            env={**clean_environment(), **self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def pitchpipe(self, *arguments: str, timeout: float = 240, **environment: str) -> Ran:
+        """Run `pitchpipe ...` in the project."""
+        with self.start(*arguments, **environment) as process:
+            out, err = process.communicate(timeout=timeout)
+        return Ran(process.returncode, out, err)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would lead a test into the developer's own stores."""
+    dropped = ("MLFLOW_", "PREFECT_", "PITCHPIPE_", "COV_CORE", "COVERAGE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
+def make_project(root: Path) -> ProjectFolder:
+    """Lay out a new project: the files a clone begins with, no data, no runs."""
+    for name in PROJECT_FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, root / name)
+    return ProjectFolder(root)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ProjectFolder:
+    """A new project."""
+    return make_project(tmp_path / "project")
+
+
+def overrides(*pairs: str) -> list[str]:
+    """`--set` for each pair."""
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def retrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectFolder, Ran]:
+    """A project after one quick retraining of the digits, and what the command printed."""
+    folder = make_project(tmp_path_factory.mktemp("retrained") / "project")
+    return folder, folder.pitchpipe("run", "--json", *overrides(*QUICK))
