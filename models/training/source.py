@@ -13,9 +13,13 @@ _PACKAGES = ("torch", "pytorch-lightning", "numpy")
 
 def training_source_digest() -> str:
     """Digest of the statements that training runs; comments and docstrings do not count."""
-    files = [path for folder in _FOLDERS for path in (_MODELS / folder).rglob("*.py")]
-    files += [_MODELS / name for name in _FILES]
-    return digest_source(files, relative_to=_MODELS)
+    return digest_source(training_files(), relative_to=_MODELS)
+
+
+def training_files() -> list[Path]:
+    """Source files whose statements decide a trial's bits."""
+    found = [path for folder in _FOLDERS for path in (_MODELS / folder).rglob("*.py")]
+    return [*found, *(_MODELS / name for name in _FILES)]
 
 
 def package_versions() -> dict[str, str]:

@@ -1,0 +1,127 @@
+"""Networks: shapes, sizes, and the module that is served."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from models.config import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
+from models.networks import build_network
+from models.networks.serving import ServingNetwork
+
+KINDS: tuple[NetworkConfig, ...] = (
+    CnnConfig(channels=(4, 6), hidden_units=8, dropout=0.5),
+    MlpConfig(hidden_units=8, dropout=0.5),
+    RnnConfig(hidden_units=8, dropout=0.5),
+    RnnConfig(cell="lstm", hidden_units=8, hidden_layers=2),
+)
+
+
+def serving(config: NetworkConfig, *, channels: int = 1, image_size: int = 28) -> ServingNetwork:
+    torch.manual_seed(0)
+    network = build_network(config, channels=channels, image_size=image_size, classes=10)
+    return ServingNetwork(network, mean=(0.3,) * channels, std=(0.25,) * channels).eval()
+
+
+def pixels(count: int, *, channels: int = 1, image_size: int = 28) -> torch.Tensor:
+    source = torch.Generator().manual_seed(5)
+    shape = (count, channels, image_size, image_size)
+    return torch.randint(256, shape, generator=source, dtype=torch.uint8)
+
+
+def test_the_default_cnn_is_the_article_s() -> None:
+    """320 + 18,496 + 36,928 + 36,928 + 650 = 93,322 parameters on 28x28x1 with 10 classes."""
+    network = build_network(CnnConfig(), channels=1, image_size=28, classes=10)
+    counts = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    assert counts == {
+        "convolutions.0.weight": 288,
+        "convolutions.0.bias": 32,
+        "convolutions.1.weight": 18_432,
+        "convolutions.1.bias": 64,
+        "convolutions.2.weight": 36_864,
+        "convolutions.2.bias": 64,
+        "hidden.weight": 36_864,
+        "hidden.bias": 64,
+        "output.weight": 640,
+        "output.bias": 10,
+    }
+    assert sum(counts.values()) == 93_322
+
+
+def test_the_cnn_computes_what_keras_would() -> None:
+    """Pooling before ReLU is the same function as the article's ReLU before pooling."""
+    torch.manual_seed(1)
+    network = build_network(CnnConfig(), channels=1, image_size=28, classes=10).eval()
+    images = torch.randn(3, 1, 28, 28)
+    weight = dict(network.named_parameters())
+    features = images
+    for layer in range(3):
+        kernel, bias = (weight[f"convolutions.{layer}.{part}"] for part in ("weight", "bias"))
+        features = functional.relu(functional.conv2d(features, kernel, bias))
+        features = functional.max_pool2d(features, 2) if layer < 2 else features
+    hidden = functional.relu(
+        features.flatten(1) @ weight["hidden.weight"].T + weight["hidden.bias"]
+    )
+    expected = hidden @ weight["output.weight"].T + weight["output.bias"]
+    torch.testing.assert_close(network(images), expected)
+
+
+def test_an_rnn_reads_rows_from_top_to_bottom() -> None:
+    """What the last row shows decides more than nothing: a change of any row changes the answer."""
+    network = serving(RnnConfig(hidden_units=8))
+    images = pixels(1)
+    before = network(images)
+    for row in (0, 13, 27):
+        changed = images.clone()
+        changed[:, :, row] = 255 - changed[:, :, row]
+        assert not torch.equal(network(changed), before)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    config=st.sampled_from(KINDS),
+    channels=st.sampled_from([1, 3]),
+    image_size=st.integers(10, 33),
+    count=st.integers(1, 5),
+)
+def test_probabilities_are_a_distribution_for_every_shape(
+    config: NetworkConfig, channels: int, image_size: int, count: int
+) -> None:
+    """uint8 (n, channels, side, side) gives float32 (n, 10) whose rows sum to 1."""
+    network = serving(config, channels=channels, image_size=image_size)
+    with torch.inference_mode():
+        found = network(pixels(count, channels=channels, image_size=image_size))
+    assert (found.shape, found.dtype) == ((count, 10), torch.float32)
+    assert bool((found >= 0).all())
+    torch.testing.assert_close(found.sum(1), torch.ones(count))
+
+
+def test_normalisation_is_part_of_what_is_served() -> None:
+    """Pixels are divided by 255, the mean taken off, and divided by the deviation."""
+    network = ServingNetwork(torch.nn.Flatten(), mean=(0.5,), std=(0.25,))
+    images = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+    expected = torch.softmax(torch.tensor([[-2.0, 2.0]]), dim=1)
+    assert torch.equal(network(images), expected)
+
+
+# torch keeps a list of an RNN's registered parameters, which export mistakes for a change of them.
+@pytest.mark.filterwarnings("ignore:.*_flat_weights:UserWarning")
+@pytest.mark.parametrize("config", [CnnConfig(), MlpConfig(), RnnConfig()], ids=lambda c: c.name)
+def test_an_exported_network_answers_bit_for_bit_at_any_number_of_images(
+    config: NetworkConfig,
+) -> None:
+    """torch.export with a free batch dimension equals the module itself for 1, 3 and 200."""
+    network = serving(config)
+    shapes = {"images": {0: torch.export.Dim("n", min=1)}}
+    exported = torch.export.export(network, (pixels(4),), dynamic_shapes=shapes).module()
+    for count in (1, 3, 200):
+        with torch.inference_mode():
+            assert torch.equal(exported(pixels(count)), network(pixels(count)))
+
+
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: config.name)
+def test_dropout_is_off_in_service(config: NetworkConfig) -> None:
+    """Two calls on one input agree bit for bit."""
+    network = serving(config)
+    assert torch.equal(network(pixels(2)), network(pixels(2)))
