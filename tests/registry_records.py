@@ -3,13 +3,22 @@
 import os
 from pathlib import Path
 
-from flows.lineage import DatasetFacts
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flows.lineage import CodeFacts, DatasetFacts
+from flows.registry import Registration
 from flows.tracking import FlowRunInfo
-from models.config import AdamConfig, TrialConfig
+from models.config import AdamConfig, CnnConfig, Params, TrialConfig
+from models.evaluation.records import ClassScores, Evaluation, Interval
+from models.networks import build_network
+from models.networks.serving import ServingNetwork
 from models.processes import ProcessIdentity
 from models.trials import EpochRecord, Scores, TrialFailure, TrialResult, TrialSpec
 
 NAME = "digits-classifier"
+CLASSES = ("zero", "one", "two")
 DATASET = DatasetFacts(
     name="digits",
     digest="a" * 64,
@@ -74,6 +83,55 @@ def trial_failure(spec: TrialSpec) -> TrialFailure:
         epochs=1,
         reason="loss is nan in epoch 2",
         kind="diverged",
+    )
+
+
+def serving_network(seed: int = 0, side: int = 8, classes: int = 3) -> ServingNetwork:
+    """A small CNN as it is served; another seed has other weights."""
+    torch.manual_seed(seed)
+    config = CnnConfig(channels=(4, 4), hidden_units=8)
+    network = build_network(config, channels=1, image_size=side, classes=classes)
+    return ServingNetwork(network, mean=(0.3,), std=(0.4,)).eval()
+
+
+def random_images(count: int, seed: int = 0, side: int = 8) -> NDArray[np.uint8]:
+    """Noise, (count, 1, side, side)."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, 1, side, side), dtype=np.uint8)
+
+
+def evaluation(accuracy: float = 0.9) -> Evaluation:
+    """Scores of thirty images of three classes."""
+    perfect = ClassScores(name="", precision=1, recall=1, f1=1, support=10)
+    return Evaluation(
+        accuracy=accuracy,
+        f1_macro=0.89,
+        f1_weighted=0.9,
+        cross_entropy=0.25,
+        ece=0.03,
+        n=30,
+        per_class=tuple(perfect.model_copy(update={"name": name}) for name in CLASSES),
+        confusion=((10, 0, 0), (0, 10, 0), (0, 0, 10)),
+        intervals={"accuracy": Interval(low=0.8, high=0.95)},
+    )
+
+
+def registration(run_id: str, seed: int = 0, accuracy: float = 0.9) -> Registration:
+    """A trial about to become a version; another seed is another one."""
+    spec = trial_spec(learning_rate=0.001 * (seed + 1))
+    return Registration(
+        serving=serving_network(seed),
+        spec=spec,
+        result=trial_result(spec),
+        evaluation=evaluation(accuracy),
+        dataset=DATASET,
+        classes=CLASSES,
+        example=random_images(4),
+        trained_ids=np.arange(320, dtype=np.uint8).reshape(10, 32),
+        params=Params(),
+        code=CodeFacts(commit="f" * 40, dirty=False),
+        run_id=run_id,
+        why="Won 1 of 1 by validation accuracy.",
     )
 
 

@@ -143,7 +143,7 @@ def test_a_run_id_in_the_environment_does_not_disturb(
 
 
 class Outage:
-    """A run named in MLFLOW_RUN_ID, which beats a parent in the fluent API (mlflow #15713)."""
+    """Requests fail while it is down; the n-th fails once, before or after it was done."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, tracking: Tracking) -> None:
         self.down = False

@@ -1,0 +1,58 @@
+"""What a person reads about a version in MLflow: tags to find it by, Markdown to judge it by."""
+
+from flows.registry.records import Registration
+from models.digests import digest_of
+from models.trials import Scores
+
+
+def tags_of(registration: Registration, *, model_digest: str) -> dict[str, str]:
+    """Tags of a version: scores, and the digest of everything it was made from."""
+    result, code = registration.result, registration.code
+    facts = registration.dataset.model_dump(exclude_none=True)
+    scores = registration.evaluation.model_dump(include=set(Scores.model_fields))
+    return {
+        "registration": registration.digest,
+        "model.digest": model_digest,
+        "weights.digest": result.weights_digest,
+        "trial.key": result.key,
+        "trial.budget": str(result.budget),
+        "trial.epoch": str(result.best_epoch),
+        "config.digest": digest_of(registration.params),
+        "source.digest": registration.spec.source,
+        "git.commit": code.commit or "none",
+        "git.dirty": "unknown" if code.dirty is None else str(code.dirty).lower(),
+        **{f"dataset.{name}": value for name, value in facts.items()},
+        **{f"test.{name}": repr(value) for name, value in scores.items()},
+    }
+
+
+def describe(registration: Registration, *, experiment_id: str) -> str:
+    """Markdown: scores with intervals, what won and why, data, code, and where the report is."""
+    result, dataset, code = registration.result, registration.dataset, registration.code
+    commit = f"`{code.commit[:12]}`" if code.commit else "not in git"
+    changed = ", with uncommitted changes" if code.dirty else ""
+    dvc = f", DVC `{dataset.dvc_md5}`" if dataset.dvc_md5 else ""
+    run = f"#/experiments/{experiment_id}/runs/{registration.run_id}"
+    network = registration.spec.config.network.name
+    facts = {
+        "Trial": f"`{result.key[:12]}`: {network}, epoch {result.best_epoch} of {result.epochs}",
+        "Data": f"{dataset.name} `{dataset.digest[:12]}`{dvc}",
+        "Trained on": f"{len(registration.trained_ids):,} images",
+        "Classes": ", ".join(registration.classes[:20]),
+        "Code": f"{commit}{changed}",
+        "Report": f"[report.html]({run}/artifacts/report/report.html), [retraining]({run})",
+    }
+    listed = [f"- **{name}** {fact}" for name, fact in facts.items()]
+    return "\n".join([_scores_table(registration), "", registration.why, "", *listed])
+
+
+def _scores_table(registration: Registration) -> str:
+    evaluation = registration.evaluation
+    names = {"accuracy": "accuracy", "f1_macro": "macro F1", "cross_entropy": "cross-entropy"}
+    rows = []
+    for field, shown in names.items():
+        interval = evaluation.intervals.get(field)
+        span = f"{interval.low:.4f} - {interval.high:.4f}" if interval else ""
+        rows.append(f"| {shown} | {getattr(evaluation, field):.4f} | {span} |")
+    header = f"| on {evaluation.n:,} test images | score | 95 % interval |\n|---|---:|---|"
+    return "\n".join([header, *rows])

@@ -1,0 +1,82 @@
+"""Which versions and aliases there are."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from flows.registry.records import VersionRecord
+from flows.tracking.store import Tracking, asking
+from models.errors import ConfigError
+
+
+def aliases(tracking: Tracking) -> dict[str, int]:
+    """Alias -> version; empty where nothing is registered under the name yet."""
+    with asking():
+        try:
+            registered = tracking.client.get_registered_model(tracking.name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+    return {alias: int(version) for alias, version in (registered.aliases or {}).items()}
+
+
+def versions(tracking: Tracking) -> list[VersionRecord]:
+    """Every version of the tracking's name, newest first."""
+    pointing = aliases(tracking)
+    with asking():
+        found = list(_search(tracking, f"name = '{tracking.name}'"))
+    records = [_record(version, pointing) for version in found]
+    return sorted(records, key=lambda record: record.version, reverse=True)
+
+
+def find_version(tracking: Tracking, wanted: str | int) -> VersionRecord:
+    """Find a version by number or alias.
+
+    Raises ConfigError where there is none such, naming what there is.
+    """
+    pointing = aliases(tracking)
+    number = pointing.get(str(wanted), wanted)
+    known = {record.version: record for record in versions(tracking)}
+    if str(number).isdecimal() and int(number) in known:
+        return known[int(number)]
+    have = ", ".join(str(version) for version in sorted(known)) or "none yet: `pitchpipe run`"
+    named = ", ".join(f"{alias} ({version})" for alias, version in pointing.items()) or "none"
+    raise ConfigError(
+        f"{tracking.name} has no version {wanted!r}; versions: {have}; aliases: {named}"
+    )
+
+
+def find_registration(tracking: Tracking, digest: str) -> int | None:
+    """Return the version that a registration became, if it did."""
+    with asking():
+        condition = f"name = '{tracking.name}' AND tags.registration = '{digest}'"
+        found = next(_search(tracking, condition), None)
+    return int(found.version) if found is not None else None
+
+
+def _search(tracking: Tracking, condition: str) -> Iterator[ModelVersion]:
+    token: str | None = None
+    while True:
+        page = tracking.client.search_model_versions(condition, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _record(version: ModelVersion, pointing: dict[str, int]) -> VersionRecord:
+    number = int(version.version)
+    created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    source = str(version.source)
+    return VersionRecord(
+        name=version.name,
+        version=number,
+        aliases=tuple(sorted(alias for alias, target in pointing.items() if target == number)),
+        created=created.isoformat(timespec="seconds"),
+        run_id=version.run_id or None,
+        model_id=source.removeprefix("models:/") if source.startswith("models:/m-") else None,
+        tags=dict(version.tags),
+    )

@@ -1,0 +1,163 @@
+"""A network as files that MLflow serves without pickle and without pitchpipe, with its lineage."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import torch
+import yaml
+from mlflow.models import Model, ModelSignature
+from mlflow.types import Schema, TensorSpec
+from numpy.typing import NDArray
+from torch import nn
+
+from flows.lineage import Lineage, environment_facts
+from flows.registry.records import Registration
+from models.digests import digest_file, digest_of
+from models.errors import IntegrityError
+
+EXTRAS = "pitchpipe"
+"""Folder inside a version's files that MLflow does not look at."""
+LINEAGE, TRAINED_IDS, EVALUATION = "lineage.json", "trained_ids.npy", "evaluation.json"
+_UNSIGNED = {"registered_model_meta"}
+"""Written by MLflow itself beside the files when it downloads them."""
+
+
+def pack(directory: Path, registration: Registration, *, model_id: str) -> str:
+    """Write a version's files into a new directory, check what they predict, return their digest.
+
+    Raises IntegrityError where the files do not predict as the network does, to the bit.
+    """
+    with _expected_warnings(), _exporting():
+        mlflow.pytorch.save_model(
+            registration.serving,
+            str(directory),
+            mlflow_model=Model(model_id=model_id, run_id=registration.run_id),
+            # One image would freeze the batch dimension to 1 in torch.export.
+            input_example=np.resize(registration.example, (4, *registration.image_shape)),
+            signature=_signature(registration),
+            # Left to MLflow, finding these takes 15 s.
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("torch", "numpy")],
+            serialization_format="pt2",
+        )
+    _write_extras(directory / EXTRAS, registration)
+    _check_predictions(directory, registration.serving, registration.image_shape)
+    return files_digest(directory)
+
+
+def files_digest(directory: Path) -> str:
+    """Digest over names and bytes of a version's files."""
+    return digest_of(
+        {
+            path.relative_to(directory).as_posix(): digest_file(path)
+            for path in sorted(directory.rglob("*"))
+            if path.is_file() and path.name not in _UNSIGNED
+        }
+    )
+
+
+def check_safe(directory: Path) -> None:
+    """Raise IntegrityError where loading these files could run code that comes with them.
+
+    MLflow imports whatever loader and code folder MLmodel names, before it looks at weights.
+    """
+    flavors = yaml.safe_load((directory / "MLmodel").read_text(encoding="utf-8"))["flavors"]
+    loader = flavors.get("python_function", {}).get("loader_module")
+    foreign = set(flavors) - {"python_function", "pytorch"}
+    code = [name for name, flavor in flavors.items() if flavor.get("code")]
+    archives = [path.name for path in (directory / "data").rglob("*") if path.is_file()]
+    if foreign or code or loader != "mlflow.pytorch" or archives != ["model.pt2"]:
+        raise IntegrityError(
+            f"{directory}: is more than an exported network (loader {loader!r}, code of {code}, "
+            f"flavours {sorted(flavors)}, files {archives}); it is not loaded, for it could run "
+            "code. Register versions with `pitchpipe run` or `pitchpipe import`"
+        )
+
+
+def load_network(directory: Path) -> nn.Module:
+    """Load checked files as a network without unpickling anything."""
+    check_safe(directory)
+    # torch.export.load unpickles weights; MLflow checks the archive first only when told so.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    with _expected_warnings():
+        network: nn.Module = mlflow.pytorch.load_model(str(directory))
+    return network
+
+
+@contextlib.contextmanager
+def _expected_warnings() -> Iterator[None]:
+    """Keep what libraries say of themselves from users, who can do nothing about it."""
+    with warnings.catch_warnings():
+        # torch 2.13 takes channels_last weights for parts of something; `_check_predictions` looks.
+        warnings.filterwarnings("ignore", "No complete tensor found in the group")
+        # mlflow 3.17.2 warns of a type hint in its own module when mlflow.pyfunc is imported.
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
+        yield
+
+
+@contextlib.contextmanager
+def _exporting() -> Iterator[None]:
+    """Name what torch.export cannot do with a network; it raises exceptions of every kind."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise IntegrityError(
+            f"the network cannot be served without its code, nothing was registered: {reason[0]}; "
+            "torch.export must accept it, for any number of images"
+        ) from error
+
+
+def _signature(registration: Registration) -> ModelSignature:
+    images = TensorSpec(np.dtype(np.uint8), (-1, *registration.image_shape))
+    probabilities = TensorSpec(np.dtype(np.float32), (-1, len(registration.classes)))
+    return ModelSignature(inputs=Schema([images]), outputs=Schema([probabilities]))
+
+
+def _write_extras(extras: Path, registration: Registration) -> None:
+    extras.mkdir()
+    lineage = Lineage(
+        spec=registration.spec,
+        result=registration.result,
+        dataset=registration.dataset,
+        code=registration.code,
+        params=registration.params.model_dump(mode="json"),
+        classes=registration.classes,
+        image_shape=registration.image_shape,
+        environment=environment_facts(registration.spec.versions),
+        trained_images=len(registration.trained_ids),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    (extras / LINEAGE).write_text(lineage.model_dump_json(indent=2), encoding="utf-8")
+    evaluation = registration.evaluation.model_dump_json(indent=2)
+    (extras / EVALUATION).write_text(evaluation, encoding="utf-8")
+    np.save(extras / TRAINED_IDS, registration.trained_ids, allow_pickle=False)
+
+
+def _check_predictions(
+    directory: Path, serving: nn.Module, image_shape: tuple[int, int, int]
+) -> None:
+    loaded = load_network(directory)
+    generator = np.random.default_rng(0)
+    for count in (1, 3, 200):
+        images = generator.integers(0, 256, (count, *image_shape), dtype=np.uint8)
+        expected = _predict(serving, images)
+        with _exporting():
+            found = _predict(loaded, images)
+        if not np.array_equal(found, expected):
+            raise IntegrityError(
+                f"the exported network does not predict {count} images as the trained one does, "
+                "to the bit; nothing was registered. Its layers may depend on the batch"
+            )
+
+
+def _predict(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        probabilities: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
+    return probabilities
