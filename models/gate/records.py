@@ -94,7 +94,8 @@ class GateDecision(Record):
     @property
     def text(self) -> str:
         """One line: the verdict and what decided it."""
-        decisive = [one for one in self.reasons if not one.passed] or self.reasons[-1:]
+        last = self.reasons[-2:] if self.comparison else self.reasons[-1:]
+        decisive = [one for one in self.reasons if not one.passed] or last
         return f"{self.verdict}: {' '.join(one.text for one in decisive)}"
 
 
