@@ -1,0 +1,220 @@
+"""Rules of the house that neither ruff nor import-linter can see."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted(path for package in ("flows", "models") for path in (ROOT / package).rglob("*.py"))
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+LONGEST_FUNCTION, LONGEST_MODULE, NINE_IN_TEN_FUNCTIONS = 40, 300, 25
+"""Lines, the docstring's included."""
+
+SERVICES = {"prefect", "mlflow", "dvc", "typer"}
+"""Not rich: Lightning draws with it where it finds it. That no module of ours does, lint proves."""
+HEAVY = {
+    *("torch", "pytorch_lightning", "mlflow", "prefect", "dvc", "sklearn", "optuna", "scipy"),
+    *("numpy", "pandas", "pyarrow", "matplotlib", "PIL", "pydantic", "pydantic_core", "yaml"),
+}
+
+IMPORT_ALL = """
+import importlib, json, logging, sys
+# On a slow machine it says that it builds its list of fonts, once in the life of a home folder.
+logging.getLogger("matplotlib.font_manager").setLevel("ERROR")
+imported = {}
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+    imported[name.split(".")[0]] = sorted(sys.modules)
+with open(sys.argv[1], "w") as file:
+    json.dump(imported, file)
+"""
+SHOW_HELP = """
+import json, sys
+from flows.cli import main
+try:
+    main(["--help"])
+except SystemExit as exit:
+    assert exit.code == 0, exit.code
+with open(sys.argv[1], "w") as file:
+    json.dump({"help": sorted(sys.modules)}, file)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What a clean process did while it imported."""
+
+    packages: Mapping[str, frozenset[str]]
+    """After which part -> top-level names in sys.modules."""
+    said: str
+    """On standard output and standard error."""
+    created: list[str]
+    """Paths in its working directory, which was empty."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Function:
+    lines: int
+    where: str
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """A process that imports every module of models/, then every module of flows/."""
+    names = sorted(module_names(), key=lambda name: (not name.startswith("models"), name))
+    return import_cleanly(tmp_path_factory.mktemp("everything"), IMPORT_ALL, *names)
+
+
+def test_importing_does_nothing(everything: Imported) -> None:
+    """Every module is imported without a word and without a file where the process stands."""
+    assert (everything.said, everything.created) == ("", [])
+    assert everything.packages["flows"] >= {"prefect", "mlflow"}  # so these were real imports
+
+
+def test_models_know_no_service_and_no_command_line(everything: Imported) -> None:
+    """Training, the search, the gate and evaluation run where no service is installed."""
+    assert everything.packages["models"] & SERVICES == set()
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    """`pitchpipe --help` answers at once: what a command needs is imported by that command."""
+    shown = import_cleanly(tmp_path, SHOW_HELP)
+
+    assert "pitchpipe run" in shown.said
+    assert shown.packages["help"] & HEAVY == set()
+
+
+def test_functions_fit_in_one_look() -> None:
+    """No function has more than 40 lines, and nine in ten have at most 25."""
+    functions = sorted(function for path in SOURCES for function in functions_of(path))
+    longest = [f"{one.where}: {one.lines}" for one in functions if one.lines > LONGEST_FUNCTION]
+    ninth_decile = functions[len(functions) * 9 // 10]
+
+    assert longest == [], f"longer than {LONGEST_FUNCTION} lines: {'; '.join(longest)}"
+    assert ninth_decile.lines <= NINE_IN_TEN_FUNCTIONS, f"the 90th percentile is {ninth_decile}"
+
+
+def test_modules_are_split_by_meaning() -> None:
+    """No module has more than 300 lines."""
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    longest = [f"{shown(path)}: {n}" for path, n in lines.items() if n > LONGEST_MODULE]
+
+    assert longest == [], f"longer than {LONGEST_MODULE} lines: {'; '.join(longest)}"
+
+
+def test_nothing_is_printed() -> None:
+    """models/ and flows/ log, or draw tables with rich; they never call print."""
+    calls = [
+        f"{shown(path)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if node.func.id == "print"
+    ]
+
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    sorted(
+        [
+            *PYPROJECT["project"]["dependencies"],
+            *PYPROJECT["project"]["optional-dependencies"]["dev"],
+        ]
+    ),
+)
+def test_constraints_pin_every_dependency_within_its_range(requirement: str) -> None:
+    """`make install` takes an exact version of each dependency, one that pyproject.toml allows."""
+    wanted = Requirement(requirement)
+    pinned = pins()
+
+    assert canonicalize_name(wanted.name) in pinned, f"{wanted.name} is not in constraints.txt"
+    assert wanted.specifier.contains(pinned[canonicalize_name(wanted.name)])
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """Above each dependency, or the group it opens, stands why it is there."""
+    lines = (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    start, end = lines.index("dependencies = ["), lines.index("[project.scripts]")
+    unexplained = [
+        line.strip()
+        for before, line in zip(lines[start:end], lines[start + 1 : end], strict=False)
+        if line.startswith('  "') and not before.startswith(("  #", '  "'))
+    ]
+
+    assert unexplained == []
+
+
+def import_cleanly(folder: Path, script: str, *names: str) -> Imported:
+    """Run a script in a process whose home and working directory are new and empty."""
+    work, home, report = folder / "work", folder / "home", folder / "modules.json"
+    work.mkdir()
+    home.mkdir()
+    environment = {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "PREFECT_HOME": str(home / "prefect"),
+        "DO_NOT_TRACK": "true",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(report), *names],
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    modules: dict[str, list[str]] = json.loads(report.read_text(encoding="utf-8"))
+    return Imported(
+        packages={
+            part: frozenset(name.split(".")[0] for name in names) for part, names in modules.items()
+        },
+        said=done.stdout + done.stderr,
+        created=sorted(str(path.relative_to(work)) for path in work.rglob("*")),
+    )
+
+
+def module_names() -> list[str]:
+    """Dotted names of all modules of flows/ and models/."""
+    parts = [path.relative_to(ROOT).with_suffix("").parts for path in SOURCES]
+    return sorted({".".join(names).removesuffix(".__init__") for names in parts})
+
+
+def functions_of(path: Path) -> Iterator[Function]:
+    """Yield the functions and methods of a module, nested ones too."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            where = f"{shown(path)}:{node.lineno} {node.name}"
+            yield Function(node.end_lineno - node.lineno + 1, where)
+
+
+def pins() -> dict[str, str]:
+    """Return package -> version of constraints.txt, every line of which is an exact pin."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    pairs = [line.partition("==") for line in lines]
+    assert all(equals for _, equals, _ in pairs)
+    return {canonicalize_name(name): version for name, _, version in pairs}
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
