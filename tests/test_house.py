@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -158,6 +160,29 @@ def test_every_dependency_has_its_reason() -> None:
     assert unexplained == []
 
 
+def test_ci_runs_pinned_actions_without_rights_and_the_verbs_of_the_makefile() -> None:
+    """Actions are named by commit, the token may only read, and each `make` verb exists."""
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    actions = [step["uses"] for step in steps if "uses" in step]
+    verbs = {verb for step in steps for verb in make_verbs(step.get("run", ""))}
+
+    assert workflow["permissions"] == {"contents": "read"}
+    assert [use for use in actions if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", use)] == []
+    assert verbs >= {"install", "lint", "types", "test", "test-slow"}
+    assert verbs <= phony_targets()
+    for job in workflow["jobs"].values():
+        assert job["steps"][-1] == {"run": "git diff --exit-code"}
+
+
+def test_the_commit_hook_is_make_lint() -> None:
+    """A commit is checked by the verb that people and CI use, and by nothing else."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+
+    assert [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]] == ["make lint"]
+
+
 def import_cleanly(folder: Path, script: str, *names: str) -> Imported:
     """Run a script in a process whose home and working directory are new and empty."""
     work, home, report = folder / "work", folder / "home", folder / "modules.json"
@@ -210,6 +235,20 @@ def pins() -> dict[str, str]:
     pairs = [line.partition("==") for line in lines]
     assert all(equals for _, equals, _ in pairs)
     return {canonicalize_name(name): version for name, _, version in pairs}
+
+
+def make_verbs(command: str) -> set[str]:
+    """Return the targets of a `make` command; none of another command."""
+    words = command.split()
+    return {word for word in words[1:] if "=" not in word} if words[:1] == ["make"] else set()
+
+
+def phony_targets() -> set[str]:
+    """Return the verbs of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    declared = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
+    assert declared is not None
+    return set(declared[1].split())
 
 
 def tree_of(path: Path) -> ast.Module:
