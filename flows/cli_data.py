@@ -1,22 +1,163 @@
 """`pitchpipe data ...` and `pitchpipe prepare`: images in, versions, arrays."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.console import JsonOption, ParamsOption, SetOption, emit, enter_project
+from flows.console import JsonOption, ParamsOption, Project, SetOption, emit, enter_project
 
 if TYPE_CHECKING:
-    from models.datasets.prepared import Manifest
+    from models.config import DataParams
 
 data_app = typer.Typer(help="Add, check, list and restore images.", no_args_is_help=True)
+
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of class folders, Parquet (Hugging Face layout), IDX, NPZ, or `digits`.",
+        show_default=False,
+    ),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Dataset; default: data.name of the params.")
+]
+FormatOption = Annotated[
+    Literal["folder", "parquet", "idx", "npz", "digits"] | None,
+    typer.Option("--format", help="Format; default: found by looking."),
+]
+SplitOption = Annotated[
+    Literal["train", "validation", "test"] | None,
+    typer.Option("--split", help="Split of all images, where the source declares none."),
+]
 
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
     app.add_typer(data_app, name="data")
     app.command("prepare")(prepare)
+
+
+@data_app.command("add")
+def add(
+    context: typer.Context,
+    source: SourceArgument,
+    *,
+    dataset: DatasetOption = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the batch.")] = None,
+    kind: FormatOption = None,
+    split: SplitOption = None,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add images as a new immutable batch, checked and versioned.
+
+    Example: pitchpipe data add photos/ --dataset pets
+    """
+    project = enter_project(context)
+    data = _data(project, params_file, overrides, dataset=dataset)
+    from flows import dataset_commands, dataset_tables
+
+    document = dataset_commands.add(
+        project.user_path(source), data, name=name, kind=kind, split=split
+    )
+    emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_added(document)
+
+
+@data_app.command("check")
+def check(
+    context: typer.Context,
+    source: SourceArgument,
+    *,
+    dataset: DatasetOption = None,
+    kind: FormatOption = None,
+    split: SplitOption = None,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the checks that `data add` runs; write nothing. Exits 2 where there are errors.
+
+    Example: pitchpipe data check photos/
+    """
+    project = enter_project(context)
+    data = _data(project, params_file, overrides, dataset=dataset)
+    from flows import dataset_commands, dataset_tables
+
+    document = dataset_commands.check(project.user_path(source), data, kind=kind, split=split)
+    emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_report(document)
+    raise typer.Exit(2 if document.errors else 0)
+
+
+@data_app.command("status")
+def status(
+    context: typer.Context,
+    *,
+    dataset: DatasetOption = None,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the dataset is, and what changed since its last version.
+
+    Every byte in DVC's cache is compared. Exits 1 where a file there is missing or corrupted.
+
+    Example: pitchpipe data status
+    """
+    project = enter_project(context)
+    data = _data(project, params_file, overrides, dataset=dataset)
+    from flows import dataset_commands, dataset_tables
+
+    document = dataset_commands.status(data)
+    emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_status(document)
+    raise typer.Exit(1 if document.problems else 0)
+
+
+@data_app.command("log")
+def log(
+    context: typer.Context,
+    *,
+    dataset: DatasetOption = None,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the versions of the dataset, newest first.
+
+    Example: pitchpipe data log --dataset pets
+    """
+    project = enter_project(context)
+    data = _data(project, params_file, overrides, dataset=dataset)
+    from flows import dataset_commands, dataset_tables
+
+    documents = dataset_commands.log(data.name)
+    if as_json:
+        emit([document.model_dump(mode="json") for document in documents])
+    else:
+        dataset_tables.print_log(data.name, documents)
+
+
+@data_app.command("restore")
+def restore(
+    context: typer.Context,
+    digest: Annotated[str, typer.Argument(help="Digest of a version, or its first digits.")],
+    *,
+    dataset: DatasetOption = None,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring an older version back, byte for byte, from DVC's cache or remote, and prepare it.
+
+    Example: pitchpipe data restore 3f2a9c
+    """
+    project = enter_project(context)
+    data = _data(project, params_file, overrides, dataset=None)
+    from flows import dataset_commands, dataset_tables
+
+    document = dataset_commands.restore(digest, data, dataset=dataset)
+    emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_restored(document)
 
 
 def prepare(
@@ -34,28 +175,21 @@ def prepare(
     Example: pitchpipe prepare --set data.image_size=32
     """
     project = enter_project(context)
-    from flows import dataset_version  # half a second
-    from models.config import load_params
+    from flows import dataset_commands, dataset_tables, dataset_version
 
     if resolved:
         data = dataset_version.read_resolved()
     else:
-        path = project.user_path(params_file) if params_file else Path("params.yaml")
-        data = load_params(path, overrides or ()).data
-        dataset_version.write_resolved(data)
-    manifest = dataset_version.prepare_here(data)
-    emit(_prepared_document(manifest)) if as_json else _print_prepared(manifest)
+        data = _data(project, params_file, overrides, dataset=None)
+    document = dataset_commands.prepare(data)
+    emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_prepared(document)
 
 
-def _prepared_document(manifest: "Manifest") -> dict[str, object]:
-    shown = manifest.model_dump(mode="json", include={"digest", "dropped", "checks"})
-    splits = {
-        name: {"images": split.images, "digest": split.digest}
-        for name, split in manifest.splits.items()
-    }
-    return {"digest": shown["digest"], "splits": splits} | shown
+def _data(
+    project: Project, params_file: Path | None, overrides: list[str] | None, *, dataset: str | None
+) -> "DataParams":
+    from models.config import load_params
 
-
-def _print_prepared(manifest: "Manifest") -> None:
-    counts = ", ".join(f"{name} {split.images:,}" for name, split in manifest.splits.items())
-    typer.echo(f"{manifest.name}: {counts} images, digest {manifest.digest[:12]}")
+    path = project.user_path(params_file) if params_file else Path("params.yaml")
+    named = [f"data.name={dataset}"] if dataset else []
+    return load_params(path, [*(overrides or ()), *named]).data

@@ -3,6 +3,7 @@
 import configparser
 import contextlib
 import io
+import logging
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from models.files import write_text
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
+_log = logging.getLogger(__name__)
 _LOCAL_CONFIG = Path(".dvc/config.local")
 _WAIT_SECONDS = 600.0
 _Result = TypeVar("_Result")
@@ -38,6 +40,39 @@ def track(name: str) -> str | None:
     """`dvc add` the dataset's folder, waiting for other DVC processes; return its md5."""
     _act(lambda repo: repo.add(str(RAW / name)))
     return tracked_md5(name)
+
+
+def bring(name: str) -> None:
+    """`dvc checkout` the dataset as it is tracked, from the cache, else `dvc pull` it."""
+    target = str(RAW / f"{name}.dvc")
+    _act(lambda repo: repo.pull(targets=[target]) if _remote_url(repo) else repo.checkout([target]))
+
+
+def push(name: str) -> None:
+    """`dvc push` the dataset where a default remote is configured; a failure is only logged."""
+    try:
+        if remote_url() is not None:
+            _act(lambda repo: repo.push(targets=[str(RAW / f"{name}.dvc")]))
+    except PitchpipeError as error:
+        # Work that is done here must not fail for a remote that is away; `dvc push` does it later.
+        _log.warning("the dataset was not pushed: %s", error)
+
+
+def cache_path(md5: str) -> Path:
+    """Return where the cache keeps, or would keep, the file of this md5."""
+    return Path(_act(lambda repo: repo.cache.local.oid_to_path(md5)))
+
+
+def fetch(md5: str) -> None:
+    """Bring a file into the cache from the default remote, where one is configured and has it."""
+
+    def pull(repo: "Repo") -> None:
+        from dvc_data.hashfile.hash_info import HashInfo  # noqa: PLC0415 - half a second
+
+        if _remote_url(repo) is not None:
+            repo.cloud.pull([HashInfo("md5", md5)])
+
+    _act(pull)
 
 
 def reproduce(*, force: bool = False) -> bool:
@@ -60,7 +95,7 @@ def _remote_url(repo: "Repo") -> str | None:
 
 
 def _act(action: Callable[["Repo"], _Result]) -> _Result:
-    """Act on the project's DVC repository; what DVC prints goes to standard error.
+    """Act on the project's DVC repository; its advice on what to type next is left out.
 
     Raises BusyError where another process keeps it for ten minutes, PitchpipeError where DVC fails.
     """
@@ -69,7 +104,7 @@ def _act(action: Callable[["Repo"], _Result]) -> _Result:
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
-            with _repository() as repo, contextlib.redirect_stdout(sys.stderr):
+            with _repository() as repo, contextlib.redirect_stdout(io.StringIO()):
                 return action(repo)
         except DvcException as error:
             if not _is_busy(error):

@@ -1,17 +1,23 @@
 """Ingest: a source becomes an immutable batch of a dataset, tracked by DVC and logged."""
 
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.dataset_download import fashion_mnist_folder
-from flows.dataset_dvc import track
+from flows.dataset_dvc import bring, push, track, tracked_md5
 from flows.dataset_files import RAW, STAGING, data_lock
 from flows.dataset_log import log_version
+from flows.dataset_moves import Moves, moves, remember_ids
 from models.config import DataParams
-from models.datasets.batches import write_batch
-from models.datasets.raw import batch_files
+from models.datasets.ingest import Ingested, Known, ingest
+from models.datasets.prepared import Finding
+from models.datasets.raw import batch_files, open_raw
 from models.datasets.rows import Source
+from models.datasets.sources.digits import digits
 from models.datasets.sources.fashion_mnist import fashion_mnist
 from models.digests import digest_file
 from models.errors import InputError
@@ -23,62 +29,107 @@ class Added:
 
     path: Path
     images: int
+    classes: tuple[str, ...]
+    """Of the batch, as the dataset calls them."""
     is_new: bool
     """False: the very same batch was there already."""
+    moves: Moves
+    warnings: tuple[Finding, ...]
 
 
 def ensure_ingested(data: DataParams) -> None:
     """Ingest digits or fashion-mnist where the dataset has no batches yet; others are the user's.
 
+    A dataset that DVC tracks and that is not here, as in a fresh clone, is brought by DVC.
     Raises InputError where the files of fashion-mnist are neither installed nor can be fetched.
     """
     if batch_files(RAW / data.name):
         return
     with data_lock():
-        if not batch_files(RAW / data.name) and (source := _embedded(data.name)) is not None:
-            _add(source, data.name, source.name)
+        if batch_files(RAW / data.name):
+            return
+        if tracked_md5(data.name) is not None:
+            bring(data.name)
+        elif (source := _embedded(data.name)) is not None:
+            _add(source, data, name=source.name)
 
 
-def add(source: Source, dataset: str, *, name: str | None = None) -> Added:
-    """Write the source as a new batch of the dataset and let DVC track it.
+def add(source: Source, data: DataParams, *, name: str | None = None) -> Added:
+    """Write the source as a new batch of data.name, after checks, and let DVC track it.
 
     name: of the batch; default: the source's and the start of its digest.
-    Raises InputError where another batch has that name; data/ is then as it was.
+    Raises InputError where a check fails or another batch has that name; data/ is then as it was.
     """
     with data_lock():
-        return _add(source, dataset, name)
+        return _add(source, data, name=name)
+
+
+def known_classes(name: str) -> Known:
+    """Return the dataset's classes with their images; empty where there is no dataset yet."""
+    return open_raw(RAW / name).class_counts() if batch_files(RAW / name) else {}
 
 
 def _embedded(name: str) -> Source | None:
     if name == "digits":
-        from models.datasets.sources.digits import digits  # noqa: PLC0415 - scikit-learn: 1 s
-
         return digits()
-    if name == "fashion-mnist":
-        return fashion_mnist(fashion_mnist_folder())
-    return None
+    return fashion_mnist(fashion_mnist_folder()) if name == "fashion-mnist" else None
 
 
-def _add(source: Source, dataset: str, name: str | None) -> Added:
-    STAGING.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=STAGING) as folder:
-        batch = Path(folder) / "batch.parquet"
-        images = write_batch(batch, source)
-        if images == 0:
-            raise InputError(f"{source.name}: holds no images; nothing was added")
-        digest = digest_file(batch)
-        target = RAW / dataset / f"{name or f'{source.name}-{digest[:8]}'}.parquet"
+def _add(source: Source, data: DataParams, *, name: str | None) -> Added:
+    with _staging() as folder:
+        built = folder / "batch.parquet"
+        ingested = ingest(source, built, data, known=known_classes(data.name))
+        digest = digest_file(built)
+        target = RAW / data.name / f"{name or f'{source.name}-{digest[:8]}'}.parquet"
         is_new = not target.exists()
         if not is_new and digest_file(target) != digest:
             raise InputError(f"{target}: is another batch, and batches never change; choose --name")
         if is_new:
-            _place(batch, target)
-    track(dataset)
-    log_version(dataset)
-    return Added(target, images, is_new=is_new)
+            _place(built, target, data.name)
+    remember_ids(digest, ingested.scanned)
+    log_version(data.name)
+    push(data.name)
+    return _added(ingested, target, is_new=is_new, moved=moves(digest, data))
 
 
-def _place(batch: Path, target: Path) -> None:
+def _added(ingested: Ingested, target: Path, *, is_new: bool, moved: Moves) -> Added:
+    again = Finding(
+        code="already_added", message="the very same batch was there", where=str(target)
+    )
+    return Added(
+        path=target,
+        images=len(ingested.scanned),
+        classes=ingested.classes,
+        is_new=is_new,
+        moves=moved,
+        warnings=(*ingested.warnings, *(() if is_new else (again,))),
+    )
+
+
+@contextmanager
+def _staging() -> Iterator[Path]:
+    """Give a folder to build in; what remains in it afterwards is removed."""
+    try:
+        STAGING.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=STAGING) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise InputError(
+            f"data/: {error.strerror or error}; nothing was added (free space, or mend permissions)"
+        ) from error
+    finally:
+        shutil.rmtree(STAGING, ignore_errors=True)
+
+
+def _place(built: Path, target: Path, name: str) -> None:
+    """Move the batch in and track it; where DVC cannot, take it out again."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    batch.chmod(0o644)
-    batch.rename(target)
+    built.chmod(0o644)
+    built.rename(target)
+    try:
+        track(name)
+    except BaseException:
+        target.unlink()
+        if not batch_files(target.parent):
+            target.parent.rmdir()
+        raise

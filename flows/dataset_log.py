@@ -1,6 +1,8 @@
 """The list of dataset versions: data/versions.jsonl, append-only, behind `data log` and restore."""
 
+import hashlib
 from datetime import UTC, datetime
+from pathlib import Path
 
 from flows.dataset_dvc import tracked_md5
 from flows.dataset_files import RAW, VERSIONS, batch_digests, raw_version
@@ -16,6 +18,8 @@ class LoggedBatch(Record):
     """File name."""
     digest: str
     """SHA-256 of the file."""
+    md5: str
+    """By which DVC's cache and remotes know the file."""
     images: int
 
 
@@ -35,10 +39,14 @@ class LoggedVersion(Record):
     batches: tuple[LoggedBatch, ...]
 
 
+def all_versions() -> list[LoggedVersion]:
+    """Return the versions of all datasets, oldest first."""
+    return [LoggedVersion.model_validate_json(line) for line in read_lines(VERSIONS)]
+
+
 def logged_versions(name: str) -> list[LoggedVersion]:
     """Return the dataset's versions, oldest first."""
-    lines = [LoggedVersion.model_validate_json(line) for line in read_lines(VERSIONS)]
-    return [version for version in lines if version.dataset == name]
+    return [version for version in all_versions() if version.dataset == name]
 
 
 def log_version(name: str) -> None:
@@ -51,6 +59,7 @@ def log_version(name: str) -> None:
 
 def _current(name: str) -> LoggedVersion:
     raw = open_raw(RAW / name)
+    md5s = {batch.digest: batch.md5 for version in all_versions() for batch in version.batches}
     digests = dict(batch_digests(name))
     return LoggedVersion(
         dataset=name,
@@ -60,7 +69,17 @@ def _current(name: str) -> LoggedVersion:
         images=raw.images,
         classes=raw.classes,
         batches=tuple(
-            LoggedBatch(name=batch.path.name, digest=digests[batch.path], images=batch.images)
+            LoggedBatch(
+                name=batch.path.name,
+                digest=digests[batch.path],
+                md5=md5s.get(digests[batch.path]) or _md5(batch.path),
+                images=batch.images,
+            )
             for batch in raw.batches
         ),
     )
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -18,7 +18,8 @@ from models.errors import InputError, IntegrityError
 def raw(tmp_path: Path) -> Path:
     folder = tmp_path / "raw" / "digits"
     folder.mkdir(parents=True)
-    assert write_batch(folder / "digits.parquet", digits()) == 1797
+    source = digits()
+    assert write_batch(folder / "digits.parquet", source.classes, source.rows()) == 1797
     return folder
 
 

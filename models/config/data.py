@@ -28,6 +28,45 @@ class Fractions(Record):
         return self
 
 
+Level = Literal["error", "warning", "off"]
+"""error: nothing is added or prepared. warning: reported, and kept in the manifest."""
+
+
+class CheckParams(Record):
+    """What is wrong with images, and how wrong. Damaged files are errors always."""
+
+    one_class: Level = "error"
+    """All images are of one class."""
+    empty_class: Level = "error"
+    """A class has a name and no image."""
+    few_images: Level = "error"
+    """A class has fewer different images than `few_images_below`."""
+    few_images_below: int = Field(2, ge=1)
+    imbalance: Level = "warning"
+    """The largest class has more than `imbalance_ratio` times the images of the smallest."""
+    imbalance_ratio: float = Field(20.0, gt=1)
+    duplicates: Level = "warning"
+    """Exact copies; each picture is kept once in any case."""
+    across_splits: Level = "warning"
+    """Copies in two splits; one stays in any case: test before validation before train."""
+    near_duplicates: Level = "warning"
+    """Pictures of validation or test that are nearly one of another split; they are kept."""
+    near_pairs: int = Field(200_000_000, ge=0)
+    """Pairs compared at most for that; of larger datasets a sample of the held-out images."""
+    absent_in_split: Level = "warning"
+    """A class has no image in one of the splits."""
+    constant: Level = "warning"
+    """Images of one colour."""
+    sizes: Level = "warning"
+    """Images that are not square, which are stretched, or not of the usual size."""
+    brightness: Level = "warning"
+    """Mean brightness further from the mean of all than `brightness_deviations`."""
+    brightness_deviations: float = Field(6.0, gt=0)
+    """In standard deviations."""
+    new_classes: Level = "warning"
+    """Images of classes that the dataset did not have before they were added."""
+
+
 class DataParams(Record):
     """Which images, and how they become arrays."""
 
@@ -38,8 +77,10 @@ class DataParams(Record):
     channels: Literal[1, 3] = 1
     """1: grey; 3: red, green, blue."""
     limit: int | None = Field(None, ge=1)
-    """At most this many images per split, chosen by content hash; a declared test split is whole."""
+    """At most this many images per split, by content hash; a declared test split is whole."""
     fractions: Fractions = Fractions()
     """Shares of validation and test where no split is declared."""
     conflicts: Literal["drop", "refuse"] = "drop"
     """One image under two labels: drop all its copies, or refuse to prepare."""
+    checks: CheckParams = CheckParams()
+    """What is an error and what a warning."""

@@ -7,7 +7,8 @@ shape and class names in the schema metadata `pitchpipe`; uncompressed.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from models.config import Record, SplitName
-from models.datasets.rows import EncodedRows, Labels, PixelRows, Rows, Source
+from models.datasets.rows import EncodedRows, Labels, PixelRows, Rows
 from models.errors import IntegrityError
 
 _COMMON = [pa.field("label", pa.int64()), pa.field("split", pa.string())]
@@ -50,26 +51,41 @@ class Batch:
         return sum(self.piece_lengths)
 
 
-def write_batch(path: Path, source: Source) -> int:
-    """Write the source as one batch; return the number of images.
+def write_batch(path: Path, classes: tuple[str, ...], pieces: Iterable[Rows]) -> int:
+    """Write pieces of one kind as one batch, a row group each; return the number of images.
 
-    The caller makes it atomic. The same rows give the same bytes.
+    Without pieces nothing is written. The caller makes it atomic. The same rows, the same bytes.
     """
-    pieces = source.rows()
-    first = next(pieces, None)
-    if first is None:
-        return 0
-    schema = _schema(first, source.classes)
-    compressed = "NONE" if isinstance(first, PixelRows) else {"label": "ZSTD", "split": "ZSTD"}
     images = 0
-    with pq.ParquetWriter(
-        path, schema, compression=compressed, use_dictionary=["split"], write_page_checksum=True
-    ) as writer:
-        for rows in _chain(first, pieces):
-            table = _table(rows, schema)
+    with ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for rows in pieces:
+            writer = writer or stack.enter_context(_writer(path, classes, rows))
+            table = _table(rows, writer.schema)
             writer.write_table(table, row_group_size=max(1, len(table)))
             images += len(table)
     return images
+
+
+def label_counts(batch: Batch) -> list[int]:
+    """Count the images of each of the batch's classes; only their labels are read."""
+    with pq.ParquetFile(batch.path) as file:
+        labels = file.read(columns=["label"])["label"].to_numpy()
+    counts: list[int] = np.bincount(labels, minlength=len(batch.classes)).tolist()
+    return counts
+
+
+def _writer(path: Path, classes: tuple[str, ...], like: Rows) -> pq.ParquetWriter:
+    # Files are compressed already, and pixels are read faster as they are.
+    compressed = {"label": "ZSTD", "split": "ZSTD"}
+    images = ["pixels"] if isinstance(like, PixelRows) else ["image.bytes", "image.path"]
+    return pq.ParquetWriter(
+        path,
+        _schema(like, classes),
+        compression=compressed | dict.fromkeys(images, "NONE"),
+        use_dictionary=["split"],
+        write_page_checksum=True,
+    )
 
 
 def read_batch(path: Path) -> Batch:
@@ -108,11 +124,6 @@ def read_piece(batch: Batch, piece: int) -> Rows:
     start = column.offset * int(np.prod(batch.shape))
     pixels = flat[start : start + len(column) * int(np.prod(batch.shape))]
     return PixelRows(pixels.reshape(len(column), *batch.shape), labels, splits)
-
-
-def _chain(first: Rows, rest: Iterator[Rows]) -> Iterator[Rows]:
-    yield first
-    yield from rest
 
 
 def _schema(rows: Rows, classes: tuple[str, ...]) -> pa.Schema:

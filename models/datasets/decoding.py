@@ -44,10 +44,11 @@ def _decode(file: bytes) -> Pixels:
         if width * height > MAX_PIXELS:
             raise InputError(f"is {width} x {height} pixels; at most {MAX_PIXELS} are decoded")
         picture.load()
-        return _levels(ImageOps.exif_transpose(picture))
+        return levels(ImageOps.exif_transpose(picture))
 
 
-def _levels(picture: Image.Image) -> Pixels:
+def levels(picture: Image.Image) -> Pixels:
+    """Return the picture's grey levels or colours, whatever its mode."""
     if picture.mode.startswith("I"):
         return _upper_bits(np.asarray(picture))
     if picture.mode == "F":

@@ -10,7 +10,8 @@ import numpy as np
 
 from models.config import DataParams, SplitName
 from models.datasets.assignment import Assignment, Pictures, assign
-from models.datasets.prepared import MANIFEST, Manifest, SplitInfo
+from models.datasets.checks import Examined, described, examine
+from models.datasets.prepared import MANIFEST, Finding, Manifest, SplitInfo
 from models.datasets.raw import RawDataset, open_raw
 from models.datasets.rows import SPLITS
 from models.datasets.scanning import scan
@@ -30,14 +31,26 @@ def prepare(raw: Path, prepared: Path, data: DataParams) -> Manifest:
     batches = open_raw(raw)
     with _swapped_in(prepared) as building:
         scratch = building / "scratch"
-        pictures = scan(batches, scratch, data)
-        assignment = assign(pictures, data)
+        scanned = scan(batches, scratch, data)
+        assignment = assign(scanned.pictures, data)
         _refuse_empty_splits(assignment)
-        splits = _write_splits(building, pictures, assignment, data=data, raw=batches)
+        checks = _checked(Examined(scanned, batches.classes, assignment, {}), data)
+        splits = _write_splits(building, scanned.pictures, assignment, data=data, raw=batches)
         scratch.unlink()
-        manifest = _manifest(building, splits, assignment, data=data, raw=batches)
+        manifest = _manifest(building, splits, assignment, data=data, raw=batches).model_copy(
+            update={"checks": checks}
+        )
         write_text(building / MANIFEST, manifest.model_dump_json(indent=1) + "\n")
     return manifest
+
+
+def _checked(examined: Examined, data: DataParams) -> tuple[Finding, ...]:
+    report = examine(examined, data)
+    if report.errors:
+        raise InputError(
+            f"{data.name}: {described(report.errors)}; data.checks sets what is an error"
+        )
+    return report.warnings
 
 
 def _refuse_empty_splits(assignment: Assignment) -> None:

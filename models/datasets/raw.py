@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.datasets.batches import Batch, read_batch
+from models.datasets.batches import Batch, label_counts, read_batch
 from models.digests import digest_file, digest_of
 from models.errors import InputError
 
@@ -21,6 +21,14 @@ class RawDataset:
     def images(self) -> int:
         """Rows, copies included."""
         return sum(batch.images for batch in self.batches)
+
+    def class_counts(self) -> dict[str, int]:
+        """Images of each class, copies included, in the order of the classes."""
+        counts = dict.fromkeys(self.classes, 0)
+        for batch in self.batches:
+            for name, count in zip(batch.classes, label_counts(batch), strict=True):
+                counts[name] += count
+        return counts
 
     def digest(self) -> str:
         """Digest of the batches, from their bytes."""

@@ -1,7 +1,11 @@
-"""Scanning: each image of the batches read once, into a scratch file of prepared pixels."""
+"""Scanning: each image decoded once, named, looked at and conformed to the prepared shape."""
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +15,39 @@ from models.config import DataParams, SplitName
 from models.datasets.assignment import Pictures
 from models.datasets.batches import Batch, read_piece
 from models.datasets.decoding import decode
+from models.datasets.looks import Looks, joined, look_at
 from models.datasets.pixels import Pixels, conform, content_ids
 from models.datasets.raw import RawDataset
-from models.datasets.rows import EncodedRows, Labels
+from models.datasets.rows import EncodedRows, Labels, PixelRows, Rows
 from models.datasets.splits import Claim
+from models.errors import InputError, IntegrityError
 
 _DECLARED: dict[SplitName, Claim] = {
     "train": Claim.TRAIN,
     "validation": Claim.VALIDATION,
     "test": Claim.TEST,
 }
+_WORTH_PROCESSES = 4096
+"""Files: starting processes costs about as much as decoding so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What is known of rows, but for their pixels."""
+
+    pictures: Pictures
+    looks: Looks
+
+    def __len__(self) -> int:
+        return len(self.pictures.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A file that is no readable image."""
+
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +59,71 @@ class _Piece:
     start: int
 
 
-def scan(raw: RawDataset, scratch: Path, data: DataParams) -> Pictures:
-    """Decode, name and conform every row of the batches.
+def scan(raw: RawDataset, scratch: Path, data: DataParams) -> Scanned:
+    """Scan every row of the batches, files on all cores.
 
     Writes scratch: (rows, image_size, image_size, channels) uint8, in the order of the result.
+    Raises IntegrityError where a batch is damaged.
     """
     scratch.touch()
-    scanned = [_scan_piece(piece, scratch, data) for piece in _pieces(raw)]
-    rows = Pictures(
-        ids=np.concatenate([piece.ids for piece in scanned]),
-        prints=np.concatenate([piece.prints for piece in scanned]),
-        labels=np.concatenate([piece.labels for piece in scanned]),
-        claims=np.concatenate([piece.claims for piece in scanned]),
-    )
+    scan_one = partial(_scan_piece, scratch=scratch, data=data)
+    pieces = list(_pieces(raw))
+    files = sum(batch.images for batch in raw.batches if batch.shape is None)
+    if files < _WORTH_PROCESSES:
+        scanned = join(map(scan_one, pieces))
+    else:
+        # Forked processes would inherit threads and locks of whoever calls.
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+            scanned = join(pool.map(scan_one, pieces))
     start = 0
     for batch in raw.batches:
         mine = slice(start, start + batch.images)
-        rows.labels[mine] = _renumbered(batch, rows.labels[mine], raw.classes)
-        rows.claims[mine] = _carved(rows.claims[mine])
+        labels, claims = scanned.pictures.labels, scanned.pictures.claims
+        labels[mine] = renumbered(batch.classes, labels[mine], raw.classes)
+        claims[mine] = carved(claims[mine])
         start += batch.images
-    return rows
+    return scanned
+
+
+def scan_rows(rows: Rows, data: DataParams) -> tuple[Scanned, NDArray[np.uint8], list[Fault]]:
+    """Scan rows; return what is known of the readable ones, their conformed pixels, the faults.
+
+    Pixels: (readable rows, image_size, image_size, channels). Claims are as declared, not carved.
+    """
+    if isinstance(rows, PixelRows):
+        return *_known(rows.pixels, rows.labels, rows.splits, data), []
+    images, readable, faults = _decoded(rows)
+    splits = [rows.splits[row] for row in readable]
+    return *_known(images, rows.labels[readable], splits, data), faults
+
+
+def join(scanned: Iterable[Scanned]) -> Scanned:
+    """Put pieces together, in their order; at least one."""
+    pieces = list(scanned)
+    pictures = [piece.pictures for piece in pieces]
+    return Scanned(
+        pictures=Pictures(
+            ids=np.concatenate([piece.ids for piece in pictures]),
+            prints=np.concatenate([piece.prints for piece in pictures]),
+            labels=np.concatenate([piece.labels for piece in pictures]),
+            claims=np.concatenate([piece.claims for piece in pictures]),
+        ),
+        looks=joined([piece.looks for piece in pieces]),
+    )
+
+
+def renumbered(names: tuple[str, ...], labels: Labels, classes: tuple[str, ...]) -> Labels:
+    """Return labels that index classes, of labels that index names."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    return np.array([numbers[name] for name in names], np.int64)[labels]
+
+
+def carved(claims: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Let validation be carved from a batch's declared train where the batch declares none."""
+    if np.any(claims == Claim.VALIDATION):
+        return claims
+    return np.where(claims == Claim.TRAIN, np.int8(Claim.CARVED), claims)
 
 
 def _pieces(raw: RawDataset) -> Iterator[_Piece]:
@@ -62,40 +134,53 @@ def _pieces(raw: RawDataset) -> Iterator[_Piece]:
             start += length
 
 
-def _scan_piece(piece: _Piece, scratch: Path, data: DataParams) -> Pictures:
-    rows = read_piece(piece.batch, piece.number)
-    images = [decode(file) for file in rows.files] if isinstance(rows, EncodedRows) else rows.pixels
-    conformed = _conformed(images, data)
+def _scan_piece(piece: _Piece, *, scratch: Path, data: DataParams) -> Scanned:
+    scanned, conformed, faults = scan_rows(read_piece(piece.batch, piece.number), data)
+    if faults:
+        raise IntegrityError(
+            f"{piece.batch.path}: image {faults[0].path} {faults[0].reason}, though it was checked "
+            "when it was added; bring the batch back with `pitchpipe data restore`"
+        )
     with scratch.open("r+b") as file:
         # Written, not mapped: a full disk is then an error, not a SIGBUS.
         file.seek(piece.start * data.image_size**2 * data.channels)
-        file.write(conformed.data)
+        file.write(np.ascontiguousarray(conformed).data)
+    return scanned
+
+
+def _decoded(rows: EncodedRows) -> tuple[list[Pixels], list[int], list[Fault]]:
+    images, readable, faults = [], [], []
+    for row, file in enumerate(rows.files):
+        try:
+            images.append(decode(file))
+            readable.append(row)
+        except InputError as error:
+            faults.append(Fault(rows.paths[row], str(error)))
+    return images, readable, faults
+
+
+def _known(
+    images: list[Pixels] | NDArray[np.uint8],
+    labels: Labels,
+    splits: Sequence[SplitName | None],
+    data: DataParams,
+) -> tuple[Scanned, NDArray[np.uint8]]:
+    conformed = _conformed(images, data)
     ids = content_ids(images)
-    return Pictures(
+    pictures = Pictures(
         ids=ids,
         prints=ids if conformed is images else content_ids(conformed),
-        labels=rows.labels,
-        claims=np.array([_DECLARED[split] if split else 0 for split in rows.splits], np.int8),
+        labels=labels,
+        claims=np.array([_DECLARED[split] if split else 0 for split in splits], np.int8),
     )
+    return Scanned(pictures, look_at(images)), conformed
 
 
 def _conformed(images: Sequence[Pixels] | NDArray[np.uint8], data: DataParams) -> NDArray[np.uint8]:
     shape = (data.image_size, data.image_size, data.channels)
     if isinstance(images, np.ndarray) and images.shape[1:] == shape:
         return images
-    conformed = [
-        conform(image, image_size=data.image_size, channels=data.channels) for image in images
-    ]
-    return np.stack(conformed)
-
-
-def _renumbered(batch: Batch, labels: Labels, classes: tuple[str, ...]) -> Labels:
-    numbers = np.array([classes.index(name) for name in batch.classes], np.int64)
-    return numbers[labels]
-
-
-def _carved(claims: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Let validation be carved from a batch's declared train where the batch declares none."""
-    if np.any(claims == Claim.VALIDATION):
-        return claims
-    return np.where(claims == Claim.TRAIN, np.int8(Claim.CARVED), claims)
+    conformed = np.empty((len(images), *shape), np.uint8)
+    for place, image in zip(conformed, images, strict=True):
+        place[:] = conform(image, image_size=data.image_size, channels=data.channels)
+    return conformed

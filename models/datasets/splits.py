@@ -81,3 +81,13 @@ def split_of(ids: Ids, claims: NDArray[np.int8], fractions: Fractions) -> NDArra
     declared = claims.astype(np.int8) - np.int8(Claim.TRAIN)
     splits = np.where(claims == Claim.NONE, hashed, declared)
     return np.where(claims == Claim.CARVED, carved, splits).astype(np.int8)
+
+
+def picture_splits(
+    ids: Ids, claims: NDArray[np.int8], fractions: Fractions
+) -> tuple[Ids, NDArray[np.int8]]:
+    """Return each picture once, by id, and the split that its rows give it together."""
+    copies = group_copies(ids)
+    greatest = np.maximum.reduceat(claims[copies.order], copies.starts)
+    once = ids[copies.first]
+    return once, split_of(once, greatest, fractions)

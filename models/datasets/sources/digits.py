@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from models.datasets.rows import PixelRows, Source
 
@@ -16,6 +15,8 @@ def digits() -> Source:
 
 
 def _rows() -> Iterator[PixelRows]:
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - a second, and only for this source
+
     images, labels = load_digits(return_X_y=True)
     pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     yield PixelRows(pixels, labels.astype(np.int64), (None,) * len(labels))

@@ -38,6 +38,12 @@ DIGESTS = {
 """SHA-256 of the four files."""
 
 
+def is_fashion_mnist(folder: Path) -> bool:
+    """Say whether the folder's test labels, 5 kB, are Fashion-MNIST's."""
+    name = "t10k-labels-idx1-ubyte.gz"
+    return (folder / name).is_file() and digest_file(folder / name) == DIGESTS[name]
+
+
 def fashion_mnist(folder: Path) -> Source:
     """Return the images of a folder that holds the four files.
 

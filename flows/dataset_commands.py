@@ -1,0 +1,214 @@
+"""What the data commands do, and the JSON documents they answer with."""
+
+import re
+from pathlib import Path
+
+from flows import dataset_ingest, dataset_restore, dataset_status
+from flows.dataset_dvc import tracked_md5
+from flows.dataset_files import raw_version
+from flows.dataset_log import logged_versions
+from flows.dataset_version import (
+    prepare_dataset,
+    prepare_here,
+    read_resolved,
+    write_resolved,
+)
+from models.config import DataParams, Record, SplitName
+from models.datasets.checks import Report
+from models.datasets.ingest import check as check_source
+from models.datasets.prepared import Dropped, Finding, Manifest
+from models.datasets.sources.detect import Format, find_source
+from models.errors import ConfigError, InputError
+
+
+class DatasetDocument(Record):
+    """A dataset's identity."""
+
+    name: str
+    digest: str
+    dvc_md5: str | None
+
+
+class MovesDocument(Record):
+    """Pictures that were there before, and how many of them changed their split."""
+
+    before: int
+    moved: int
+
+
+class AddedDocument(Record):
+    """`data add`."""
+
+    batch: str
+    """File of the batch."""
+    images: int
+    classes: tuple[str, ...]
+    dataset: DatasetDocument
+    moves: MovesDocument
+    warnings: tuple[Finding, ...]
+
+
+class ReportDocument(Record):
+    """`data check`."""
+
+    errors: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+
+
+class SplitDocument(Record):
+    """A prepared split."""
+
+    images: int
+    digest: str
+
+
+class StatusDocument(Record):
+    """`data status`."""
+
+    name: str
+    digest: str
+    batches: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    altered: tuple[str, ...]
+    problems: tuple[Finding, ...]
+    prepared: bool
+    """The splits are of the batches as they are now."""
+    splits: dict[SplitName, SplitDocument]
+    """Empty where nothing of this dataset is prepared."""
+
+
+class LogDocument(Record):
+    """A line of `data log`."""
+
+    digest: str
+    dvc_md5: str | None
+    created: str
+    images: int
+    classes: tuple[str, ...]
+    batches: tuple[str, ...]
+
+
+class PreparedDocument(Record):
+    """`prepare`."""
+
+    name: str
+    digest: str
+    splits: dict[SplitName, SplitDocument]
+    dropped: Dropped
+    warnings: tuple[Finding, ...]
+
+
+class RestoredDocument(Record):
+    """`data restore`."""
+
+    name: str
+    digest: str
+    prepared_digest: str
+
+
+def add(
+    path: Path, data: DataParams, *, name: str | None, kind: Format | None, split: SplitName | None
+) -> AddedDocument:
+    """Add a source to the dataset. Raises InputError where it is unusable."""
+    if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
+        raise ConfigError(f"--name {name!r}: lower-case letters, digits and hyphens, at most 64")
+    source = find_source(path, kind=kind, split=split)
+    added = dataset_ingest.add(source, data, name=name)
+    return AddedDocument(
+        batch=added.path.as_posix(),
+        images=added.images,
+        classes=added.classes,
+        dataset=DatasetDocument(
+            name=data.name, digest=raw_version(data.name).digest, dvc_md5=tracked_md5(data.name)
+        ),
+        moves=MovesDocument(before=added.moves.before, moved=added.moves.moved),
+        warnings=added.warnings,
+    )
+
+
+def check(
+    path: Path, data: DataParams, *, kind: Format | None, split: SplitName | None
+) -> ReportDocument:
+    """Check a source; one that cannot be read at all is an error of the report."""
+    try:
+        source = find_source(path, kind=kind, split=split)
+        report = check_source(source, data, known=dataset_ingest.known_classes(data.name))
+    except InputError as error:
+        report = Report((Finding(code="unusable", message=str(error), where=str(path)),), ())
+    return ReportDocument(errors=report.errors, warnings=report.warnings)
+
+
+def status(data: DataParams) -> StatusDocument:
+    """Compare the dataset with its last version."""
+    found = dataset_status.status(data.name)
+    problems = tuple(
+        Finding(
+            code=f"cache_{fault.fault}", message=f"of batch {fault.batch}", where=str(fault.path)
+        )
+        for fault in found.cache_faults
+    )
+    return StatusDocument(
+        name=found.name,
+        digest=found.digest,
+        batches=found.batches,
+        added=found.added,
+        removed=found.removed,
+        altered=found.altered,
+        problems=problems,
+        prepared=found.is_prepared,
+        splits=_splits(found.manifest) if found.manifest else {},
+    )
+
+
+def log(name: str) -> list[LogDocument]:
+    """List the dataset's versions, newest first."""
+    return [
+        LogDocument(
+            digest=version.digest,
+            dvc_md5=version.dvc_md5,
+            created=version.created,
+            images=version.images,
+            classes=version.classes,
+            batches=tuple(batch.name for batch in version.batches),
+        )
+        for version in reversed(logged_versions(name))
+    ]
+
+
+def restore(digest: str, data: DataParams, *, dataset: str | None) -> RestoredDocument:
+    """Bring a version back and prepare it, with the params that prepared its dataset last."""
+    version = dataset_restore.find_version(digest, dataset=dataset)
+    dataset_restore.restore(version)
+    prepared = prepare_dataset(_last_params(version.dataset, data))
+    return RestoredDocument(
+        name=version.dataset, digest=version.digest, prepared_digest=prepared.prepared_digest
+    )
+
+
+def prepare(data: DataParams) -> PreparedDocument:
+    """Prepare without DVC, as its stage does."""
+    write_resolved(data)
+    manifest = prepare_here(data)
+    return PreparedDocument(
+        name=manifest.name,
+        digest=manifest.digest,
+        splits=_splits(manifest),
+        dropped=manifest.dropped,
+        warnings=manifest.checks,
+    )
+
+
+def _last_params(name: str, data: DataParams) -> DataParams:
+    try:
+        resolved = read_resolved()
+    except ConfigError:
+        resolved = data
+    return resolved if resolved.name == name else data.model_copy(update={"name": name})
+
+
+def _splits(manifest: Manifest) -> dict[SplitName, SplitDocument]:
+    return {
+        name: SplitDocument(images=split.images, digest=split.digest)
+        for name, split in manifest.splits.items()
+    }

@@ -1,0 +1,101 @@
+"""What the data commands show to people."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from models.datasets.prepared import Finding
+
+if TYPE_CHECKING:
+    from flows.dataset_commands import (
+        AddedDocument,
+        LogDocument,
+        PreparedDocument,
+        ReportDocument,
+        RestoredDocument,
+        StatusDocument,
+    )
+
+_SHORT = 12
+
+
+def print_added(document: "AddedDocument") -> None:
+    """Say what was added, and that nothing moved."""
+    console = Console()
+    classes = len(document.classes)
+    console.print(
+        f"{escape(document.batch)}: {document.images:,} images of {classes} classes; "
+        f"{document.dataset.name} is now {document.dataset.digest[:_SHORT]}"
+    )
+    if document.moves.before:
+        console.print(
+            f"{document.moves.moved:,} of {document.moves.before:,} older pictures moved split"
+        )
+    _findings(console, "warning", document.warnings)
+
+
+def print_report(document: "ReportDocument") -> None:
+    """List errors, then warnings."""
+    console = Console()
+    _findings(console, "error", document.errors)
+    _findings(console, "warning", document.warnings)
+    if not document.errors:
+        console.print("no errors; `pitchpipe data add` takes it")
+
+
+def print_status(document: "StatusDocument") -> None:
+    """Show the dataset, its splits, and what changed."""
+    console = Console()
+    console.print(f"{document.name} {document.digest[:_SHORT]}: {len(document.batches)} batches")
+    changes = {"new": document.added, "gone": document.removed, "altered": document.altered}
+    for change, names in changes.items():
+        for name in names:
+            console.print(f"  {change}: {escape(name)}")
+    _findings(console, "problem", document.problems)
+    if not any(changes.values()):
+        console.print("nothing changed since the last version")
+    table = Table("split", "images", "digest")
+    for name, split in document.splits.items():
+        table.add_row(name, f"{split.images:,}", split.digest[:_SHORT])
+    console.print(table)
+    if not document.prepared:
+        console.print("the arrays are not of these batches; `pitchpipe prepare` makes them")
+
+
+def print_log(name: str, documents: "Iterable[LogDocument]") -> None:
+    """List versions."""
+    table = Table("version", "created", "images", "classes", "batches", title=name)
+    for version in documents:
+        table.add_row(
+            version.digest[:_SHORT],
+            version.created,
+            f"{version.images:,}",
+            str(len(version.classes)),
+            escape(", ".join(version.batches)),
+        )
+    Console().print(table)
+
+
+def print_restored(document: "RestoredDocument") -> None:
+    """Say what is back."""
+    Console().print(
+        f"{document.name} is {document.digest[:_SHORT]} again; "
+        f"prepared as {document.prepared_digest[:_SHORT]}"
+    )
+
+
+def print_prepared(document: "PreparedDocument") -> None:
+    """Say what the arrays hold."""
+    console = Console()
+    counts = ", ".join(f"{name} {split.images:,}" for name, split in document.splits.items())
+    console.print(f"{document.name}: {counts} images, digest {document.digest[:_SHORT]}")
+    _findings(console, "warning", document.warnings)
+
+
+def _findings(console: Console, word: str, findings: "Iterable[Finding]") -> None:
+    for finding in findings:
+        where = f"{finding.where}: " if finding.where else ""
+        console.print(escape(f"{word}: {where}{finding.message} [{finding.code}]"))

@@ -1,0 +1,81 @@
+"""Looks: what the checks know of an image without its pixels."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.datasets.pixels import Pixels
+
+THUMB = (8, 9)
+"""Height and width; each row of 9 gives 8 differences, so 64 bits in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Of n images."""
+
+    sizes: NDArray[np.int32]
+    """(n, 2): height and width as decoded."""
+    spans: NDArray[np.uint8]
+    """(n,): brightest minus darkest value; 0: one colour."""
+    thumbs: NDArray[np.uint8]
+    """(n, 8, 9): mean grey levels of an 8 x 9 grid."""
+
+    @property
+    def brightness(self) -> NDArray[np.float64]:
+        """Mean grey level, 0..255."""
+        mean: NDArray[np.float64] = self.thumbs.mean(axis=(1, 2))
+        return mean
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """Difference hashes: which of two neighbours in a thumb is brighter, 64 bits."""
+        brighter = self.thumbs[:, :, 1:] > self.thumbs[:, :, :-1]
+        packed = np.packbits(brighter.reshape(len(brighter), 64), axis=1)
+        return packed.view(np.uint64).reshape(-1)
+
+    def take(self, rows: NDArray[np.int64]) -> "Looks":
+        """Return those of some rows, in this order."""
+        return Looks(self.sizes[rows], self.spans[rows], self.thumbs[rows])
+
+
+def joined(looks: list[Looks]) -> Looks:
+    """Put pieces together, in their order."""
+    return Looks(
+        np.concatenate([piece.sizes for piece in looks]),
+        np.concatenate([piece.spans for piece in looks]),
+        np.concatenate([piece.thumbs for piece in looks]),
+    )
+
+
+def look_at(images: list[Pixels] | NDArray[np.uint8]) -> Looks:
+    """Look at images of any shapes, or at an array of them, (n, height, width, channels)."""
+    if isinstance(images, np.ndarray):
+        return _look(images)
+    return joined([_look(image[None]) for image in images])
+
+
+def _look(images: NDArray[np.uint8]) -> Looks:
+    n, height, width, channels = images.shape
+    grey = images[..., 0] if channels == 1 else images.mean(axis=3, dtype=np.float32)
+    down, across = _means(height, THUMB[0]), _means(width, THUMB[1])
+    # float32 sums in one fixed order: these need no more digits than a grey level.
+    thumbs = down @ grey.astype(np.float32) @ across.T
+    flat = images.reshape(n, -1)
+    return Looks(
+        sizes=np.tile(np.array([[height, width]], np.int32), (n, 1)),
+        spans=flat.max(axis=1) - flat.min(axis=1),
+        thumbs=np.rint(thumbs).astype(np.uint8),
+    )
+
+
+@lru_cache(maxsize=256)
+def _means(length: int, cells: int) -> NDArray[np.float32]:
+    """Weights (cells, length) whose product with a line of pixels is the mean of each cell."""
+    edges = np.arange(cells + 1) * (length / cells)
+    pixels = np.arange(length)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights: NDArray[np.float32] = np.clip(overlap, 0, None).astype(np.float32)
+    return weights * np.float32(cells / length)

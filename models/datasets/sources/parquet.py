@@ -1,0 +1,208 @@
+"""Parquet in the layout of Hugging Face image datasets, one file or a folder of shards."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, JsonValue, ValidationError
+
+from models.config import SplitName
+from models.datasets.rows import EncodedRows, Labels, Source
+from models.datasets.sources.paths import regular_file, shown, slug, split_named
+from models.datasets.sources.values import number_labels
+from models.errors import InputError
+
+_PIECE_ROWS = 512
+_SHARD = re.compile(r"(?P<stem>.*?)-?(?P<number>\d{5})-of-(?P<count>\d{5})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    path: Path
+    image: str
+    """Column of the images."""
+    label: str
+    """Column of the labels."""
+    names: tuple[str, ...] | None
+    """Of the classes, from the schema metadata."""
+    split: SplitName | None
+    """By the file's name."""
+
+
+def parquet_files(path: Path) -> Source:
+    """Return the images of a Parquet file, or of all in a folder and in its folder `data`.
+
+    Files named train-00000-of-00002.parquet and the like declare their split, as does a column
+    `split`. Class names come from the schema metadata that the `datasets` library writes.
+    Raises InputError for damage, missing shards, columns or labels, and unembedded images.
+    """
+    shards = [_shard(file) for file in _files(path)]
+    values = [_labels(shard) for shard in shards]
+    names = {shard.names for shard in shards}
+    if len(names) > 1 or len({own.dtype.kind for own in values}) > 1:
+        raise InputError(f"{shown(path)}: shards differ in their classes; add them one by one")
+    classes, labels = number_labels(np.concatenate(values), names.pop(), where=shown(path))
+    starts = np.cumsum([0, *map(len, values)])
+    return Source(
+        slug(path.stem),
+        classes,
+        rows=lambda: (
+            rows
+            for shard, start, own in zip(shards, starts, values, strict=False)
+            for rows in _rows(shard, labels[start : start + len(own)])
+        ),
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted([*path.glob("[!.]*.parquet"), *path.glob("data/[!.]*.parquet")])
+        _refuse_missing_shards(files, path)
+    else:
+        files = [path]
+    if not files:
+        raise InputError(f"{shown(path)}: holds no Parquet files")
+    for file in files:
+        regular_file(file)
+    return files
+
+
+def _refuse_missing_shards(files: list[Path], folder: Path) -> None:
+    stems: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        if match := _SHARD.fullmatch(file.stem):
+            key = (match["stem"], int(match["count"]))
+            stems.setdefault(key, set()).add(int(match["number"]))
+    for (stem, count), numbers in stems.items():
+        missing = sorted(set(range(count)) - numbers)
+        if missing:
+            raise InputError(
+                f"{shown(folder)}: {stem} lacks shard {missing[0]} of {count}; fetch it"
+            )
+
+
+class _Feature(BaseModel):
+    """What the `datasets` library says of a column."""
+
+    kind: str = Field("", alias="_type")
+    names: tuple[str, ...] | None = None
+
+
+class _Info(BaseModel):
+    features: dict[str, _Feature | JsonValue] = {}
+
+
+class _HuggingFace(BaseModel):
+    """Schema metadata `huggingface`."""
+
+    info: _Info = _Info()
+
+    def of_kind(self, kind: str) -> dict[str, _Feature]:
+        """Columns of this kind."""
+        features = self.info.features.items()
+        return {k: v for k, v in features if isinstance(v, _Feature) and v.kind == kind}
+
+
+def _shard(path: Path) -> _Shard:
+    with _opened(path) as file:
+        schema = file.schema_arrow
+    described = _described(schema, path)
+    classes = described.of_kind("ClassLabel")
+    label = _column(("label", "labels", *classes), schema, path)
+    return _Shard(
+        path=path,
+        image=_column(("image", "img", *described.of_kind("Image")), schema, path),
+        label=label,
+        names=classes[label].names if label in classes else None,
+        split=split_named(re.split(r"[-_.]", path.name)[0]),
+    )
+
+
+def _described(schema: pa.Schema, path: Path) -> _HuggingFace:
+    try:
+        return _HuggingFace.model_validate_json((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except ValidationError as error:
+        raise InputError(f"{shown(path)}: its metadata `huggingface` is damaged") from error
+
+
+def _column(names: tuple[str, ...], schema: pa.Schema, path: Path) -> str:
+    for name in names:
+        if name in schema.names:
+            return name
+    raise InputError(
+        f"{shown(path)}: has columns {', '.join(schema.names)}, and none of {', '.join(names)}; "
+        "an image is struct{bytes, path}, a label an integer or a name"
+    )
+
+
+def _labels(shard: _Shard) -> NDArray[np.generic]:
+    """Read the labels alone: numbers or names."""
+    with _opened(shard.path) as file:
+        column = file.read(columns=[shard.label])[shard.label]
+    if len(column) == 0:
+        raise InputError(f"{shown(shard.path)}: holds no images")
+    if column.null_count:
+        raise InputError(
+            f"{shown(shard.path)}: {column.null_count} rows have no label; leave them out"
+        )
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return np.array(column.to_pylist(), dtype=str)
+    if not pa.types.is_integer(column.type):
+        raise InputError(
+            f"{shown(shard.path)}: labels are {column.type}; integers or names are wanted"
+        )
+    values: NDArray[np.generic] = column.to_numpy()
+    return values
+
+
+def _rows(shard: _Shard, labels: Labels) -> Iterator[EncodedRows]:
+    start = 0
+    with _opened(shard.path) as file:
+        has_split = "split" in file.schema_arrow.names
+        columns = [shard.image, *(["split"] if has_split else [])]
+        for piece in file.iter_batches(batch_size=_PIECE_ROWS, columns=columns):
+            own = labels[start : start + len(piece)]
+            files, paths = _images(piece.column(shard.image), shard)
+            splits = piece.column("split").to_pylist() if has_split else [None] * len(piece)
+            yield EncodedRows(files, paths, own, tuple(_split(split, shard) for split in splits))
+            start += len(piece)
+
+
+def _images(column: pa.Array, shard: _Shard) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+    rows = [row if isinstance(row, dict) else {"bytes": row} for row in column.to_pylist()]
+    files = tuple(file for row in rows if isinstance(file := row.get("bytes"), bytes))
+    if len(files) != len(rows):
+        raise InputError(
+            f"{shown(shard.path)}: {shard.image} lacks the bytes of an image; embed the files "
+            "(`datasets`: embed_external_files=True)"
+        )
+    # A path here is a remark of whoever wrote the file: it is shown, never opened.
+    return files, tuple(shown(str(row.get("path") or "")) for row in rows)
+
+
+def _split(declared: str | None, shard: _Shard) -> SplitName | None:
+    if declared is None:
+        return shard.split
+    split = split_named(declared)
+    if split is None:
+        raise InputError(
+            f"{shown(shard.path)}: split {declared!r} is not train, validation or test"
+        )
+    return split
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    regular_file(path)
+    try:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{shown(path)}: cannot be read ({reason}); fetch it again") from error

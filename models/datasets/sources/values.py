@@ -1,0 +1,75 @@
+"""Values as sources give them: labels of any kind to numbers, pixels of any kind to bytes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.datasets.decoding import levels
+from models.datasets.rows import Labels
+from models.datasets.sources.paths import MAX_CLASSES, class_names
+from models.errors import InputError
+
+
+def number_labels(
+    values: NDArray[np.generic], names: Sequence[str] | None, *, where: str
+) -> tuple[tuple[str, ...], Labels]:
+    """Return class names and numeric labels.
+
+    values: (n,) integers, which `names` names, else they name themselves; or names, then numbered
+    in sorted order. Raises InputError for labels that are negative, fractions or beyond the names.
+    """
+    if values.dtype.kind == "U":
+        found, labels = np.unique(values, return_inverse=True)
+        return class_names(found.tolist(), where=where), labels.astype(np.int64)
+    if values.dtype.kind not in "iu":
+        raise InputError(f"{where}: labels are {values.dtype}; integers or names are wanted")
+    lowest, highest = int(values.min()), int(values.max())
+    count = len(names) if names is not None else MAX_CLASSES
+    if lowest < 0 or highest >= count:
+        wrong = lowest if lowest < 0 else highest
+        raise InputError(f"{where}: label {wrong} is out of range; labels are 0 to {count - 1}")
+    numbered = names if names is not None else [str(label) for label in range(highest + 1)]
+    return class_names(numbered, where=where), values.astype(np.int64)
+
+
+def byte_pixels(images: NDArray[np.generic], *, where: str) -> NDArray[np.uint8]:
+    """Return (n, h, w, 1 or 3) bytes of (n, h, w), (n, h, w, c) or (n, c, h, w), c in 1, 3, 4.
+
+    Integers lie within 0..255; floats within 0..1 and are multiplied by 255 and rounded; the fourth
+    channel is alpha, composited over white. Raises InputError for anything else.
+    """
+    pixels = _channels_last(_bytes(images, where), where)
+    if pixels.shape[3] != 4:
+        return np.ascontiguousarray(pixels)
+    return np.stack([levels(Image.fromarray(np.ascontiguousarray(image))) for image in pixels])
+
+
+def _bytes(images: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
+    if images.dtype == np.uint8:
+        return images.view(np.uint8)
+    if images.dtype.kind not in "biuf":
+        raise InputError(f"{where}: pixels are {images.dtype}; bytes are wanted")
+    numbers = images.astype(np.float64)
+    highest = 1.0 if images.dtype.kind in "bf" else 255.0
+    # Not `any outside`: NaN is neither inside nor outside.
+    if not np.all((numbers >= 0) & (numbers <= highest)):
+        raise InputError(
+            f"{where}: pixels of {images.dtype} reach {np.nanmin(numbers):g} to "
+            f"{np.nanmax(numbers):g} or are NaN; they must lie within 0 to {highest:g}"
+        )
+    return np.rint(numbers * (255.0 / highest)).astype(np.uint8)
+
+
+def _channels_last(pixels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+    if pixels.ndim == 3:
+        return pixels[:, :, :, None]
+    if pixels.ndim == 4 and pixels.shape[3] in (1, 3, 4):
+        return pixels
+    if pixels.ndim == 4 and pixels.shape[1] in (1, 3, 4):
+        return pixels.transpose(0, 2, 3, 1)
+    raise InputError(
+        f"{where}: images are {pixels.shape[1:]}; (h, w), (h, w, c) or (c, h, w) with 1, 3 or 4 "
+        "channels are wanted"
+    )
