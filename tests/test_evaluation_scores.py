@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from evaluation_fixtures import Labels, Probabilities, guesses, naming, scored
 from evaluation_fixtures import names as class_names
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.evaluation.records import Evaluation
@@ -75,6 +75,7 @@ def test_bootstrap_interval_of_f1_covers_the_truth_as_often_as_it_says() -> None
     assert 150 * 0.95 - 4 * math.sqrt(150 * 0.95 * 0.05) <= inside  # 132: four deviations below
 
 
+@settings(deadline=None, max_examples=40)
 @given(scored(), st.randoms(use_true_random=False))
 def test_order_of_images_changes_nothing(
     images: tuple[Probabilities, Labels], random: Random
@@ -86,6 +87,7 @@ def test_order_of_images_changes_nothing(
     assert scores_of(probabilities, labels) == scores_of(probabilities[order], labels[order])
 
 
+@settings(deadline=None, max_examples=40)
 @given(scored())
 def test_scores_stay_within_their_bounds(images: tuple[Probabilities, Labels]) -> None:
     probabilities, labels = images
@@ -99,6 +101,7 @@ def test_scores_stay_within_their_bounds(images: tuple[Probabilities, Labels]) -
     assert all(interval.low <= interval.high for interval in found.intervals.values())
 
 
+@settings(deadline=None, max_examples=40)
 @given(scored(), st.permutations(range(6)))
 def test_renaming_classes_renames_the_scores(
     images: tuple[Probabilities, Labels], order: list[int]
@@ -118,6 +121,7 @@ def test_renaming_classes_renames_the_scores(
     )
 
 
+@settings(deadline=None, max_examples=20)
 @given(scored())
 def test_evaluation_survives_its_json(images: tuple[Probabilities, Labels]) -> None:
     found = scores_of(*images)

@@ -1,6 +1,7 @@
 """Sentences about overfitting, calibration and selection follow from the numbers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,13 @@ def test_selection_says_when_the_lead_is_luck() -> None:
     assert "tie went to the lower cross-entropy" in explain_selection(
         board(0.9, 0.9), validation_images=100
     )
+
+
+def test_selection_by_cross_entropy_claims_nothing_about_chance() -> None:
+    by_loss = replace(board(0.9, 0.8), objective="cross_entropy")
+    found = explain_selection(by_loss, validation_images=100)
+    assert found.startswith("Best of 2 trials by validation cross-entropy: 1.0000")
+    assert "chance" not in found
 
 
 def three_classes() -> PointScores:

@@ -39,6 +39,13 @@ def test_tango_interval_equals_the_published_one() -> None:
     assert found == pytest.approx((-0.517, -0.026), abs=5e-4)
 
 
+def test_tango_interval_reaches_the_end_where_all_speaks_for_one() -> None:
+    """Five of five for one side: the difference may be 1, and is not 0."""
+    low, high = tango_interval(5, 0, 5, significance=0.05)
+    assert high == pytest.approx(1)
+    assert 0 < low < 0.5
+
+
 def test_tango_statistic_at_zero_is_mcnemars() -> None:
     assert tango_z(9, 4, 100, difference=0) == pytest.approx((9 - 4) / math.sqrt(9 + 4))
 
