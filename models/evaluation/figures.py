@@ -66,8 +66,8 @@ def per_class_figure(scores: PointScores) -> bytes:
     axes = figure.subplots()
     axes.barh(places, [one.f1 for one in ordered], height=0.6, color="#c9dcf0", label="F1")
     for values, mark, colour, label in (
-        ([one.precision for one in ordered], "|", ORANGE, "precision"),
         ([one.recall for one in ordered], "o", BLUE, "recall"),
+        ([one.precision for one in ordered], "|", ORANGE, "precision"),
     ):
         axes.plot(values, places, mark, color=colour, label=label, markersize=7, markeredgewidth=2)
     plain(axes, x="", y="", title=_scope("By class", len(ordered), len(scores.per_class)))
@@ -108,7 +108,7 @@ def calibration_figure(outcomes: Outcomes, bins: int) -> bytes:
         label="this classifier",
     )
     plain(upper, x="", y="share right", title=f"Calibration error {found.ece:.3f}")
-    upper.legend(frameon=False, fontsize=8, loc="upper left")
+    upper.legend(frameon=False, fontsize=8, loc="best")
     upper.set(xlim=(0, 1.02), ylim=(0, 1.03))
     width = 1 / bins
     lower.bar(found.edges[:-1] + width / 2, found.images, width=0.9 * width, color="#c9dcf0")

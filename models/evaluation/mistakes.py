@@ -47,7 +47,7 @@ def mistakes_figure(
         axes.imshow(picture, extent=extent, interpolation="nearest", aspect="auto")
         called, true = (classes[label[index]] for label in (outcomes.predicted, outcomes.labels))
         lines = (
-            f"{short(called, 14)} ({100 * outcomes.confidence[index]:.0f} %)",
+            f"{short(called, 11)} ({100 * outcomes.confidence[index]:.0f} %)",
             f"is {short(true, 15)}",
         )
         for line, text, colour in zip((1.08, 1.26), lines, (RED, INK), strict=True):
