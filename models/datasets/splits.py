@@ -66,7 +66,7 @@ def group_copies(ids: Ids, *, best_first: NDArray[np.int8] | None = None) -> Cop
     order = np.lexsort(keys)
     ordered = words[order]
     differs = np.any(ordered[1:] != ordered[:-1], axis=1)
-    return Copies(order, np.flatnonzero(np.concatenate([[True], differs])))
+    return Copies(order, np.flatnonzero(np.concatenate([np.ones(len(ids[:1]), bool), differs])))
 
 
 def split_of(ids: Ids, claims: NDArray[np.int8], fractions: Fractions) -> NDArray[np.int8]:
