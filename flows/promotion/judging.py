@@ -1,0 +1,64 @@
+"""Champion and challenger scored now, in one process, on the same test split, for the gate."""
+
+from pathlib import Path
+
+from flows.promotion.commands import Judgement
+from flows.promotion.moving import desk
+from flows.registry import LoadedVersion, load_version
+from flows.tracking import Tracking
+from models.config.gate import GateParams
+from models.datasets.prepared import Split, open_split, read_manifest
+from models.errors import PitchpipeError
+from models.gate import ChampionUnusable, GateInput, decide, images_in_both
+
+PREPARED = Path("data/prepared")
+
+
+def judge(
+    tracking: Tracking, version: int, gate: GateParams, *, prepared: Path = PREPARED
+) -> Judgement:
+    """Ask the gate whether a version may replace today's champion, on today's test split.
+
+    Raises as `load_version` does for the version; a champion that cannot be loaded is the gate's
+    business.
+    """
+    with desk(tracking) as held:
+        held.require_agreement()
+        champion = held.champion
+    digest = read_manifest(prepared).splits["test"].digest
+    test = open_split(prepared, "test", verify=True)
+    challenger = _scored(load_version(tracking, version), test, digest)
+    if isinstance(challenger, ChampionUnusable):
+        raise PitchpipeError(
+            f"version {version} {challenger.reason}; prepare the data it was trained on, or "
+            "`pitchpipe run`"
+        )
+    against = None if champion is None else _champion(tracking, champion, test, digest=digest)
+    return Judgement(version, champion, decide(challenger, against, gate))
+
+
+def _champion(
+    tracking: Tracking, champion: int, test: Split, *, digest: str
+) -> GateInput | ChampionUnusable:
+    try:
+        return _scored(load_version(tracking, champion), test, digest)
+    except PitchpipeError as error:
+        return ChampionUnusable(reason=str(error))
+
+
+def _scored(loaded: LoadedVersion, test: Split, digest: str) -> GateInput | ChampionUnusable:
+    lineage = loaded.files.lineage
+    if test.images.shape[1:] != lineage.image_shape:
+        return ChampionUnusable(
+            reason=f"takes images of {lineage.image_shape}, the test split has "
+            f"{test.images.shape[1:]}"
+        )
+    return GateInput(
+        probabilities=loaded.predict(test.images),
+        labels=test.labels,
+        test_digest=digest,
+        classes=lineage.classes,
+        image_shape=lineage.image_shape,
+        trained_on_test=images_in_both(loaded.files.trained_ids, test.ids),
+        weights_megabytes=loaded.files.weights_bytes / 1e6,
+    )
