@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.dataset_version import DatasetVersion
+from flows.progress import shown
 from flows.trial_store import directory_of, read_history
 from flows.tuning import Tuning
 from models.config import Params
@@ -35,6 +36,8 @@ class Evaluated:
     result: TrialResult
     dataset: DatasetVersion
     evaluation: Evaluation
+    why: str
+    """Markdown: what won, against what."""
     directory: Path
     """report.html, figures, evaluation.json and probabilities.npy, (n, classes)."""
 
@@ -58,10 +61,28 @@ def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -
         classes=manifest.classes,
         bins=params.evaluation.calibration_bins,
     )
-    shown = TestSplit(images=test.images, labels=test.labels, probabilities=probabilities)
-    report = _report(tuning, manifest, params, evaluation=evaluation, test=shown)
+    looked_at = TestSplit(images=test.images, labels=test.labels, probabilities=probabilities)
+    report = _report(tuning, manifest, params, evaluation=evaluation, test=looked_at)
     write_report(directory, report)
-    return Evaluated(result=result, dataset=dataset, evaluation=evaluation, directory=directory)
+    return Evaluated(
+        result=result,
+        dataset=dataset,
+        evaluation=evaluation,
+        why=_why(tuning),
+        directory=directory,
+    )
+
+
+def _why(tuning: Tuning) -> str:
+    ranked = list(tuning.ranked())
+    objective = tuning.plan.objective
+    (first, best), others = ranked[0], ranked[1:]
+    won = f"Won with `{first.proposal.label}`: validation {shown(best.scores)}."
+    if not others:
+        return f"{won} It was the only trial that succeeded."
+    second, runner_up = others[0]
+    behind = f"`{second.proposal.label}` came second with {shown(runner_up.scores)}."
+    return f"{won} Best of {len(ranked)} trials by {objective}; {behind}"
 
 
 def _report(

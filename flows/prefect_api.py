@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -43,31 +43,37 @@ def prepare_environment() -> None:
 
 
 @contextlib.contextmanager
-def prefect_api() -> Iterator[None]:
-    """Give Prefect a server to talk to while inside.
+def prefect_api() -> Iterator[Callable[[], None]]:
+    """Give Prefect a server to talk to while inside; yields what waits until it can be talked to.
 
     PREFECT_API_URL if set; else the server of a living `pitchpipe up`; else one of our own, which
-    starts while the caller does other things (await it with `wait_for_api`) and ends with us.
+    starts while the caller does other things and ends with us.
     """
     prepare_environment()
     services = running_services()
     if "PREFECT_API_URL" in os.environ:
-        yield
+        yield _ask_users_server
     elif services and answers(f"{services.prefect}/api/health"):
         with _environment(server_environment(f"{services.prefect}/api")):
-            yield
+            yield lambda: None
     else:
-        with _own_server():
-            yield
+        server = prefect_server(free_port(4200))
+        environment = server_environment(f"{server.url}/api")
+        with _environment(environment), server.start(environment):
+            yield server.wait_ready
 
 
-@contextlib.contextmanager
-def _own_server() -> Iterator[None]:
-    port = free_port(4200)
-    server = prefect_server(port)
-    environment = server_environment(f"{server.url}/api")
-    with _environment(environment), server.start(environment):
-        yield
+def _ask_users_server() -> None:
+    """Raise PitchpipeError where the server that the user named does not answer."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+
+    with get_client(sync_client=True) as client:
+        error = client.api_healthcheck()
+    if error is not None:
+        raise PitchpipeError(
+            f"PREFECT_API_URL {os.environ['PREFECT_API_URL']}: no answer ({error}); start that "
+            "server, or unset the variable to let pitchpipe start one"
+        )
 
 
 @contextlib.contextmanager
@@ -82,19 +88,6 @@ def _environment(changes: dict[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def wait_for_api(*, seconds: float = 120) -> None:
-    """Return once the API answers; raise PitchpipeError with the address when it does not."""
-    url = os.environ["PREFECT_API_URL"]
-    deadline = time.monotonic() + seconds
-    while not answers(f"{url}/health"):
-        if time.monotonic() > deadline:
-            raise PitchpipeError(
-                f"PREFECT_API_URL {url}: no answer in {seconds:.0f} s; start that server, or unset "
-                "the variable to let pitchpipe start one"
-            )
-        time.sleep(0.1)  # a server has no event to wait for but its answer
 
 
 def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:

@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+from prefect import tags
 from prefect.logging.handlers import APILogHandler
 
 from flows.prefect_api import wait_until_recorded
+from flows.prefect_upkeep import project_tag
 from flows.requests import Request, Retraining
 from flows.retrain import retrain
 
@@ -12,7 +14,8 @@ from flows.retrain import retrain
 def run_and_record(request: Request) -> Retraining:
     """Run the flow against the API at hand; its records are whole when this returns or raises."""
     try:
-        state = retrain(request, return_state=True)
+        with tags(project_tag()):
+            state = retrain(request, return_state=True)
     finally:
         APILogHandler().flush()
     flow_run = state.state_details.flow_run_id

@@ -53,12 +53,13 @@ def _print_verdict(console: Console, result: Retraining) -> None:
     for reason in result.reasons:
         console.print(f"  {reason}", highlight=False)
     console.print(
-        f"\nWhere to look next\n"
-        f"  pitchpipe up                     MLflow and Prefect in the browser\n"
-        f"  {result.report}   the report\n"
-        f"  pitchpipe versions               the registry; the champion is version "
-        f"{result.champion}",
+        f"""
+Where to look next
+  pitchpipe up         MLflow and Prefect in the browser
+  pitchpipe versions   the registry; the champion is version {result.champion}
+  {result.report}""",
         highlight=False,
+        soft_wrap=True,  # a path cut in two cannot be clicked
     )
 
 

@@ -1,6 +1,7 @@
 """What a retraining works with while it runs: the engine, the mirror, and who is told."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +12,12 @@ from flows.lineage import CodeFacts, DatasetFacts, flattened
 from flows.requests import Request
 from flows.tracking.events import FlowRunInfo
 from flows.tracking.mirror import Mirror
-from flows.tracking.store import Tracking, open_tracking
+from flows.tracking.store import Tracking, TrackingError, open_tracking
+from flows.tracking.upkeep import reconcile
 from flows.workers import workers_for
 from models.config import Params
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ def open_workshop(
     """Open the tools of one retraining; however it ends, children stop and the runs are closed."""
     engine = LocalEngine()
     tracking = open_tracking(params.registered_name)
+    _close_orphans(tracking)
     mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
     try:
         with engine.stopped_by_signals():
@@ -42,6 +47,14 @@ def open_workshop(
         engine.stop()
         mirror.finish("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
+
+
+def _close_orphans(tracking: Tracking) -> None:
+    """Close what the dead left RUNNING in MLflow; one that is down is asked the next time."""
+    try:
+        reconcile(tracking)
+    except TrackingError as error:
+        log.warning("%s; training goes on, MLflow is told later", error)
 
 
 def dataset_facts(dataset: DatasetVersion) -> DatasetFacts:

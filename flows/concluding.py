@@ -1,0 +1,73 @@
+"""How a retraining ends: one record for the caller, the terminal, MLflow and Prefect."""
+
+from datetime import UTC, datetime
+
+from flows.artifacts import publish
+from flows.dataset_version import DatasetVersion
+from flows.decisions import remember
+from flows.evaluating import Evaluated
+from flows.promoting import Promotion
+from flows.requests import BestTrial, DatasetName, Retraining
+from flows.tuning import Tuning
+from flows.workshop import Workshop
+from models.decision import Completed, Decision, Fingerprint
+from models.trials import Scores
+
+
+def searched(decision: Decision, tuning: Tuning, dataset: DatasetVersion) -> Retraining:
+    """What is known after the search; raises NoTrialSucceededError where no trial did."""
+    best = tuning.best
+    return Retraining(
+        decision=decision,
+        trials=tuning.counts,
+        best=BestTrial(key=best.key, config=best.config, scores=best.scores),
+        dataset=DatasetName(name=dataset.name, digest=dataset.digest),
+        leaderboard=tuning.leaderboard,
+    )
+
+
+def judged(result: Retraining, evaluated: Evaluated, promotion: Promotion) -> Retraining:
+    """Add the test scores and what the gate made of them."""
+    evaluation = evaluated.evaluation
+    test = Scores(
+        accuracy=evaluation.accuracy,
+        f1_macro=evaluation.f1_macro,
+        cross_entropy=evaluation.cross_entropy,
+    )
+    return result.model_copy(
+        update={
+            "verdict": promotion.verdict,
+            "reasons": promotion.reasons,
+            "version": promotion.version,
+            "champion": promotion.champion,
+            "test": test,
+            "report": str(evaluated.directory / "report.html"),
+        }
+    )
+
+
+def conclude(result: Retraining, workshop: Workshop, *, fingerprint: Fingerprint) -> Retraining:
+    """Close the mirror, publish Prefect's artifacts, and remember a verdict with its fingerprint.
+
+    fingerprint: of what the retraining began with, so that what came meanwhile is a reason for
+    the next one.
+    """
+    workshop.mirror.finish("FINISHED", verdict=result.verdict)
+    ended = result.model_copy(
+        update={
+            "mlflow_run": workshop.mirror.parent_run_id,
+            "registered_name": workshop.tracking.name,
+        }
+    )
+    publish(ended, experiment_id=workshop.tracking.experiment_id)
+    if ended.verdict is not None:
+        remember(
+            Completed(
+                fingerprint=fingerprint,
+                finished=datetime.now(UTC),
+                verdict=ended.verdict,
+                version=ended.version,
+                champion=ended.champion,
+            )
+        )
+    return ended

@@ -1,0 +1,115 @@
+"""From the selected trial to a version, and from the gate's verdict to a champion."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flows.evaluating import PROBABILITIES, Evaluated
+from flows.lineage import CodeFacts
+from flows.registry import aliases, register
+from flows.registry.records import Registration
+from flows.trial_store import directory_of, read_trial
+from flows.workshop import Workshop, dataset_facts
+from models.config import Params
+from models.datasets.prepared import open_split, read_manifest
+from models.evaluation.records import Evaluation
+from models.gate import GateInput, decide
+from models.gate.records import Verdict
+from models.training.checkpoint import load_serving
+
+EXAMPLES = 4
+"""Images in a version's input example; more than one, so that any number may be asked."""
+
+
+def register_selected(evaluated: Evaluated, params: Params, workshop: Workshop) -> int:
+    """Register the evaluated trial under the params' name; return the version."""
+    _show(evaluated, workshop)
+    registration = _registration(evaluated, params, run_id=workshop.mirror.wait_for_parent())
+    return register(workshop.tracking, registration)
+
+
+def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Registration:
+    result, prepared = evaluated.result, evaluated.dataset.prepared
+    manifest = read_manifest(prepared)
+    directory = directory_of(result.key)
+    test = open_split(prepared, "test", verify=False)
+    return Registration(
+        serving=load_serving(directory, result, manifest),
+        spec=read_trial(directory).spec,
+        result=result,
+        evaluation=evaluated.evaluation,
+        dataset=dataset_facts(evaluated.dataset),
+        classes=manifest.classes,
+        example=np.array(test.images[:EXAMPLES]),
+        trained_ids=_seen_ids(prepared),
+        params=params,
+        code=CodeFacts.read(),
+        run_id=run_id,
+        why=evaluated.why,
+    )
+
+
+def _seen_ids(prepared: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Ids of the images trained or selected on: neither may be in a test split later."""
+    splits = [open_split(prepared, "train", verify=False)]
+    splits.append(open_split(prepared, "validation", verify=False))
+    return np.concatenate([split.ids for split in splits])
+
+
+def _show(evaluated: Evaluated, workshop: Workshop) -> None:
+    workshop.mirror.log_metrics(_scores(evaluated.evaluation))
+    workshop.mirror.log_artifacts(evaluated.directory, under="report")
+
+
+def _scores(evaluation: Evaluation) -> dict[str, float]:
+    return {
+        "test/accuracy": evaluation.accuracy,
+        "test/f1_macro": evaluation.f1_macro,
+        "test/f1_weighted": evaluation.f1_weighted,
+        "test/cross_entropy": evaluation.cross_entropy,
+        "test/ece": evaluation.ece,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What the gate said, and who is champion now."""
+
+    version: int
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    """In words, every rule that was asked."""
+    champion: int | None
+
+
+def promote_if_better(
+    version: int, evaluated: Evaluated, params: Params, workshop: Workshop, *, allowed: bool
+) -> Promotion:
+    """Ask the gate about a version; where it says PROMOTE and is allowed, make it champion."""
+    decision = decide(_challenger(evaluated, params), None, params.gate)
+    client = workshop.tracking.client
+    if decision.verdict == "PROMOTE" and allowed:
+        client.set_registered_model_alias(workshop.tracking.name, "champion", str(version))
+    return Promotion(
+        version=version,
+        verdict=decision.verdict,
+        reasons=tuple(reason.text for reason in decision.reasons),
+        champion=aliases(workshop.tracking).get("champion"),
+    )
+
+
+def _challenger(evaluated: Evaluated, params: Params) -> GateInput:
+    prepared = evaluated.dataset.prepared
+    manifest = read_manifest(prepared)
+    test = open_split(prepared, "test", verify=False)
+    shape = (manifest.channels, manifest.image_size, manifest.image_size)
+    return GateInput(
+        probabilities=np.load(evaluated.directory / PROBABILITIES, allow_pickle=False),
+        labels=test.labels,
+        test_digest=manifest.splits["test"].digest,
+        classes=manifest.classes,
+        image_shape=shape,
+        trained_on_test=0,
+        weights_megabytes=1,
+    )

@@ -1,0 +1,40 @@
+"""The flow: prepare -> tune -> evaluate -> register -> promote."""
+
+from uuid import UUID
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.concluding import conclude, judged, searched
+from flows.decisions import fingerprint, last_retraining
+from flows.prefect_upkeep import close_orphans
+from flows.requests import Request, Retraining
+from flows.retraining_lock import only_retraining
+from flows.search import tune
+from flows.tasks import evaluate_on_test, prepare_data, promote, register_version
+from flows.workshop import open_workshop
+from models.decision import should_retrain
+
+
+@flow(name="retrain", flow_run_name="retrain, {request.trigger}")
+def retrain(request: Request) -> Retraining:
+    """Retrain once if there is a reason to: prepare, tune, evaluate, register, promote."""
+    params = request.params()
+    with only_retraining():
+        now = fingerprint(params)
+        decision = should_retrain(
+            now, last_retraining(), trigger=request.trigger, force=request.force
+        )
+        if not decision.retrain:
+            return Retraining(decision=decision)
+        close_orphans(except_for=UUID(str(flow_run.id)))
+        dataset = prepare_data(params.data)
+        with open_workshop(params, request, dataset, flow_run=str(flow_run.id)) as workshop:
+            tuning = tune(params, dataset, workshop)
+            result = searched(decision, tuning, dataset)
+            if not request.tune_only:
+                evaluated = evaluate_on_test(tuning, dataset, params)
+                version = register_version(evaluated, params, workshop)
+                promotion = promote(version, evaluated, params, workshop, allowed=request.promote)
+                result = judged(result, evaluated, promotion)
+            return conclude(result, workshop, fingerprint=now)

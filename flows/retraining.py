@@ -1,0 +1,45 @@
+"""One retraining from the outside: lock, data, decision, servers, flow."""
+
+import time
+
+from flows.dataset_version import ensure_ingested, raw_version
+from flows.decisions import decide, note_decision
+from flows.prefect_api import prefect_api
+from flows.requests import DatasetName, Request, Retraining
+from flows.retraining_lock import only_retraining
+from models.config import Params
+from models.search.grid import grid
+
+
+def run(request: Request) -> Retraining:
+    """Retrain once if there is a reason to.
+
+    Raises BusyError where another retraining runs here; NoTrialSucceededError where all failed.
+    """
+    began = time.monotonic()
+    params = request.params()
+    grid(params)  # an impossible grid is refused before anything is begun
+    with only_retraining():
+        ensure_ingested(params.data)
+        decision = decide(params, trigger=request.trigger, force=request.force)
+        if not decision.retrain:
+            note_decision(decision)
+            result = Retraining(decision=decision, dataset=_dataset(params))
+        else:
+            result = _run_flow(request)
+    return result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+
+
+def _run_flow(request: Request) -> Retraining:
+    from flows.engine import warm_up  # noqa: PLC0415 - a no-op needs none of these
+
+    warm_up()
+    with prefect_api() as wait_for_api:
+        from flows.recorded_flow import run_and_record  # noqa: PLC0415 - imports Prefect
+
+        wait_for_api()
+        return run_and_record(request)
+
+
+def _dataset(params: Params) -> DatasetName:
+    return DatasetName(name=params.data.name, digest=raw_version(params.data.name).digest)

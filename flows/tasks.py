@@ -1,0 +1,60 @@
+"""Prefect tasks: thin; policy in the decorator, work delegated."""
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows import dataset_version, evaluating, promoting
+from flows.artifacts import trial_markdown
+from flows.dataset_version import DatasetVersion
+from flows.engine import LocalEngine, TrialJob
+from flows.evaluating import Evaluated
+from flows.observers import Observers
+from flows.progress import shown
+from flows.promoting import Promotion
+from flows.tuning import Tuning
+from flows.workshop import Workshop
+from models.config import DataParams, Params
+from models.trials import Outcome, TrialFailure
+
+
+@task(name="prepare data", cache_policy=NO_CACHE)
+def prepare_data(data: DataParams) -> DatasetVersion:
+    """Bring data/prepared/ up to date with the batches and params, through DVC."""
+    return dataset_version.prepare_dataset(data)
+
+
+@task(name="train", task_run_name="{job.label}", cache_policy=NO_CACHE)
+def train(
+    job: TrialJob, *, differences: dict[str, str], engine: LocalEngine, observers: Observers
+) -> State[Outcome]:
+    """Train one trial in a child process; a failed trial is a completed task with its reason."""
+    observers.trial_started(job.spec, differences, cached=False)
+    outcome = engine.train(job, lambda record: observers.epoch(job.spec.key, record))
+    observers.trial_finished(outcome)
+    create_markdown_artifact(trial_markdown(outcome), key="trial", description=job.label)
+    if isinstance(outcome, TrialFailure):
+        return Completed(name="Trial failed", message=outcome.reason, data=outcome)
+    return Completed(message=shown(outcome.scores), data=outcome)
+
+
+@task(name="evaluate on test", cache_policy=NO_CACHE)
+def evaluate_on_test(tuning: Tuning, dataset: DatasetVersion, params: Params) -> Evaluated:
+    """Score the selected trial once, on the test split, and write its report."""
+    return evaluating.evaluate_selected(tuning, dataset, params)
+
+
+@task(name="register version", cache_policy=NO_CACHE)
+def register_version(evaluated: Evaluated, params: Params, workshop: Workshop) -> int:
+    """Register the selected network, its normalisation inside, with its lineage."""
+    return promoting.register_selected(evaluated, params, workshop)
+
+
+@task(name="promote", cache_policy=NO_CACHE)
+def promote(
+    version: int, evaluated: Evaluated, params: Params, workshop: Workshop, *, allowed: bool
+) -> Promotion:
+    """Ask the gate, and move the champion where it says so."""
+    return promoting.promote_if_better(version, evaluated, params, workshop, allowed=allowed)
