@@ -54,7 +54,10 @@ def look_at(images: list[Pixels] | NDArray[np.uint8]) -> Looks:
     """Look at images of any shapes, or at an array of them, (n, height, width, channels)."""
     if isinstance(images, np.ndarray):
         return _look(images)
-    return joined([_look(image[None]) for image in images])
+    nothing = Looks(
+        np.empty((0, 2), np.int32), np.empty(0, np.uint8), np.empty((0, *THUMB), np.uint8)
+    )
+    return joined([nothing, *(_look(image[None]) for image in images)])
 
 
 def _look(images: NDArray[np.uint8]) -> Looks:

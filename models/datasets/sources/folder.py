@@ -1,5 +1,6 @@
 """Folders of images: `cat/*.png`, or `train/cat/*.png` and `test/cat/*.png`."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,8 +53,9 @@ class _Walk:
     def _refuse_leaving_link(self, path: Path) -> None:
         if not path.is_symlink():
             return
-        target = path.resolve()
-        if target.is_dir() or not target.is_relative_to(self.root.resolve()):
+        # Not Path.resolve: a link to itself makes it raise.
+        target = Path(os.path.realpath(path))
+        if target.is_dir() or not target.is_relative_to(os.path.realpath(self.root)):
             raise InputError(
                 f"{shown(path)}: links to {shown(target)}, "
                 "and only links to files within the source are followed; copy what it links to"

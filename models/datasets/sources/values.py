@@ -55,9 +55,10 @@ def _bytes(images: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
     highest = 1.0 if images.dtype.kind in "bf" else 255.0
     # Not `any outside`: NaN is neither inside nor outside.
     if not np.all((numbers >= 0) & (numbers <= highest)):
+        wrong = numbers[~((numbers >= 0) & (numbers <= highest))][0]
         raise InputError(
-            f"{where}: pixels of {images.dtype} reach {np.nanmin(numbers):g} to "
-            f"{np.nanmax(numbers):g} or are NaN; they must lie within 0 to {highest:g}"
+            f"{where}: a pixel of {images.dtype} is {wrong:g}; they must lie within "
+            f"0 to {highest:g}"
         )
     return np.rint(numbers * (255.0 / highest)).astype(np.uint8)
 
