@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(path for package in ("flows", "models") for path in (ROOT / package).rglob("*.py"))
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+)
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 LONGEST_FUNCTION, LONGEST_MODULE, NINE_IN_TEN_FUNCTIONS = 40, 300, 25
@@ -181,6 +186,31 @@ def test_the_commit_hook_is_make_lint() -> None:
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
 
     assert [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]] == ["make lint"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    """A relative link names a file or folder of the repository."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
+
+    assert [one for one in targets if not (ROOT / page).parent.joinpath(one).exists()] == []
+
+
+def test_the_design_names_every_module() -> None:
+    """docs/design.md shows the layout as it is: all modules and packages, none that is gone."""
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    tables = text[text.index("| `models/`") : text.index("## Words")]
+    named = set(re.findall(r"`([\w*]+(?:\.py|/))`", tables)) - {"flows/", "models/"}
+    there = {
+        path.name + ("/" if path.is_dir() else "")
+        for package in ("flows", "models")
+        for path in (ROOT / package).iterdir()
+        if (path.is_dir() or path.suffix == ".py") and not path.name.startswith("__")
+    }
+
+    assert {name for name in there if not any(fnmatch(name, one) for one in named)} == set()
+    assert {one for one in named if not any(fnmatch(name, one) for name in there)} == set()
 
 
 def import_cleanly(folder: Path, script: str, *names: str) -> Imported:
