@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, stats
 
 from models.evaluation.resampling import resampled_f1, resampled_means
 from models.gate.paired import (
@@ -26,6 +26,16 @@ def test_exact_mcnemar_worked_by_hand() -> None:
     assert mcnemar_p(7, 1) == pytest.approx(2 * (1 + 8) / 256)
     assert mcnemar_p(5, 5) == 1
     assert mcnemar_p(0, 0) == 1
+
+
+@pytest.mark.parametrize("differing", range(1, 200, 7))
+def test_equal_classifiers_are_called_better_at_most_once_in_forty(differing: int) -> None:
+    """Summed over all outcomes of fair coin tosses, whatever the number of differing images."""
+    wins = np.arange(differing + 1)
+    better = [
+        2 * win > differing and mcnemar_p(int(win), int(differing - win)) <= 0.05 for win in wins
+    ]
+    assert stats.binom.pmf(wins, differing, 0.5)[better].sum() <= 0.025
 
 
 @given(counts, counts)
