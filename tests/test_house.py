@@ -31,8 +31,17 @@ LONGEST_FUNCTION, LONGEST_MODULE, NINE_IN_TEN_FUNCTIONS = 40, 300, 25
 
 SERVICES = {"prefect", "mlflow", "dvc", "typer"}
 """Not rich: Lightning draws with it where it finds it. That no module of ours does, lint proves."""
-HEAVY = {
-    *("torch", "pytorch_lightning", "mlflow", "prefect", "dvc", "sklearn", "optuna", "scipy"),
+FRAMEWORKS = {
+    "torch",
+    "pytorch_lightning",
+    "mlflow",
+    "prefect",
+    "dvc",
+    "sklearn",
+    "optuna",
+    "scipy",
+}
+HEAVY = FRAMEWORKS | {
     *("numpy", "pandas", "pyarrow", "matplotlib", "PIL", "pydantic", "pydantic_core", "yaml"),
 }
 
@@ -101,6 +110,13 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
 
     assert "pitchpipe run" in shown.said
     assert shown.packages["help"] & HEAVY == set()
+
+
+def test_deciding_not_to_retrain_needs_no_framework(tmp_path: Path) -> None:
+    """A retraining with nothing to do ends in seconds: it loads what trains and serves never."""
+    imported = import_cleanly(tmp_path, IMPORT_ALL, "flows.retraining", "flows.summary")
+
+    assert imported.packages["flows"] & FRAMEWORKS == set()
 
 
 def test_functions_fit_in_one_look() -> None:
