@@ -51,9 +51,12 @@ class Moved(Record):
     """Digest of the ledger's entry."""
 
 
-def settle(tracking: Tracking, judgement: Judgement, gate: GateParams) -> Moved:
+def settle(
+    tracking: Tracking, judgement: Judgement, gate: GateParams, *, reason: str = ""
+) -> Moved:
     """Do what the gate decided: promote (or await approval), hold or reject.
 
+    reason: of whoever asked, before the gate's own.
     Raises StaleVerdictError where the champion is no longer the one judged against, HandMovedError
     where it was moved outside pitchpipe.
     """
@@ -63,10 +66,14 @@ def settle(tracking: Tracking, judgement: Judgement, gate: GateParams) -> Moved:
             return _nothing(held, f"version {judgement.version} is the champion already")
         _compare(held, judgement.champion, version=judgement.version)
         verdict = judgement.decision.verdict
-        if verdict == "PROMOTE" and gate.approval == "automatic":
-            return _moved(held.move(_deed("promote", held, judgement)))
+        automatic = verdict == "PROMOTE" and gate.approval == "automatic"
         actions = {"PROMOTE": "await", "HOLD": "hold", "REJECT": "reject"}
-        entry = held.note(_deed(actions[verdict], held, judgement))
+        deed = _deed("promote" if automatic else actions[verdict], held, judgement)
+        if reason:
+            deed = deed.model_copy(update={"reasons": (reason, *deed.reasons)})
+        if automatic:
+            return _moved(held.move(deed))
+        entry = held.note(deed)
         if verdict == "REJECT":
             _drop_challenger(tracking, judgement.version)
         return _stayed(held, entry)

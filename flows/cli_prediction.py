@@ -1,0 +1,170 @@
+"""`pitchpipe predict | evaluate | serve | export | import`: versions at work, and on the move."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli_registry import ModelOption, VersionArgument, open_project
+from flows.console import JsonOption, emit, enter_project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flows.prediction import Prediction
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (predict, evaluate, serve, export):
+        app.command(command.__name__)(command)
+    app.command("import")(import_version)
+
+
+def predict(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Image, folder of images, Parquet, IDX or NPZ.")],
+    *,
+    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File ending in .csv, .jsonl or .parquet.")
+    ] = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the class of every image of a source.
+
+    Example: pitchpipe predict photos/ --output labels.csv
+    """
+    project = enter_project(context)
+    tracking = open_project(context, model)
+    from flows import prediction, prediction_files, registry
+
+    target = project.user_path(output) if output else None
+    if target:
+        prediction_files.writer_for(target)
+    loaded = registry.load_version(tracking, version)
+    rows = prediction.predict(loaded, project.user_path(path))
+    if target:
+        classes = loaded.files.lineage.classes
+        count = prediction_files.write_predictions(target, _shown(rows), classes=classes)
+        if as_json:
+            emit({"output": str(target), "images": count})
+        else:
+            typer.echo(f"{count} images -> {output}")
+    elif as_json:
+        emit([row.document() for row in _shown(rows)])
+    else:
+        for row in rows:
+            share = f"{row.probabilities[row.label]:.4f}" if row.probabilities and row.label else ""
+            typer.echo(f"{row.image}\t{row.label or row.error}\t{share}")
+
+
+def evaluate(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Version, alias, or a trial's key.")],
+    *,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Labelled images; default: the test split.")
+    ] = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a version, alias or trial on today's test split, or on images given.
+
+    Example: pitchpipe evaluate champion --data new-photos/
+    """
+    project = enter_project(context)
+    tracking = open_project(context, model)
+    from flows import scoring, version_tables
+    from models.config import load_params
+
+    bins = load_params(Path("params.yaml")).evaluation.calibration_bins
+    source = project.user_path(data) if data else None
+    found = scoring.evaluate_target(tracking, target, bins=bins, source=source)
+    if as_json:
+        emit(found.model_dump(mode="json"))
+    else:
+        shown = found.model_dump(mode="json", exclude={"confusion", "per_class"})
+        version_tables.print_facts(shown)
+
+
+def serve(
+    context: typer.Context,
+    *,
+    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5001,
+    model: ModelOption = None,
+) -> None:
+    """Serve a version on loopback by MLflow's scoring server, until Ctrl-C.
+
+    Takes {"inputs": [image, ...]} at /invocations, an image as [channel][row][column] of 0..255.
+
+    Example: pitchpipe serve --port 5001
+    """
+    tracking = open_project(context, model)
+    from flows import serving
+
+    serving.serve(tracking, version, port=port)
+
+
+def export(
+    context: typer.Context,
+    version: VersionArgument,
+    file: Annotated[Path, typer.Argument(help="Zip file to write.", show_default=False)],
+    *,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version with its lineage, scores, report and ledger entries into one file.
+
+    Example: pitchpipe export champion digits.zip
+    """
+    project = enter_project(context)
+    tracking = open_project(context, model)
+    from flows import transfer
+
+    exported = transfer.export_version(tracking, version, project.user_path(file))
+    if as_json:
+        emit({"version": exported.version, "digest": exported.digest})
+    else:
+        typer.echo(f"version {exported.version} -> {file} (digest {exported.digest[:12]})")
+
+
+def import_version(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Zip file that `export` wrote.", show_default=False)],
+    *,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a file that `export` wrote, and register what it holds as a version.
+
+    Example: pitchpipe import digits.zip
+    """
+    project = enter_project(context)
+    tracking = open_project(context, model)
+    from flows import transfer
+
+    imported = transfer.import_version(tracking, project.user_path(file))
+    if as_json:
+        emit({"version": imported.version, "digest": imported.digest})
+    else:
+        typer.echo(
+            f"{file} -> version {imported.version} (digest {imported.digest[:12]}); "
+            f"`pitchpipe promote {imported.version}` asks the gate"
+        )
+
+
+def _shown(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":
+    """Count on standard error while rows go by; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} images"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("predict", total=None)
+        for row in rows:
+            progress.advance(task)
+            yield row

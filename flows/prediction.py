@@ -1,0 +1,160 @@
+"""Batch prediction: any images in, a row for each out, a bounded number of them in memory."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from flows.registry import LoadedVersion
+from models.datasets.decoding import decode
+from models.datasets.pixels import Pixels, conform
+from models.datasets.rows import EncodedRows, PixelRows, Rows
+from models.datasets.sources.detect import detect, find_source
+from models.datasets.sources.folder import SUFFIXES, image_files
+from models.errors import InputError
+from models.evaluation.inference import MINIBATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a version says of one image."""
+
+    image: str
+    """Path below the source, or split and row where the source has no files."""
+    label: str | None
+    """The most probable class; None where the image could not be read."""
+    probabilities: dict[str, float] | None
+    """Class -> probability."""
+    milliseconds: float | None
+    """The network's time for the minibatch, divided by its images."""
+    error: str | None = None
+    """Why there is no label."""
+
+    def document(self) -> dict[str, JsonValue]:
+        """One row of `pitchpipe predict --json`."""
+        shares: JsonValue = None if self.probabilities is None else {**self.probabilities}
+        return {
+            "image": self.image,
+            "label": self.label,
+            "probabilities": shares,
+            "milliseconds": self.milliseconds,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """An image on its way to the network."""
+
+    name: str
+    pixels: Pixels | None
+    """In the shape that the version takes; None where it could not be read."""
+    error: str | None = None
+
+
+def predict(
+    version: LoadedVersion, source: Path, *, threads: int | None = None
+) -> Iterator[Prediction]:
+    """Predict every image of a source, in its order, streaming.
+
+    source: an image, a folder of images however nested, or any data source (Parquet, IDX, NPZ).
+    An image that cannot be decoded is a row that says so. Raises InputError where there is no
+    image at all. threads: CPU threads; by default all that this process may use.
+    """
+    count = 0
+    for minibatch in _minibatches(_pictures(source, version)):
+        yield from _predicted(version, minibatch, threads or len(os.sched_getaffinity(0)))
+        count += len(minibatch)
+    if count == 0:
+        raise InputError(f"{source}: holds no image ({', '.join(sorted(SUFFIXES))})")
+
+
+def stacked(images: Iterable[Pixels], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Bring images (height, width, channels) to an array (n, channels, height, width)."""
+    channels, height, _ = shape
+    rows = [conform(image, image_size=height, channels=channels) for image in images]
+    return np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2))
+
+
+def pixels_of(rows: Rows) -> Iterator[Pixels]:
+    """Decode the images of a piece of a source; raises InputError for one that cannot be."""
+    if isinstance(rows, PixelRows):
+        yield from rows.pixels
+    else:
+        for file, path in zip(rows.files, rows.paths, strict=True):
+            try:
+                yield decode(file)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+
+
+def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
+    channels, side, _ = version.files.lineage.image_shape
+    for name, read in _readers(source):
+        try:
+            pixels = read if isinstance(read, np.ndarray) else decode(read)
+        except InputError as error:
+            yield _Picture(name, None, str(error))
+        else:
+            yield _Picture(name, conform(pixels, image_size=side, channels=channels))
+
+
+def _readers(source: Path) -> Iterator[tuple[str, bytes | Pixels]]:
+    """Name and content of every image."""
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        yield source.name, source.read_bytes()
+    elif source.is_dir() and detect(source) == "folder":
+        for path in image_files(source):
+            yield path.relative_to(source).as_posix(), path.read_bytes()
+    else:
+        numbers = dict[str, int]()
+        for rows in find_source(source).rows():
+            yield from _named(rows, numbers)
+
+
+def _named(rows: Rows, numbers: dict[str, int]) -> Iterator[tuple[str, bytes | Pixels]]:
+    if isinstance(rows, EncodedRows):
+        yield from zip(rows.paths, rows.files, strict=True)
+        return
+    for pixels, split in zip(rows.pixels, rows.splits, strict=True):
+        part = split or "images"
+        yield f"{part}/{numbers.setdefault(part, 0)}", pixels
+        numbers[part] += 1
+
+
+def _minibatches(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:
+    minibatch: list[_Picture] = []
+    for picture in pictures:
+        minibatch.append(picture)
+        if len(minibatch) == MINIBATCH:
+            yield minibatch
+            minibatch = []
+    if minibatch:
+        yield minibatch
+
+
+def _predicted(
+    version: LoadedVersion, minibatch: list[_Picture], threads: int
+) -> Iterator[Prediction]:
+    lineage = version.files.lineage
+    readable = [picture.pixels for picture in minibatch if picture.pixels is not None]
+    probabilities: Iterator[NDArray[np.float32]] = iter(())
+    milliseconds = 0.0
+    if readable:
+        began = time.perf_counter()
+        answer = version.predict(stacked(readable, lineage.image_shape), threads=threads)
+        milliseconds = (time.perf_counter() - began) * 1000 / len(readable)
+        probabilities = iter(answer)
+    for picture in minibatch:
+        if picture.pixels is None:
+            yield Prediction(picture.name, None, None, None, picture.error)
+            continue
+        shares = [float(share) for share in next(probabilities)]
+        label = lineage.classes[int(np.argmax(shares))]
+        named = dict(zip(lineage.classes, shares, strict=True))
+        yield Prediction(picture.name, label, named, round(milliseconds, 4))

@@ -1,0 +1,102 @@
+"""Scores of a version, an alias or a trial, on today's test split or on images given."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.prediction import pixels_of, stacked
+from flows.registry import load_version
+from flows.tracking import Tracking
+from flows.trial_store import directory_of, find_trial
+from models.datasets.prepared import open_split, read_manifest
+from models.datasets.sources.detect import find_source
+from models.errors import ConfigError, InputError
+from models.evaluation.inference import predict_probabilities
+from models.evaluation.records import Evaluation
+from models.evaluation.scores import evaluate
+from models.training.checkpoint import load_serving
+from models.trials import TrialResult
+
+PREPARED = Path("data/prepared")
+_KEY = re.compile(r"[0-9a-f]{6,64}")
+
+
+def evaluate_target(
+    tracking: Tracking, target: str, *, bins: int, source: Path | None = None
+) -> Evaluation:
+    """Score a version, alias or trial (a key, or its first six digits or more).
+
+    source: labelled images in any format that `data add` reads; None: today's test split.
+    Raises ConfigError where there is no such target, InputError where the images do not fit it.
+    """
+    if _KEY.fullmatch(target) and not (target.isdecimal() and len(target) < 12):
+        return _evaluate_trial(target, bins=bins, source=source)
+    version = load_version(tracking, target)
+    lineage = version.files.lineage
+    images, labels = _images(source, lineage.classes, lineage.image_shape)
+    probabilities = version.predict(images)
+    return evaluate(probabilities, labels, classes=lineage.classes, bins=bins)
+
+
+def _evaluate_trial(key: str, *, bins: int, source: Path | None) -> Evaluation:
+    trial = find_trial(key)
+    if not isinstance(trial.outcome, TrialResult):
+        raise ConfigError(f"trial {trial.key[:12]} has no weights: it is {trial.state}")
+    manifest = read_manifest(PREPARED)
+    if manifest.digest != trial.spec.dataset:
+        raise ConfigError(
+            f"trial {trial.key[:12]} was trained on other data than is prepared now; "
+            "`pitchpipe data restore` brings it back"
+        )
+    serving = load_serving(directory_of(trial.key), trial.outcome, manifest)
+    shape = (manifest.channels, manifest.image_size, manifest.image_size)
+    images, labels = _images(source, manifest.classes, shape)
+    probabilities = predict_probabilities(serving, images, threads=trial.spec.config.threads)
+    return evaluate(probabilities, labels, classes=manifest.classes, bins=bins)
+
+
+def _images(
+    source: Path | None, classes: tuple[str, ...], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images (n, channels, height, width) and labels (n,) into classes."""
+    if source is not None:
+        return _given(source, classes, shape)
+    manifest = read_manifest(PREPARED)
+    split = open_split(PREPARED, "test", verify=True)
+    if split.images.shape[1:] != shape:
+        raise InputError(
+            f"the test split has images of {split.images.shape[1:]}, this takes {shape}; "
+            "give images with --data"
+        )
+    return split.images, _renamed(split.labels, manifest.classes, classes)
+
+
+def _given(
+    source: Path, classes: tuple[str, ...], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    found = find_source(source)
+    pieces = [(stacked(pixels_of(rows), shape), rows.labels) for rows in found.rows()]
+    if not pieces:
+        raise InputError(f"{source}: holds no image")
+    labels = np.concatenate([labels for _, labels in pieces])
+    return (
+        np.concatenate([images for images, _ in pieces]),
+        _renamed(labels, found.classes, classes),
+    )
+
+
+def _renamed(
+    labels: NDArray[np.int64], theirs: tuple[str, ...], ours: tuple[str, ...]
+) -> NDArray[np.int64]:
+    """Labels into their classes as labels into ours, by name."""
+    used = {theirs[label] for label in np.unique(labels)}
+    unknown = sorted(used - set(ours))
+    if unknown:
+        raise InputError(
+            f"classes {', '.join(unknown[:5])} are none of those known: {', '.join(ours[:20])}"
+        )
+    places = np.array([ours.index(name) if name in ours else -1 for name in theirs], np.int64)
+    renamed: NDArray[np.int64] = places[labels]
+    return renamed

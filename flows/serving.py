@@ -1,0 +1,25 @@
+"""A version served over HTTP on loopback, by MLflow's own scoring server."""
+
+import os
+import sys
+
+from flows.registry import open_version
+from flows.services import LOOPBACK
+from flows.tracking import Tracking
+
+
+def serve(tracking: Tracking, wanted: str, *, port: int) -> None:
+    """Become MLflow's scoring server for a version, after its files were checked.
+
+    The process is replaced: signals reach the server itself. Raises as `open_version` does.
+    """
+    record = open_version(tracking, wanted).record
+    uri = f"models:/{record.name}/{record.version}"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri]
+    command += ["--env-manager", "local", "--host", LOOPBACK, "--port", str(port)]
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": tracking.uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter
