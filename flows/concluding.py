@@ -40,6 +40,7 @@ def judged(result: Retraining, evaluated: Evaluated, promotion: Promotion) -> Re
             "reasons": promotion.reasons,
             "version": promotion.version,
             "champion": promotion.champion,
+            "awaits_approval": promotion.awaits_approval,
             "test": test,
             "report": str(evaluated.directory / "report.html"),
         }

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from flows import ledger
 from flows.dataset_files import raw_version
+from flows.ledger import Deed
 from models.config import Params
 from models.decision import Completed, Decision, Fingerprint, Trigger, should_retrain
 from models.digests import digest_of
@@ -49,5 +51,6 @@ def _installed() -> dict[str, JsonValue]:
     }
 
 
-def note_decision(decision: Decision) -> None:
-    """Write a decision not to retrain into the ledger."""
+def note_decision(decision: Decision, *, name: str) -> None:
+    """Write a decision not to retrain into the ledger of the registered name."""
+    ledger.append(Deed(action="decision", name=name, reasons=(decision.reason,)))

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.evaluating import PROBABILITIES, Evaluated
+from flows.evaluating import Evaluated
 from flows.lineage import CodeFacts
-from flows.registry import aliases, register
+from flows.promotion import judge, settle
+from flows.registry import register
 from flows.registry.records import Registration
+from flows.requests import Verdict
 from flows.trial_store import directory_of, read_trial
 from flows.workshop import Workshop, dataset_facts
 from models.config import Params
 from models.datasets.prepared import open_split, read_manifest
 from models.evaluation.records import Evaluation
-from models.gate import GateInput, decide
-from models.gate.records import Verdict
 from models.training.checkpoint import load_serving
 
 EXAMPLES = 4
@@ -79,37 +79,30 @@ class Promotion:
     version: int
     verdict: Verdict
     reasons: tuple[str, ...]
-    """In words, every rule that was asked."""
+    """In words."""
     champion: int | None
+    awaits_approval: bool
+    """The gate passed it, and a person must too."""
 
 
 def promote_if_better(
-    version: int, evaluated: Evaluated, params: Params, workshop: Workshop, *, allowed: bool
+    version: int, params: Params, workshop: Workshop, *, allowed: bool
 ) -> Promotion:
-    """Ask the gate about a version; where it says PROMOTE and is allowed, make it champion."""
-    decision = decide(_challenger(evaluated, params), None, params.gate)
-    client = workshop.tracking.client
-    if decision.verdict == "PROMOTE" and allowed:
-        client.set_registered_model_alias(workshop.tracking.name, "champion", str(version))
+    """Ask the gate about a version on today's test split, and do what it says if that is allowed.
+
+    Not allowed: the verdict is told, no alias moves, and the ledger has nothing to remember.
+    """
+    judgement = judge(workshop.tracking, version, params.gate)
+    reasons = tuple(reason.text for reason in judgement.decision.reasons)
+    champion, awaits = judgement.champion, False
+    if allowed:
+        moved = settle(workshop.tracking, judgement, params.gate)
+        champion, awaits = moved.after, moved.action == "await"
+        reasons = moved.reasons if moved.action == "none" else reasons
     return Promotion(
         version=version,
-        verdict=decision.verdict,
-        reasons=tuple(reason.text for reason in decision.reasons),
-        champion=aliases(workshop.tracking).get("champion"),
-    )
-
-
-def _challenger(evaluated: Evaluated, params: Params) -> GateInput:
-    prepared = evaluated.dataset.prepared
-    manifest = read_manifest(prepared)
-    test = open_split(prepared, "test", verify=False)
-    shape = (manifest.channels, manifest.image_size, manifest.image_size)
-    return GateInput(
-        probabilities=np.load(evaluated.directory / PROBABILITIES, allow_pickle=False),
-        labels=test.labels,
-        test_digest=manifest.splits["test"].digest,
-        classes=manifest.classes,
-        image_shape=shape,
-        trained_on_test=0,
-        weights_megabytes=1,
+        verdict=judgement.decision.verdict,
+        reasons=reasons,
+        champion=champion,
+        awaits_approval=awaits,
     )

@@ -81,6 +81,8 @@ class Retraining(Record):
     """The gate's, in words."""
     version: int | None = None
     champion: int | None = None
+    awaits_approval: bool = False
+    """The gate passed the version; `pitchpipe approve` is awaited."""
     trials: TrialCounts = TrialCounts()
     best: BestTrial | None = None
     test: Scores | None = None
@@ -95,8 +97,9 @@ class Retraining(Record):
 
     @property
     def exit_code(self) -> int:
-        """0: promoted or nothing to do; 3: ran, but the gate refused or waits for approval."""
-        return 0 if self.verdict in (None, "PROMOTE") else 3
+        """0: promoted or nothing to do; 3: ran, but the gate refused or approval is awaited."""
+        refused = self.verdict in ("HOLD", "REJECT") and self.champion != self.version
+        return 3 if refused or self.awaits_approval else 0
 
     def document(self) -> dict[str, Any]:
         """As `--json` prints it."""

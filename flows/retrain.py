@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.concluding import conclude, judged, searched
-from flows.decisions import fingerprint, last_retraining
+from flows.decisions import fingerprint, last_retraining, note_decision
 from flows.prefect_upkeep import close_orphans
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
@@ -26,6 +26,7 @@ def retrain(request: Request) -> Retraining:
             now, last_retraining(), trigger=request.trigger, force=request.force
         )
         if not decision.retrain:
+            note_decision(decision, name=params.registered_name)
             return Retraining(decision=decision)
         close_orphans(except_for=UUID(str(flow_run.id)))
         dataset = prepare_data(params.data)
@@ -35,6 +36,6 @@ def retrain(request: Request) -> Retraining:
             if not request.tune_only:
                 evaluated = evaluate_on_test(tuning, dataset, params)
                 version = register_version(evaluated, params, workshop)
-                promotion = promote(version, evaluated, params, workshop, allowed=request.promote)
+                promotion = promote(version, params, workshop, allowed=request.promote)
                 result = judged(result, evaluated, promotion)
             return conclude(result, workshop, fingerprint=now)

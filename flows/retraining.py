@@ -23,7 +23,7 @@ def run(request: Request) -> Retraining:
         ensure_ingested(params.data)
         decision = decide(params, trigger=request.trigger, force=request.force)
         if not decision.retrain:
-            note_decision(decision)
+            note_decision(decision, name=params.registered_name)
             result = Retraining(decision=decision, dataset=_dataset(params))
         else:
             result = _run_flow(request)

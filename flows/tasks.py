@@ -53,8 +53,6 @@ def register_version(evaluated: Evaluated, params: Params, workshop: Workshop) -
 
 
 @task(name="promote", cache_policy=NO_CACHE)
-def promote(
-    version: int, evaluated: Evaluated, params: Params, workshop: Workshop, *, allowed: bool
-) -> Promotion:
+def promote(version: int, params: Params, workshop: Workshop, *, allowed: bool) -> Promotion:
     """Ask the gate, and move the champion where it says so."""
-    return promoting.promote_if_better(version, evaluated, params, workshop, allowed=allowed)
+    return promoting.promote_if_better(version, params, workshop, allowed=allowed)
