@@ -54,6 +54,13 @@ def test_validation_loss_that_turned_is_overfitting() -> None:
     assert "0.600 to 0.900" in found.text
 
 
+def test_a_rise_no_larger_than_the_usual_step_is_noise() -> None:
+    """A restless curve that ends 13 % above its lowest point has not turned."""
+    restless = [0.4, 0.2, 0.3, 0.25, 0.14, 0.06, 0.1, 0.17, 0.26, 0.059, 0.065, 0.067]
+    falling = [0.8, 0.2, 0.1, 0.1, 0.07, 0.05, 0.04, 0.06, 0.05, 0.06, 0.01, 0.005]
+    assert judged(history(falling, restless, accuracies=(0.99, 0.99))).kind == "none"
+
+
 def test_both_losses_rising_is_no_overfitting() -> None:
     """A step size too large raises training loss too."""
     found = judged(history([0.9, 0.5, 0.7, 0.9], [0.8, 0.6, 0.7, 0.9], accuracies=(0.9, 0.9)))
@@ -166,6 +173,13 @@ def test_confusions_come_most_frequent_first() -> None:
     assert found == [("b", "a", 2), ("a", "b", 1)]
     assert "Most often b is called a (2 times, 66.7 % of its images)" in where_it_errs(
         three_classes()
+    )
+
+
+def test_scattered_mistakes_are_said_to_be_scattered() -> None:
+    found = evaluate(naming([1, 1, 0, 2], classes=3), [0, 1, 2, 2], classes=["a", "b", "c"], bins=5)
+    assert where_it_errs(found).startswith(
+        "2 of 4 test images are wrong. No class is called another more than once;"
     )
 
 

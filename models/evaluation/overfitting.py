@@ -3,12 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import Literal
 
 from models.trials import EpochRecord
 
 TELLING_RISE = 0.1
-"""Validation loss that has risen by this share since its lowest has turned; less is its noise."""
+"""Validation loss that has risen by less than this share since its lowest has not turned."""
 TELLING_GAP = 0.02
 """Gap of accuracies below which nobody acts, however many images show it."""
 STILL_FALLING = 0.02
@@ -56,7 +58,8 @@ def _kind_of(
     history: Sequence[EpochRecord], turned: EpochRecord, *, gap: float, chance: float
 ) -> Literal["none", "gap", "overfitting", "still learning"]:
     last, before = history[-1], history[-2]
-    rises = last.validation_loss > turned.validation_loss * (1 + TELLING_RISE)
+    rise = last.validation_loss - turned.validation_loss
+    rises = rise > max(TELLING_RISE * turned.validation_loss, _usual_step(history))
     if rises and last.train_loss < turned.train_loss:
         return "overfitting"
     if gap > max(chance, TELLING_GAP):
@@ -85,6 +88,12 @@ _SAYINGS = {
         "{gap:+.1f} points apart, which is within chance or too little to matter."
     ),
 }
+
+
+def _usual_step(history: Sequence[EpochRecord]) -> float:
+    """Median change of validation loss from one epoch to the next: a rise within it is noise."""
+    losses = [record.validation_loss for record in history]
+    return median(abs(after - before) for before, after in pairwise(losses))
 
 
 def _standard_error(accuracy: float, images: int) -> float:

@@ -61,11 +61,17 @@ def where_it_errs(scores: PointScores) -> str:
     if wrong == 0:
         return f"None: all test images are right ({scores.n:,})."
     worst = most_confused(scores, 1)[0]
+    if worst.images == 1:
+        often = "No class is called another more than once"
+    else:
+        often = (
+            f"Most often {worst.true} is called {worst.called} ({worst.images:,} times, "
+            f"{100 * worst.share:.1f} % of its images)"
+        )
     weakest = min((one for one in scores.per_class if one.support), key=lambda one: one.recall)
     return (
-        f"{wrong:,} of {scores.n:,} test images are wrong. Most often {worst.true} is called "
-        f"{worst.called} ({worst.images:,} times, {100 * worst.share:.1f} % of its images); the "
-        f"class found least is {weakest.name} (recall {100 * weakest.recall:.1f} %)."
+        f"{wrong:,} of {scores.n:,} test images {'is' if wrong == 1 else 'are'} wrong. {often}; "
+        f"the class found least is {weakest.name} (recall {100 * weakest.recall:.1f} %)."
     )
 
 
