@@ -247,3 +247,10 @@ class TrialConfig(Record):
     """Origin of weights, order, dropout and augmentation."""
     threads: int = Field(1, ge=1, le=256)
     """CPU threads of one trial; part of its key, because sums change with it."""
+    devices: int = Field(1, ge=1, le=64)
+    """Processes that share each minibatch, a device each."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How devices work together. ddp: each has the network and a share of every minibatch; auto:
+    ddp where there are several."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32."""

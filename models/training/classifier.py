@@ -78,6 +78,7 @@ class Classifier(pl.LightningModule):
         self.train_tally = Tally(len(self._data.manifest.classes))
 
     def on_validation_epoch_start(self) -> None:
+        self.train_tally.reduce(self._summed)
         self.stepper.swap()
         self.validation_tally = Tally(len(self._data.manifest.classes))
 
@@ -89,37 +90,45 @@ class Classifier(pl.LightningModule):
         with network_faults():
             for part in chunk.slices:
                 self._learn(chunk, part)
-        if not math.isfinite(self.train_tally.loss):
-            raise TrialFault(
-                "diverged", f"the loss is {self.train_tally.loss} in epoch {self.epoch}"
-            )
+        # Summed, so that all processes of a trial see it diverge, and at once.
+        loss = float(self._summed(torch.tensor(self.train_tally.loss)))
+        if not math.isfinite(loss):
+            raise TrialFault("diverged", f"the loss is {loss} in epoch {self.epoch}")
 
     def validation_step(self, start: int) -> None:
         rows = slice(start, start + VALIDATION_SLICE)
         images = torch.from_numpy(np.array(self._data.validation.images[rows]))
         labels = torch.from_numpy(np.array(self._data.validation.labels[rows])).to(self.device)
-        with network_faults():
+        # Scores are of the network as it is served: in float32, whatever it was trained in.
+        with network_faults(), torch.autocast(self.device.type, enabled=False):
             logits = self._logits(images)
         self.validation_tally.add(logits, labels, cross_entropy_sum(logits, labels))
 
     def _learn(self, chunk: Chunk, part: Slice) -> None:
         """Add a slice's gradient; step when its minibatch is complete."""
         seed, epoch, rows = self._config.seed, self.epoch, slice(part.start, part.stop)
-        images = augment(
-            chunk.images[rows],
-            self._config.augmentation,
-            derived_seed(seed, "augmentation", epoch=epoch, step=part.number),
-        )
-        labels = chunk.labels[rows].to(self.device)
-        seed_global(seed, "dropout", epoch=epoch, step=part.number)
+        change = derived_seed(seed, "augmentation", epoch=epoch, step=part.number)
+        images = augment(chunk.images[rows], self._config.augmentation, change)[self._share]
+        labels = chunk.labels[rows][self._share].to(self.device)
+        seed_global(seed, "dropout", epoch=epoch, step=part.number, process=self.global_rank)
         logits = self._logits(images)
         smoothing = self._config.label_smoothing
         loss = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
-        self.manual_backward(loss / part.minibatch)
+        # ddp averages gradients over its processes; what is wanted is their sum.
+        self.manual_backward(loss * (self.trainer.world_size / part.minibatch))
         self.train_tally.add(logits.detach(), labels, loss.detach())
         if part.last:
             steps = self.minibatches.steps_per_epoch
             self.stepper.step((epoch - 1) * steps + part.step, steps_per_epoch=steps)
+
+    @property
+    def _share(self) -> slice:
+        """Images of a slice that are this process's."""
+        return slice(self.global_rank, None, self.trainer.world_size)
+
+    def _summed(self, values: Tensor) -> Tensor:
+        total: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
+        return total
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(normalise(images.to(self.device), self.mean, self.std))

@@ -1,6 +1,8 @@
 """What a trial itself can go wrong by; everything else is a fault of ours and surfaces."""
 
 import contextlib
+import re
+import typing
 from collections.abc import Iterator
 from typing import Literal
 
@@ -15,9 +17,18 @@ class TrialFault(Exception):  # noqa: N818 - it is data soon: a TrialFailure
     """The trial cannot be trained; the message says why in one line."""
 
     def __init__(self, kind: FaultKind, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
+        super().__init__(f"{kind}: {reason}")
+        self.kind: FaultKind = kind
         self.reason = reason
+
+    @classmethod
+    def told(cls, traceback: str) -> "TrialFault | None":
+        """Find the fault that another process ended with in its printed traceback."""
+        found = re.search(r"TrialFault: (diverged|out of memory|error): (.*)", traceback)
+        if found is None:
+            return None
+        kind, reason = found.groups()
+        return cls(typing.cast(FaultKind, kind), reason)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from models.config import TrialConfig
 from models.datasets.prepared import open_split, read_manifest
@@ -129,10 +130,14 @@ def _fit(
     if state is not None:
         network.load_state_dict(state.weights)
     recorder = Recorder(trial, state=state, on_epoch=on_epoch)
-    with _quiet("pytorch_lightning", "lightning_fabric"):
-        trainer = _trainer(trial.spec, recorder, epochs=budget - (state.epoch if state else 0))
-        trainer.fit(Classifier(config, network, data, state))
-    return recorder.state
+    epochs = budget - (state.epoch if state else 0)
+    with _quiet("pytorch_lightning", "lightning_fabric"), _faults_of_processes():
+        _trainer(trial.spec, recorder, epochs=epochs).fit(Classifier(config, network, data, state))
+    # Where several processes trained, this one has not seen their weights.
+    state = trial.resume()
+    if state is None:
+        raise IntegrityError(f"{trial.path}: last.ckpt cannot be read back; check the disk")
+    return state
 
 
 def _prepare_process(config: TrialConfig) -> None:
@@ -143,9 +148,13 @@ def _prepare_process(config: TrialConfig) -> None:
 
 
 def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:
+    devices = spec.config.devices
     return pl.Trainer(
         accelerator="gpu" if spec.device == "cuda" else "cpu",
-        devices=1,
+        devices=devices,
+        # Forked processes have the images mapped and everything imported: nothing is pickled.
+        strategy="ddp_fork" if devices > 1 else "auto",
+        precision="bf16-mixed" if spec.config.precision == "bf16" else "32-true",
         max_epochs=epochs,
         callbacks=[recorder],
         deterministic=True,
@@ -155,6 +164,18 @@ def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+@contextlib.contextmanager
+def _faults_of_processes() -> Iterator[None]:
+    """Raise the TrialFault that a process of a distributed trial ended with."""
+    try:
+        yield
+    except ProcessRaisedException as error:
+        fault = TrialFault.told(str(error))
+        if fault is None:
+            raise
+        raise fault from error
 
 
 @contextlib.contextmanager

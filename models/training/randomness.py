@@ -19,9 +19,14 @@ def generator(seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> 
     return torch.Generator().manual_seed(derived_seed(seed, purpose, epoch=epoch, step=step))
 
 
-def seed_global(seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> None:
-    """Seed torch's global generators, which layers draw from and take no generator for."""
-    number = derived_seed(seed, purpose, epoch=epoch, step=step)
+def seed_global(
+    seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0, process: int = 0
+) -> None:
+    """Seed torch's global generators, which layers draw from and take no generator for.
+
+    process: rank among those that train one trial; each draws for other images.
+    """
+    number = derived_seed(seed, purpose, epoch=epoch, step=step) ^ process
     # torch.manual_seed formats a stack trace for each absent kind of device: 0.9 ms a call.
     torch.default_generator.manual_seed(number)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # torch leaves it untyped

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytorch_lightning as pl
 import torch
 
+from models.processes import die_with_parent
 from models.training.checkpoint import TrainingState, Weights, copied
 from models.training.classifier import Classifier
 from models.training.faults import TrialFault
@@ -15,7 +16,10 @@ from models.trials import EpochRecord
 
 
 class Recorder(pl.Callback):
-    """Writes history and checkpoints after each epoch's validation, then calls on_epoch."""
+    """Writes history and checkpoints after each epoch's validation, then calls on_epoch.
+
+    Where several processes train, each decides alike when to stop, and the first one writes.
+    """
 
     def __init__(
         self,
@@ -31,11 +35,10 @@ class Recorder(pl.Callback):
         self._on_epoch = on_epoch
         self._began = 0.0
 
-    @property
-    def state(self) -> TrainingState:
-        """After the last epoch; there is one once an epoch was trained or resumed from."""
-        assert self._state is not None
-        return self._state
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        del pl_module, stage
+        if trainer.world_size > 1:
+            die_with_parent()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del trainer, pl_module
@@ -55,8 +58,9 @@ class Recorder(pl.Callback):
         self._state = TrainingState(
             record.epoch, weights, best, stepper.optimizer.state_dict(), average
         )
-        self._directory.save_epoch(record, self._state, improved=improved)
-        self._on_epoch(record)
+        if trainer.is_global_zero:
+            self._directory.save_epoch(record, self._state, improved=improved)
+            self._on_epoch(record)
         trainer.should_stop = stopped_early(
             self._history, self._config.early_stopping, self._config.objective
         )

@@ -1,5 +1,7 @@
 """Scores of an epoch, gathered slice by slice."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,24 +16,31 @@ class Tally:
         self._classes = classes
         self._predicted: list[Tensor] = []
         self._labels: list[Tensor] = []
-        self._loss = torch.zeros((), dtype=torch.float64)
+        # Sum of losses, images right, images: exact, or nearly, in float64.
+        self._sums = torch.zeros(3, dtype=torch.float64)
 
     def add(self, logits: Tensor, labels: Tensor, loss_sum: Tensor) -> None:
         """Take in images: logits (n, classes), labels (n,), the sum of their losses, nats."""
-        self._predicted.append(logits.argmax(1))
+        predicted = logits.argmax(1)
+        self._predicted.append(predicted)
         self._labels.append(labels)
-        self._loss = self._loss.to(loss_sum.device) + loss_sum
+        right = (predicted == labels).sum()
+        seen = torch.full_like(right, len(labels))
+        self._sums = self._sums.to(loss_sum.device) + torch.stack([loss_sum, right, seen])
+
+    def reduce(self, total: Callable[[Tensor], Tensor]) -> None:
+        """Take in what other processes saw: total gives the sum of a tensor over all of them."""
+        self._sums = total(self._sums)
 
     @property
     def loss(self) -> float:
         """Mean loss of the images, nats; not finite where training has diverged."""
-        return float(self._loss) / sum(map(len, self._labels))
+        return float(self._sums[0] / self._sums[2])
 
     @property
     def accuracy(self) -> float:
         """Share of the images whose highest logit is the true class's."""
-        right = torch.cat(self._predicted) == torch.cat(self._labels)
-        return int(right.sum()) / len(right)
+        return float(self._sums[1] / self._sums[2])
 
     def scores(self) -> Scores:
         """Scores of the images; the losses taken in must be cross-entropies."""
