@@ -1,0 +1,121 @@
+"""Judging: champion and challenger scored on today's test split, or an answer why not."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from registry_records import (
+    BARS,
+    BarsNetwork,
+    bars_registration,
+    random_images,
+    registration,
+    serving_network,
+)
+
+from flows.promotion import HandMovedError, adopt, force_promotion, judge, settle
+from flows.registry import aliases, register
+from flows.tracking import Tracking
+from models.config.gate import GateParams
+from models.datasets.prepared import open_split
+from models.errors import IntegrityError, PitchpipeError
+from models.gate import GateDecision
+
+pytest_plugins = ["registry_fixtures", "registry_project"]
+
+GATE = GateParams()
+PREPARED = Path("data/prepared")
+RIGHT, UNTRAINED = 1, 2
+
+
+def failed(decision: GateDecision) -> set[str]:
+    return {reason.rule for reason in decision.reasons if not reason.passed}
+
+
+def run_of(tracking: Tracking) -> str:
+    run_id = tracking.client.get_model_version(BARS, "1").run_id
+    assert run_id is not None
+    return run_id
+
+
+def register_wide(tracking: Tracking) -> int:
+    """A version that takes images of 12 pixels a side, where today's have 8."""
+    wide = dataclasses.replace(
+        registration(run_of(tracking), seed=9),
+        serving=serving_network(9, side=12),
+        example=random_images(4, side=12),
+    )
+    return register(tracking, wide)
+
+
+def test_without_a_champion_the_floors_decide(bars_tracking: Tracking) -> None:
+    """An untrained network does not pass them; one that is right does, and serves."""
+    refused = judge(bars_tracking, UNTRAINED, GATE)
+    assert refused.decision.verdict == "REJECT"
+    assert settle(bars_tracking, refused, GATE).after is None
+    passed = judge(bars_tracking, RIGHT, GATE)
+    assert (passed.champion, passed.decision.verdict) == (None, "PROMOTE")
+    assert settle(bars_tracking, passed, GATE).after == RIGHT
+    assert aliases(bars_tracking)["champion"] == RIGHT
+
+
+def test_an_equal_of_the_champion_is_held(bars_tracking: Tracking) -> None:
+    """Equal predictions on today's test images: ties stay."""
+    force_promotion(bars_tracking, RIGHT, reason="first")
+    twin = bars_registration(BarsNetwork().eval(), run_of(bars_tracking), seed=5)
+    judgement = judge(bars_tracking, register(bars_tracking, twin), GATE)
+    assert (judgement.champion, judgement.decision.verdict) == (RIGHT, "HOLD")
+    assert judgement.decision.comparison is not None
+    assert judgement.decision.comparison.both_right == 6
+
+
+def test_a_champion_trained_on_todays_test_images_is_not_compared(bars_tracking: Tracking) -> None:
+    """Its ids are kept with it, so that the gate knows."""
+    seen = np.array(open_split(PREPARED, "test", verify=False).ids)
+    leaky = bars_registration(BarsNetwork().eval(), run_of(bars_tracking), seed=7)
+    leaky = dataclasses.replace(leaky, trained_ids=seen)
+    force_promotion(bars_tracking, register(bars_tracking, leaky), reason="before the test grew")
+    decision = judge(bars_tracking, RIGHT, GATE).decision
+    assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_unseen"})
+
+
+def test_a_champion_of_another_shape_is_not_compared(bars_tracking: Tracking) -> None:
+    """The gate says why, and the champion stays."""
+    force_promotion(bars_tracking, register_wide(bars_tracking), reason="first")
+    decision = judge(bars_tracking, RIGHT, GATE).decision
+    assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
+    assert "takes images of (1, 12, 12)" in decision.text
+
+
+def test_a_champion_whose_files_are_damaged_is_not_compared(bars_tracking: Tracking) -> None:
+    """No crash, no promotion; the reason is told."""
+    force_promotion(bars_tracking, UNTRAINED, reason="first")
+    source = bars_tracking.client.get_model_version(BARS, str(UNTRAINED)).source or ""
+    [weights] = Path("mlruns/artifacts").rglob(f"{source.rpartition('/')[2]}/**/model.pt2")
+    weights.write_bytes(b"damaged")
+    decision = judge(bars_tracking, RIGHT, GATE).decision
+    assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
+
+
+def test_a_challenger_that_cannot_be_loaded_is_an_error(bars_tracking: Tracking) -> None:
+    """There is nothing to judge."""
+    for weights in Path("mlruns/artifacts").rglob("model.pt2"):
+        weights.write_bytes(b"damaged")
+    with pytest.raises(IntegrityError):
+        judge(bars_tracking, RIGHT, GATE)
+
+
+def test_a_challenger_of_another_shape_is_an_error_with_a_way_out(bars_tracking: Tracking) -> None:
+    """It does not take the images that are prepared now."""
+    with pytest.raises(PitchpipeError, match="prepare the data"):
+        judge(bars_tracking, register_wide(bars_tracking), GATE)
+
+
+def test_nothing_is_judged_against_a_champion_set_by_hand(bars_tracking: Tracking) -> None:
+    """First somebody says what that was."""
+    bars_tracking.client.set_registered_model_alias(BARS, "champion", str(UNTRAINED))
+    with pytest.raises(HandMovedError):
+        judge(bars_tracking, RIGHT, GATE)
+    adopt(bars_tracking)
+    assert judge(bars_tracking, RIGHT, GATE).champion == UNTRAINED
