@@ -1,8 +1,8 @@
 """How fast are images prepared, and in how much memory? Run alone: `python bench/prepare.py`.
 
 Each case is a process of its own; its anonymous resident memory (RssAnon, children included) is
-sampled every 20 ms. Rates cover everything `prepare` does, imports left out: images a second of
-wall time, and of processor time, which other work on the machine disturbs less.
+sampled every 20 ms. Rates cover everything `prepare` does: images a second of wall time, imports
+left out, and of processor time, imports included, which other work on the machine disturbs less.
 """
 
 import argparse
@@ -109,13 +109,13 @@ def png(pixels: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> bytes:
 
 def prepared_in_a_process(raw: Path, prepared: Path, cores: int) -> Measured:
     code = (
-        "import os, sys, time; from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
         "from models.config import DataParams\n"
         "from models.datasets.prepare import prepare\n"
         "if __name__ == '__main__':\n"
-        "    start, used = time.perf_counter(), sum(os.times()[:4])\n"
+        "    start = time.perf_counter()\n"
         "    prepare(Path(sys.argv[1]), Path(sys.argv[2]), DataParams(name='bench'))\n"
-        "    print(time.perf_counter() - start, sum(os.times()[:4]) - used)\n"
+        "    print(time.perf_counter() - start)\n"
     )
     script = prepared.with_name("prepare_once.py")
     script.write_text(code)
@@ -127,28 +127,31 @@ def prepared_in_a_process(raw: Path, prepared: Path, cores: int) -> Measured:
         env=os.environ | threads,
     )
     os.sched_setaffinity(process.pid, set(range(cores)))
-    peak = 0.0
+    used, peak = 0.0, 0.0
     while process.poll() is None:
-        peak = max(peak, anonymous(process.pid))
+        now = usage(process.pid)
+        used, peak = max(used, now[0]), max(peak, now[1])
         time.sleep(0.02)
     assert process.stdout is not None
     if process.returncode:
         raise SystemExit(process.returncode)
-    seconds, used = map(float, process.stdout.read().split())
-    return Measured(seconds, used, peak)
+    return Measured(float(process.stdout.read()), used, peak)
 
 
-def anonymous(pid: int) -> float:
-    """RssAnon of a process and its children, MB."""
-    total = 0
+def usage(pid: int) -> tuple[float, float]:
+    """Processor seconds so far and RssAnon in MB, of a process and all below it."""
+    seconds, anonymous = 0.0, 0
     try:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
+            times = process.cpu_times()
+            seconds += times.user + times.system
             status = Path(f"/proc/{process.pid}/status").read_text()
-            total += next(int(line.split()[1]) for line in status.splitlines() if "RssAnon" in line)
-    except (psutil.Error, OSError, StopIteration):
-        return 0.0
-    return total / 1024
+            lines = [line for line in status.splitlines() if line.startswith("RssAnon")]
+            anonymous += sum(int(line.split()[1]) for line in lines)
+    except (psutil.Error, OSError):
+        return 0.0, 0.0
+    return seconds, anonymous / 1024
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ _LOCAL_CONFIG = Path(".dvc/config.local")
 _WAIT_SECONDS = 600.0
 _Result = TypeVar("_Result")
 
+wait = time.sleep
+
 
 def tracked_md5(name: str) -> str | None:
     """Return the md5 under which DVC tracks the dataset, from its .dvc file; None: not tracked."""
@@ -112,7 +114,7 @@ def _act(action: Callable[["Repo"], _Result]) -> _Result:
             if time.monotonic() > deadline:
                 raise BusyError(f"DVC is held by another process: {_reasons(error)}") from error
             # DVC gives up after 3 s; another process of ours may take minutes.
-            time.sleep(0.2)
+            wait(0.2)
 
 
 @contextmanager

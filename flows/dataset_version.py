@@ -8,7 +8,7 @@ import yaml
 from filelock import FileLock
 from pydantic import ValidationError
 
-from flows.dataset_dvc import remote_url, reproduce, tracked_md5
+from flows.dataset_dvc import push, remote_url, reproduce, tracked_md5
 from flows.dataset_files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
 from flows.dataset_ingest import ensure_ingested
 from models.config import DataParams
@@ -65,6 +65,9 @@ def prepare_dataset(data: DataParams) -> DatasetVersion:
             # DVC trusts times and lengths: bytes that changed beneath them are its blind spot.
             reproduce(force=True)
             manifest = _verified(data)
+        remote = remote_url()
+        if remote is not None:
+            push(data.name)
         raw = raw_version(data.name)
         return DatasetVersion(
             name=data.name,
@@ -74,7 +77,7 @@ def prepare_dataset(data: DataParams) -> DatasetVersion:
             prepared=PREPARED,
             classes=manifest.classes,
             batches=raw.batches,
-            remote=remote_url(),
+            remote=remote,
         )
 
 

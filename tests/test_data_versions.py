@@ -1,12 +1,20 @@
 """DVC and the project's datasets: fresh, versioned, undisturbed."""
 
 import os
+import shutil
 import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import dvc.lock as dvc_lock
 import pytest
 from data_fixtures import command, make_project
+from dvc.repo import Repo
 
+from flows import dataset_dvc
+from flows.dataset_files import RAW
+from flows.dataset_log import logged_versions
 from flows.dataset_version import (
     PREPARED,
     ensure_ingested,
@@ -16,6 +24,7 @@ from flows.dataset_version import (
 )
 from models.config import DataParams
 from models.datasets.prepared import read_manifest
+from models.errors import PitchpipeError
 
 
 @pytest.fixture(params=["git", "archive"], autouse=True)
@@ -27,8 +36,16 @@ def _project(
 
 
 def dvc(*arguments: str) -> str:
+    """Run DVC as a user does who has made the environment and not activated it."""
+    if not Path(".venv").exists():
+        Path(".venv").symlink_to(sys.prefix, target_is_directory=True)
     done = subprocess.run(
-        [command("dvc"), *arguments], capture_output=True, text=True, check=True, timeout=120
+        [command("dvc"), *arguments],
+        env=os.environ | {"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     return done.stdout
 
@@ -75,3 +92,57 @@ def test_an_absent_dataset_has_a_version_too() -> None:
     assert absent.batches == ()
     assert present.batches == ("digits.parquet",)
     assert absent.digest != present.digest
+
+
+def test_a_clone_without_cache_and_remote_ingests_digits_again() -> None:
+    """Only the .dvc file came with the clone: the digits are in scikit-learn, and the same."""
+    version = prepare_dataset(DataParams())
+    for folder in (RAW / "digits", PREPARED, Path(".dvc/cache")):
+        shutil.rmtree(folder)
+    assert prepare_dataset(DataParams()) == version
+
+
+def test_a_clone_gets_its_batches_from_the_cache() -> None:
+    """A tracked dataset that is not in the workspace is checked out, not ingested."""
+    ensure_ingested(DataParams())
+    batch = RAW / "digits" / "digits.parquet"
+    content = batch.read_bytes()
+    shutil.rmtree(RAW / "digits")
+    ensure_ingested(DataParams())
+    assert batch.read_bytes() == content
+    assert len(logged_versions("digits")) == 1
+
+
+def test_a_busy_dvc_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process holds DVC's lock, tracking tries again until it is free."""
+    ensure_ingested(DataParams())
+    monkeypatch.setattr(dvc_lock, "DEFAULT_TIMEOUT", 0.01)
+    with ExitStack() as held:
+        held.enter_context(Repo(".").lock)
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            held.close()
+
+        monkeypatch.setattr(dataset_dvc, "wait", wait)
+        assert dataset_dvc.track("digits") is not None
+    assert len(waits) == 1
+
+
+def test_a_failing_stage_says_why() -> None:
+    """A batch that is no Parquet: the stage's failure is an error of ours, not a traceback."""
+    ensure_ingested(DataParams())
+    (RAW / "digits" / "other.parquet").write_text("no Parquet")
+    with pytest.raises(PitchpipeError, match="failed to reproduce 'prepare'"):
+        prepare_dataset(DataParams())
+    assert not PREPARED.exists()
+
+
+def test_dvc_repro_repeats_what_ran() -> None:
+    """A DVC user's `dvc repro` after a change by hand makes the very same arrays."""
+    version = prepare_dataset(DataParams(image_size=16))
+    (PREPARED / "manifest.json").write_text("{}")
+    dvc("repro")
+    assert read_manifest(PREPARED).digest == version.prepared_digest
+    assert "up to date" in dvc("status")

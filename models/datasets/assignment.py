@@ -1,7 +1,7 @@
 """Which rows become which split's images: copies, conflicts and limits have their answers here."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,8 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
     """
     copies = group_copies(pictures.ids)
     torn = _two_labels(copies, pictures.labels)
-    once = _once(pictures, copies, data).take(np.flatnonzero(~torn))
+    every = _once(pictures, copies, data)
+    once = every.take(np.flatnonzero(~torn))
     twins = group_copies(pictures.prints[once.rows], best_first=once.splits)
     twins_torn = _two_labels(twins, pictures.labels[once.rows])
     unlike = once.take(np.sort(twins.first[~twins_torn]))
@@ -67,14 +68,14 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
         raise InputError(_refusal(conflicts))
 
     kept = unlike.take(_within_limit(unlike, data.limit))
-    evictions = [*_moved_copies(pictures, copies, data), *_moved_twins(pictures, once, twins)]
+    moved = [_moved_copies(pictures, copies, every.splits, data), _moved_twins(once, twins)]
     dropped = Dropped(
         duplicates=int((copies.lengths[~torn] - 1).sum()),
         conflicts=conflicts,
         alike=int((twins.lengths[~twins_torn] - 1).sum()),
         limited=len(unlike.rows) - len(kept.rows),
-        across_splits=len(evictions),
-        evictions=tuple(evictions[:_LISTED]),
+        across_splits=sum(len(some.rows) for some in moved),
+        evictions=_listed(pictures.ids, moved),
     )
     return Assignment(
         rows=tuple(kept.rows[kept.splits == split] for split in range(len(SPLITS))), dropped=dropped
@@ -112,25 +113,41 @@ def _within_limit(once: _Once, limit: int | None) -> Indices:
     return np.flatnonzero(stays)
 
 
-def _moved_copies(pictures: Pictures, copies: Copies, data: DataParams) -> Iterator[Eviction]:
-    """Yield the pictures that some row, on its own claim, would have put elsewhere."""
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """Rows whose picture stays in another split than they would have put it."""
+
+    rows: Indices
+    own: NDArray[np.int8]
+    kept: NDArray[np.int8]
+
+
+def _moved_copies(
+    pictures: Pictures, copies: Copies, splits: NDArray[np.int8], data: DataParams
+) -> _Moved:
+    """Find the pictures that some row, on its own claim, would have put elsewhere."""
     rows, group = copies.order, copies.group
     own = split_of(pictures.ids[rows], pictures.claims[rows], data.fractions)
-    kept = _once(pictures, copies, data).splits[group]
+    kept = splits[group]
     moved = np.flatnonzero(own != kept)
     # One for each picture and split, however many copies it has there.
     _, unique = np.unique(np.stack([group[moved], own[moved]], axis=1), axis=0, return_index=True)
-    for place in moved[unique]:
-        yield _eviction(pictures.ids[rows[place]], own[place], kept[place])
+    places = moved[unique]
+    return _Moved(rows[places], own[places], kept[places])
 
 
-def _moved_twins(pictures: Pictures, once: _Once, twins: Copies) -> Iterator[Eviction]:
-    """Yield the pictures that equal one of another split once resized."""
+def _moved_twins(once: _Once, twins: Copies) -> _Moved:
+    """Find the pictures that equal one of another split once resized."""
     kept = once.splits[twins.first][twins.group]
     own = once.splits[twins.order]
-    for place in np.flatnonzero(own != kept):
-        yield _eviction(pictures.ids[once.rows[twins.order[place]]], own[place], kept[place])
+    places = np.flatnonzero(own != kept)
+    return _Moved(once.rows[twins.order[places]], own[places], kept[places])
 
 
-def _eviction(identity: NDArray[np.uint8], split: np.int8, kept: np.int8) -> Eviction:
-    return Eviction(id=identity.tobytes().hex(), split=SPLITS[split], kept=SPLITS[kept])
+def _listed(ids: Ids, moved: list[_Moved]) -> tuple[Eviction, ...]:
+    columns = ((some.rows, some.own, some.kept) for some in moved)
+    triples = (triple for column in columns for triple in zip(*column, strict=True))
+    return tuple(
+        Eviction(id=ids[row].tobytes().hex(), split=SPLITS[own], kept=SPLITS[kept])
+        for row, own, kept in islice(triples, _LISTED)
+    )
