@@ -1,7 +1,10 @@
 """Interrupted training: whatever is lost, the result is the bit-same."""
 
+import contextlib
+import multiprocessing
 import shutil
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,7 @@ from models.config.trial import (
     ShiftAugmentation,
     StepSchedule,
 )
+from models.datasets.prepared import read_manifest
 from models.files import read_lines
 from models.trials import EpochRecord, TrialFiles, TrialResult
 
@@ -273,3 +277,39 @@ def test_whichever_write_fails_the_next_attempt_ends_the_same(
     assert traces(trials, tmp_path / "failing", resumed) == traces(
         trials, tmp_path / "whole", whole
     )
+
+
+def train_and_tell(prepared: Path, directory: Path, connection: Connection) -> None:
+    """Train in a process of its own; say each epoch."""
+    trials = Trials(prepared, read_manifest(prepared))
+    trials.outcome(
+        directory, CONFIG, KILLED_EPOCHS, on_epoch=lambda record: connection.send(record.epoch)
+    )
+
+
+KILLED_EPOCHS = 12
+
+
+def test_killed_with_9_again_and_again_a_trial_ends_as_if_never_killed(
+    trials: Trials, tmp_path: Path
+) -> None:
+    """Real processes, killed at moments that vary, within an epoch or while files are written."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["models.training.fit"])
+    directory, kills = tmp_path / "killed", 0
+    while not (directory / TrialFiles.RESULT).exists():
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=train_and_tell, args=(trials.prepared, directory, sender))
+        process.start()
+        sender.close()
+        with contextlib.suppress(EOFError):
+            receiver.recv()
+            receiver.poll(0.002 * kills)  # a little later each time
+        process.kill()
+        process.join()
+        receiver.close()
+        kills += 1
+    assert kills >= 3
+    killed = trials.result(directory, CONFIG, KILLED_EPOCHS)
+    whole = trials.result(tmp_path / "whole", CONFIG, KILLED_EPOCHS)
+    assert traces(trials, directory, killed) == traces(trials, tmp_path / "whole", whole)
