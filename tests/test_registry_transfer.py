@@ -1,0 +1,122 @@
+"""Exports that are not what they say: each is refused, and nothing is registered or left behind."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from registry_records import BARS
+
+from flows.registry import versions
+from flows.tracking import Tracking, open_tracking
+from flows.transfer import export_version, import_version
+from models.errors import InputError, IntegrityError
+
+pytest_plugins = ["registry_fixtures", "registry_project"]
+
+Members = dict[str, bytes]
+
+
+@pytest.fixture
+def exported(bars_tracking: Tracking, tmp_path: Path) -> Path:
+    """A sound export of version 1."""
+    path = tmp_path / "bars.zip"
+    export_version(bars_tracking, "1", path)
+    return path
+
+
+def flip(members: Members) -> None:
+    content = bytearray(members["model/data/model.pt2"])
+    content[100] ^= 1
+    members["model/data/model.pt2"] = bytes(content)
+
+
+def flip_and_sign(members: Members) -> None:
+    flip(members)
+    index = json.loads(members["export.json"])
+    digest = hashlib.sha256(members["model/data/model.pt2"]).hexdigest()
+    index["checksums"]["model/data/model.pt2"] = digest
+    members["export.json"] = json.dumps(index).encode()
+
+
+def drop(members: Members) -> None:
+    del members["model/MLmodel"]
+
+
+def add(members: Members) -> None:
+    members["model/code/evil.py"] = b"raise SystemExit"
+
+
+def climb(members: Members) -> None:
+    index = json.loads(members["export.json"])
+    index["checksums"]["../../evil"] = "0" * 64
+    members["export.json"] = json.dumps(index).encode()
+    members["../../evil"] = b"evil"
+
+
+def unindex(members: Members) -> None:
+    del members["export.json"]
+
+
+def garble(members: Members) -> None:
+    members["export.json"] = b"{}"
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (flip, IntegrityError),
+        (flip_and_sign, IntegrityError),
+        (drop, InputError),
+        (add, InputError),
+        (climb, InputError),
+        (unindex, InputError),
+        (garble, InputError),
+    ],
+)
+def test_an_altered_export_is_refused(
+    exported: Path,
+    bars_tracking: Tracking,
+    change: Callable[[Members], None],
+    error: type[Exception],
+) -> None:
+    """Whatever was changed in it: an error with the file's name, no version, no scratch folder."""
+    with zipfile.ZipFile(exported) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(exported, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    elsewhere = open_tracking("elsewhere")
+    with pytest.raises(error, match=r"bars\.zip"):
+        import_version(elsewhere, exported)
+    assert versions(elsewhere) == []
+    assert len(versions(bars_tracking)) == 2
+    assert list(Path("mlruns").glob(".import-*")) == []
+    assert not (Path.cwd().parent / "evil").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"<html>not found</html>"])
+def test_what_is_no_zip_is_refused(bars_tracking: Tracking, tmp_path: Path, content: bytes) -> None:
+    """An error with a way out, whatever the bytes."""
+    path = tmp_path / "bars.zip"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="pitchpipe export"):
+        import_version(bars_tracking, path)
+
+
+def test_a_missing_file_is_refused(bars_tracking: Tracking, tmp_path: Path) -> None:
+    """As any input that is not there."""
+    with pytest.raises(InputError, match=r"none\.zip"):
+        import_version(bars_tracking, tmp_path / "none.zip")
+
+
+def test_importing_where_it_came_from_finds_the_version(
+    exported: Path, bars_tracking: Tracking
+) -> None:
+    """The same registration is the same version."""
+    assert bars_tracking.name == BARS
+    assert import_version(bars_tracking, exported).version == 1
+    assert len(versions(bars_tracking)) == 2
