@@ -80,7 +80,7 @@ def test_the_log_lists_versions_newest_first(tmp_path: Path) -> None:
     assert [len(version.batches) for version in log] == [2, 1]
 
 
-@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("committed", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_version_comes_back_byte_for_byte(tmp_path: Path, *, committed: bool) -> None:
     """With a git commit or without: the batches, the prepared digest, and DVC is content."""
     first = add(tmp_path, seed=1)

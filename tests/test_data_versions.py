@@ -26,13 +26,17 @@ from models.config import DataParams
 from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
 
+BOTH = pytest.mark.parametrize("_project", ["git", "archive"], indirect=True)
+"""Cloned by git, and unpacked from a downloaded archive."""
 
-@pytest.fixture(params=["git", "archive"], autouse=True)
+
+@pytest.fixture(autouse=True)
 def _project(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stand in a fresh project, cloned by git or unpacked from an archive."""
-    monkeypatch.chdir(make_project(tmp_path / "a project", git=request.param == "git"))
+    """Stand in a fresh project, cloned by git unless a test asks for more."""
+    git = getattr(request, "param", "git") == "git"
+    monkeypatch.chdir(make_project(tmp_path / "a project", git=git))
 
 
 def dvc(*arguments: str) -> str:
@@ -50,6 +54,7 @@ def dvc(*arguments: str) -> str:
     return done.stdout
 
 
+@BOTH
 def test_preparing_leaves_dvc_with_nothing_to_do() -> None:
     """After a preparation with params of its own, `dvc status` is clean, with git and without."""
     data = DataParams(image_size=16)
