@@ -9,8 +9,8 @@ from pathlib import Path
 
 from flows.dataset_download import fashion_mnist_folder
 from flows.dataset_dvc import bring, push, track, tracked_md5
-from flows.dataset_files import RAW, STAGING, data_lock
-from flows.dataset_log import log_version
+from flows.dataset_files import RAW, STAGING, batch_digests, data_lock, raw_version
+from flows.dataset_log import LoggedVersion, log_version, logged_versions
 from flows.dataset_moves import Moves, moves, remember_ids
 from models.config import DataParams
 from models.datasets.ingest import Ingested, Known, ingest
@@ -20,7 +20,7 @@ from models.datasets.rows import Source
 from models.datasets.sources.digits import digits
 from models.datasets.sources.fashion_mnist import fashion_mnist
 from models.digests import digest_file
-from models.errors import InputError, PitchpipeError
+from models.errors import InputError, IntegrityError, PitchpipeError
 
 SELF_INGESTING = ("digits", "fashion-mnist")
 
@@ -64,6 +64,31 @@ def add(source: Source, data: DataParams, *, name: str | None = None) -> Added:
         return _add(source, data, name=name)
 
 
+def settle_version(name: str) -> None:
+    """Track and log a dataset that was changed otherwise than by `add`: by hand, or half by a kill.
+
+    The caller holds data_lock. Raises IntegrityError where a batch's bytes changed under its name.
+    """
+    versions = logged_versions(name)
+    last = versions[-1] if versions else None
+    if last and last.digest == raw_version(name).digest and tracked_md5(name) is not None:
+        return
+    if last:
+        _refuse_altered(last)
+    track(name)
+    log_version(name)
+
+
+def _refuse_altered(last: LoggedVersion) -> None:
+    before = {batch.name: batch.digest for batch in last.batches}
+    for path, digest in batch_digests(last.dataset):
+        if before.get(path.name, digest) != digest:
+            raise IntegrityError(
+                f"{path}: is not what it was, and batches never change; "
+                f"`pitchpipe data restore {last.digest[:12]}` brings it back"
+            )
+
+
 def known_classes(name: str) -> Known:
     """Return the dataset's classes with their images; empty where there is no dataset yet."""
     return open_raw(RAW / name).class_counts() if batch_files(RAW / name) else {}
@@ -101,6 +126,9 @@ def _add(source: Source, data: DataParams, *, name: str | None) -> Added:
             raise InputError(f"{target}: is another batch, and batches never change; choose --name")
         if is_new:
             _place(built, target, data.name)
+        else:
+            # Whoever placed it may have been killed before DVC knew.
+            track(data.name)
     remember_ids(digest, ingested.scanned)
     log_version(data.name)
     push(data.name)

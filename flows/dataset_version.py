@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flows.dataset_dvc import push, remote_url, reproduce, tracked_md5
 from flows.dataset_files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
-from flows.dataset_ingest import ensure_ingested
+from flows.dataset_ingest import ensure_ingested, settle_version
 from models.config import DataParams
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest, open_split, read_manifest
@@ -57,6 +57,7 @@ def prepare_dataset(data: DataParams) -> DatasetVersion:
     """
     ensure_ingested(data)
     with data_lock():
+        settle_version(data.name)
         write_resolved(data)
         reproduce()
         try:

@@ -22,9 +22,9 @@ from flows.dataset_version import (
     prepared_is_current,
     raw_version,
 )
-from models.config import DataParams
+from models.config import DataParams, Fractions
 from models.datasets.prepared import read_manifest
-from models.errors import PitchpipeError
+from models.errors import IntegrityError, PitchpipeError
 
 BOTH = pytest.mark.parametrize("_project", ["git", "archive"], indirect=True)
 """Cloned by git, and unpacked from a downloaded archive."""
@@ -135,13 +135,33 @@ def test_a_busy_dvc_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(waits) == 1
 
 
-def test_a_failing_stage_says_why() -> None:
-    """A batch that is no Parquet: the stage's failure is an error of ours, not a traceback."""
-    ensure_ingested(DataParams())
-    (RAW / "digits" / "other.parquet").write_text("no Parquet")
+def test_a_failing_stage_says_so() -> None:
+    """Fractions that leave test empty: the stage's failure is an error of ours."""
+    data = DataParams(fractions=Fractions(validation=1e-9, test=1e-9))
     with pytest.raises(PitchpipeError, match="failed to reproduce 'prepare'"):
-        prepare_dataset(DataParams())
+        prepare_dataset(data)
     assert not PREPARED.exists()
+
+
+def test_a_batch_that_was_altered_is_named() -> None:
+    """Other bytes under a batch's name stop everything, and the way back is shown."""
+    version = prepare_dataset(DataParams())
+    batch = RAW / "digits" / "digits.parquet"
+    content = bytearray(batch.read_bytes())
+    content[5000] ^= 1
+    batch.write_bytes(content)
+    with pytest.raises(IntegrityError, match=f"digits.parquet.*data restore {version.digest[:12]}"):
+        prepare_dataset(DataParams())
+
+
+def test_a_batch_placed_before_a_kill_is_tracked_later() -> None:
+    """Killed between placing the batch and tracking it: the next preparation makes up for it."""
+    ensure_ingested(DataParams())
+    (RAW / "digits.dvc").unlink()
+    Path("data/versions.jsonl").unlink()
+    version = prepare_dataset(DataParams())
+    assert version.dvc_md5 is not None
+    assert [logged.digest for logged in logged_versions("digits")] == [version.digest]
 
 
 def test_dvc_repro_repeats_what_ran() -> None:
