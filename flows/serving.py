@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from flows.registry import open_version
 from flows.services import LOOPBACK
@@ -19,6 +20,8 @@ def serve(tracking: Tracking, wanted: str, *, port: int) -> None:
     command += ["--env-manager", "local", "--host", LOOPBACK, "--port", str(port)]
     environment = {
         **os.environ,
+        # MLflow starts `uvicorn` by name; it is beside the interpreter, active or not.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "MLFLOW_TRACKING_URI": tracking.uri,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }

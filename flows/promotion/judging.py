@@ -9,7 +9,7 @@ from flows.tracking import Tracking
 from models.config.gate import GateParams
 from models.datasets.prepared import Split, open_split, read_manifest
 from models.errors import PitchpipeError
-from models.gate import ChampionUnusable, GateInput, decide, images_in_both
+from models.gate.records import ChampionUnusable, GateInput, images_in_both
 
 PREPARED = Path("data/prepared")
 
@@ -22,6 +22,8 @@ def judge(
     Raises as `load_version` does for the version; a champion that cannot be loaded is the gate's
     business.
     """
+    from models.gate import decide  # noqa: PLC0415 - scipy and scikit-learn, for judging only
+
     with desk(tracking) as held:
         held.require_agreement()
         champion = held.champion

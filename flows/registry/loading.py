@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from flows.lineage import Lineage
 from flows.registry.listing import find_version
@@ -23,8 +23,10 @@ from flows.registry.packing import (
 from flows.registry.records import VersionRecord
 from flows.tracking.store import Tracking, asking
 from models.errors import IntegrityError
-from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Evaluation
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class LoadedVersion:
     """A version ready to predict."""
 
     files: VersionFiles
-    network: nn.Module
+    network: "nn.Module"
 
     def predict(
         self, images: NDArray[np.uint8], *, threads: int | None = None
@@ -73,6 +75,8 @@ class LoadedVersion:
         threads: CPU threads; by default those it was trained with, which give the bits that its
         evaluation had.
         """
+        from models.evaluation.inference import predict_probabilities  # noqa: PLC0415 - torch
+
         threads = threads or self.files.lineage.spec.config.threads
         return predict_probabilities(self.network, images, threads=threads)
 

@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
-import torch
 import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
-from torch import nn
 
 from flows.lineage import Lineage, environment_facts
 from flows.registry.records import Registration
 from models.digests import digest_file, digest_of
 from models.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 EXTRAS = "pitchpipe"
 """Folder inside a version's files that MLflow does not look at."""
@@ -80,7 +82,7 @@ def check_safe(directory: Path) -> None:
         )
 
 
-def load_network(directory: Path) -> nn.Module:
+def load_network(directory: Path) -> "nn.Module":
     """Load checked files as a network without unpickling anything."""
     check_safe(directory)
     # torch.export.load unpickles weights; MLflow checks the archive first only when told so.
@@ -141,7 +143,7 @@ def _write_extras(extras: Path, registration: Registration) -> None:
 
 
 def _check_predictions(
-    directory: Path, serving: nn.Module, image_shape: tuple[int, int, int]
+    directory: Path, serving: "nn.Module", image_shape: tuple[int, int, int]
 ) -> None:
     loaded = load_network(directory)
     generator = np.random.default_rng(0)
@@ -157,7 +159,9 @@ def _check_predictions(
             )
 
 
-def _predict(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _predict(network: "nn.Module", images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import torch  # noqa: PLC0415 - two seconds that listing and moving versions need not wait for
+
     with torch.inference_mode():
         probabilities: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
     return probabilities

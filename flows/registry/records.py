@@ -1,16 +1,19 @@
 """Versions as they are asked for and answered."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from flows.lineage import CodeFacts, DatasetFacts
 from models.config import Params
 from models.digests import digest_of
 from models.evaluation.records import Evaluation
 from models.trials import Scores, TrialResult, TrialSpec
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 """Aliases: in service; the candidate; what was in service before."""
@@ -20,7 +23,7 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 class Registration:
     """All that becomes a version."""
 
-    serving: nn.Module
+    serving: "nn.Module"
     """uint8 (n, channels, height, width) -> float32 (n, classes); in evaluation mode."""
     spec: TrialSpec
     result: TrialResult

@@ -74,6 +74,8 @@ def open_tracking(name: str) -> Tracking:
     """
     uri = tracking_uri()
     database = _database_of(uri)
+    # A bar for eight small files, on standard error, in the midst of whatever is shown there.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if database is not None:
         uri = f"sqlite:///{database}"
     else:
