@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from flows.registry import LoadedVersion
+from models.datasets.batches import Batch, read_batch, read_piece
 from models.datasets.decoding import decode
 from models.datasets.pixels import Pixels, conform
+from models.datasets.raw import batch_files
 from models.datasets.rows import EncodedRows, PixelRows, Rows
 from models.datasets.sources.detect import detect, find_source
 from models.datasets.sources.folder import SUFFIXES, image_files
-from models.errors import InputError
+from models.errors import InputError, IntegrityError
 from models.evaluation.inference import MINIBATCH
 
 
@@ -74,6 +76,22 @@ def predict(
         raise InputError(f"{source}: holds no image ({', '.join(sorted(SUFFIXES))})")
 
 
+def pieces_of(source: Path) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """Yield classes and rows of a data source, piece by piece, pitchpipe's own batches included.
+
+    Raises InputError where there is nothing that can be read.
+    """
+    batches = _own_batches(source)
+    if batches:
+        for batch in batches:
+            for piece in range(len(batch.piece_lengths)):
+                yield batch.classes, read_piece(batch, piece)
+        return
+    found = find_source(source)
+    for rows in found.rows():
+        yield found.classes, rows
+
+
 def stacked(images: Iterable[Pixels], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Bring images (height, width, channels) to an array (n, channels, height, width)."""
     channels, height, _ = shape
@@ -113,8 +131,17 @@ def _readers(source: Path) -> Iterator[tuple[str, bytes | Pixels]]:
             yield path.relative_to(source).as_posix(), path.read_bytes()
     else:
         numbers = dict[str, int]()
-        for rows in find_source(source).rows():
+        for _, rows in pieces_of(source):
             yield from _named(rows, numbers)
+
+
+def _own_batches(source: Path) -> list[Batch]:
+    """Batches of `data add`; none where the source is something else."""
+    paths = batch_files(source) if source.is_dir() else (source,)
+    try:
+        return [read_batch(path) for path in paths if path.suffix == ".parquet"]
+    except IntegrityError:
+        return []
 
 
 def _named(rows: Rows, numbers: dict[str, int]) -> Iterator[tuple[str, bytes | Pixels]]:

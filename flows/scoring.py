@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.prediction import pixels_of, stacked
+from flows.prediction import pieces_of, pixels_of, stacked
 from flows.registry import load_version
 from flows.tracking import Tracking
 from flows.trial_store import directory_of, find_trial
 from models.datasets.prepared import open_split, read_manifest
-from models.datasets.sources.detect import find_source
 from models.errors import ConfigError, InputError
 from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Evaluation
@@ -76,15 +75,14 @@ def _images(
 def _given(
     source: Path, classes: tuple[str, ...], shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    found = find_source(source)
-    pieces = [(stacked(pixels_of(rows), shape), rows.labels) for rows in found.rows()]
+    pieces = [
+        (stacked(pixels_of(rows), shape), _renamed(rows.labels, theirs, classes))
+        for theirs, rows in pieces_of(source)
+    ]
     if not pieces:
         raise InputError(f"{source}: holds no image")
-    labels = np.concatenate([labels for _, labels in pieces])
-    return (
-        np.concatenate([images for images, _ in pieces]),
-        _renamed(labels, found.classes, classes),
-    )
+    images, labels = zip(*pieces, strict=True)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def _renamed(

@@ -17,8 +17,11 @@ from flows import prediction as predicting
 from flows.prediction import Prediction, predict
 from flows.prediction_files import write_predictions
 from flows.registry import LoadedVersion, load_version
+from flows.scoring import evaluate_target
 from flows.tracking import Tracking
+from models.datasets.batches import write_batch
 from models.datasets.prepared import open_split
+from models.datasets.rows import PixelRows
 from models.errors import ConfigError, InputError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
@@ -103,6 +106,22 @@ def test_arrays_are_a_source_too(version: LoadedVersion, tmp_path: Path) -> None
     rows = list(predict(version, path))
     assert [row.label for row in rows] == [CLASSES[label] for label in split.labels]
     assert len({row.image for row in rows}) == 6
+
+
+def test_pitchpipes_own_batches_are_a_source(
+    version: LoadedVersion, bars_tracking: Tracking, tmp_path: Path
+) -> None:
+    """data/raw/<name>, or a file in it, is predicted and scored like any source."""
+    split = open_split(Path("data/prepared"), "test", verify=False)
+    pixels = np.ascontiguousarray(split.images.transpose(0, 2, 3, 1))
+    rows = PixelRows(pixels, np.array(split.labels), (None,) * len(pixels))
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    write_batch(raw / "a.parquet", CLASSES, [rows])
+    expected = [CLASSES[label] for label in split.labels]
+    for source in (raw, raw / "a.parquet"):
+        assert [row.label for row in predict(version, source)] == expected
+    assert evaluate_target(bars_tracking, "1", bins=15, source=raw).accuracy == 1
 
 
 def test_larger_colour_images_are_conformed_as_the_data_was(
