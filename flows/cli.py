@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     reserve_standard_output(given)
     signal.signal(signal.SIGTERM, _terminate)
+    # A shell's background job begins with Ctrl-C ignored; whoever sends SIGINT means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(_exit_code(given))
 
 

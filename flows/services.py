@@ -1,5 +1,6 @@
 """Servers that pitchpipe starts on loopback: Prefect's for a run, MLflow's too for `up`."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -19,15 +20,9 @@ PREFECT_HOME = Path(".prefect")
 PREFECT_LOG = PREFECT_HOME / "server.log"
 MLFLOW_LOG = Path("mlruns/ui.log")
 
-_BOUND = (
-    "import os, sys; from models.processes import die_with_parent; "
-    "die_with_parent(int(sys.argv[1])); os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
-)
-"""Start of a server process: it is killed with us, even if we are killed by SIGKILL."""
-
 
 class Server:
-    """A Python server process on loopback; starts without waiting, ends with us."""
+    """A Python server process on loopback; starts without waiting, ends with us (flows.bound)."""
 
     def __init__(
         self, title: str, arguments: Sequence[str], *, port: int, health: str, log: Path
@@ -42,13 +37,13 @@ class Server:
     def start(self, environment: Mapping[str, str]) -> Self:
         """Start the process; its output goes to its log file."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-c", _BOUND, str(os.getpid()), *self._arguments]
+        command = [sys.executable, "-m", "flows.bound", *self._arguments]
         with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C at the terminal is for us, and we stop it in our order.
+            # A group of its own: Ctrl-C at the terminal is for us, and we stop it in our order.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 command,
                 env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -71,16 +66,20 @@ class Server:
             time.sleep(0.1)  # the server has no event to wait for but its answer
         raise PitchpipeError(f"{self.title} did not answer in {seconds:.0f} s; see {self.log}")
 
+    def ask_to_end(self) -> None:
+        """Send SIGTERM without waiting, so that several servers end side by side."""
+        if self._process is not None:
+            self._process.terminate()
+
     def stop(self, *, grace_seconds: float = 3) -> None:
-        """End the process; kill it where it does not end in time."""
+        """End the process and its children; kill them where they do not end in time."""
         if self._process is None:
             return
-        self._process.terminate()
-        try:
+        self.ask_to_end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with self._process:  # closes its standard input, which kills whoever is left
+            pass
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,9 @@ from models.errors import BusyError, PitchpipeError
 from models.files import write_text
 from models.processes import this_process
 
+_NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""The UI needs no job runner: that would be ten more processes."""
+
 
 def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
     """Start both servers, print their links, and wait; both end with us, however we end.
@@ -37,25 +40,28 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
     prefect = prefect_server(free_port(prefect_port))
     environment = server_environment(f"{prefect.url}/api")
     try:
-        with (
-            prefect.start(environment),
-            mlflow.start({"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}),
-        ):
-            prefect.wait_ready()
-            mlflow.wait_ready()
-            services = RunningServices(
-                process=this_process(), prefect=prefect.url, mlflow=mlflow.url
-            )
-            write_text(SERVICES, services.model_dump_json(indent=2))
-            Console().print(f"MLflow   {mlflow.url}\nPrefect  {prefect.url}\nCtrl-C stops both.")
+        with prefect.start(environment), mlflow.start(_NO_JOBS):
+            _announce(mlflow, prefect)
             _wait_for_the_end_of_one((mlflow, prefect))
     finally:
         SERVICES.unlink(missing_ok=True)
 
 
+def _announce(mlflow: Server, prefect: Server) -> None:
+    """Wait for both, write down where they are for `run` to find, and print their links."""
+    prefect.wait_ready()
+    mlflow.wait_ready()
+    services = RunningServices(process=this_process(), prefect=prefect.url, mlflow=mlflow.url)
+    write_text(SERVICES, services.model_dump_json(indent=2))
+    Console().print(f"MLflow   {mlflow.url}\nPrefect  {prefect.url}\nCtrl-C stops both.")
+
+
 def _wait_for_the_end_of_one(servers: tuple[Server, ...]) -> None:
-    while True:
+    try:
+        while all(server.alive for server in servers):
+            time.sleep(0.2)  # until Ctrl-C; there is no one event for the end of either process
+    finally:
+        ended = [server for server in servers if not server.alive]
         for server in servers:
-            if not server.alive:
-                raise PitchpipeError(f"{server.title} ended; see {server.log}")
-        time.sleep(0.5)  # until Ctrl-C; there is no one event for the end of either process
+            server.ask_to_end()
+    raise PitchpipeError(f"{ended[0].title} ended; see {ended[0].log}")

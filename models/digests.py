@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import BaseModel, JsonValue
 
 
-
 def digest_of(value: JsonValue | BaseModel) -> str:
     """SHA-256 (hex) of the value's canonical JSON: sorted keys, no spaces, no NaN."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -1,0 +1,37 @@
+"""`python -m flows.bound ARGUMENTS...`: a Python process, and all its children, that end with us.
+
+The parent holds the write end of our standard input. When it dies, however it dies, the kernel
+closes that end, and the whole process group is killed; a server's own workers would outlive a
+signal to the server alone. On SIGTERM the process is asked to end, and then the group is killed.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+
+
+def main() -> int:
+    """Run our interpreter with the arguments; return its exit code."""
+    command = [sys.executable, *sys.argv[1:]]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        process.terminate()
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    code = process.wait()
+    os.killpg(0, signal.SIGKILL)
+    return code
+
+
+def _watch_parent() -> None:
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
