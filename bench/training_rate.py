@@ -173,8 +173,8 @@ def prepared_images(folder: Path) -> Path:
 def table(prepared: Path) -> Iterator[str]:
     """Measure all in turns; yield the lines of the table."""
     splits = read_manifest(prepared).splits
-    yield f"{splits['train'].images} train, {splits['validation'].images} validation images; "
-    yield f"one core of {os.cpu_count()}; load {os.getloadavg()[0]:.1f} at the start; "
+    yield f"{splits['train'].images} train, {splits['validation'].images} validation images"
+    yield f"one core of {os.cpu_count()}; load {os.getloadavg()[0]:.1f} at the start"
     yield f"median of {ROUNDS * EPOCHS} epochs in {ROUNDS} processes\n"
     yield "images/s of wall time and of processor time, which a busy machine disturbs less\n"
     yield f"{'minibatch':>9}  {'side':<24} {'wall':>5} {'ratio':>6} {'cpu':>6} {'ratio':>6}  right"
