@@ -3,7 +3,11 @@
 import json
 import logging
 import multiprocessing
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -277,6 +281,41 @@ def test_a_promotion_killed_anywhere_is_settled_by_the_next_command(
     if found.entries[-1].action == "abandon" or "completed" in str(found.entries[-1].reasons):
         assert "settled what a crash had left" in caplog.text
     assert promote(tracking, 3).after == 3
+
+
+KILLED = """
+import os, signal
+from test_promotion import AUTOMATIC, NAME, judgement
+from flows import ledger
+from flows.promotion import settle
+from flows.tracking import open_tracking
+
+append = ledger.append
+def dying(deed):
+    if deed.action == "promote":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return append(deed)
+ledger.append = dying
+settle(open_tracking(NAME), judgement(2, 1), AUTOMATIC)
+"""
+
+
+def test_a_promotion_ended_by_kill_9_is_completed(
+    tracking: Tracking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The alias had moved, the ledger not yet: the next command writes the entry and says so."""
+    promote(tracking, 1)
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests.parent), str(tests)])
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED], env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    found = audit(tracking)
+    assert "settled what a crash had left" in caplog.text
+    assert found.valid
+    assert found.entries[-1].reasons == ("so said for 2", "completed after a crash")
+    assert aliases(tracking) == {"champion": 2, "previous": 1, "challenger": 3}
 
 
 def test_a_cut_ledger_is_found_and_stays_found(tracking: Tracking) -> None:
