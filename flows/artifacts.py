@@ -42,7 +42,8 @@ def trial_markdown(outcome: Outcome) -> str:
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in outcome.scores)
     return (
         f"| validation | |\n|---|---|\n{scores}\n\n"
-        f"{outcome.epochs} epochs, best {outcome.best_epoch}; trial `{outcome.key[:12]}`\n\n{config}"
+        f"{outcome.epochs} epochs, best {outcome.best_epoch}; trial `{outcome.key[:12]}`\n\n"
+        f"{config}"
     )
 
 

@@ -1,6 +1,7 @@
 """What a retraining ends in on the terminal: leaderboard, test scores, verdict, where to look."""
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from flows.forecast import Forecast
@@ -51,7 +52,7 @@ def _leaderboard(result: Retraining) -> Table:
 def _print_verdict(console: Console, result: Retraining) -> None:
     console.print(f"{result.verdict}: {result.registered_name} version {result.version}")
     for reason in result.reasons:
-        console.print(f"  {reason}", highlight=False)
+        console.print(Padding(reason, (0, 0, 0, 2)), highlight=False)
     console.print(
         f"""
 Where to look next

@@ -11,14 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.dataset_version import ensure_ingested
 from flows.engine import InterruptedTrialError, LocalEngine, TrialJob, warm_up
 from flows.trial_store import cached, directory_of, find_trial, read_history, stored_trials
 from models.config import CnnConfig, DataParams, TrialConfig
 from models.config.trial import SgdConfig
-from models.datasets.batches import write_batch
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
-from models.datasets.sources.digits import digits
 from models.errors import ConfigError
 from models.training.source import package_versions, training_source_digest
 from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec
@@ -33,8 +32,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     root = tmp_path_factory.mktemp("engine")
     before = Path.cwd()
     os.chdir(root)
-    Path("data/raw/digits").mkdir(parents=True)
-    write_batch(Path("data/raw/digits/digits.parquet"), digits())
+    ensure_ingested(DataParams())
     prepare(Path("data/raw/digits"), PREPARED, DataParams())
     warm_up()
     yield

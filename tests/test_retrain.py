@@ -206,7 +206,7 @@ def test_the_champion_predicts_in_a_process_without_pitchpipe_as_the_trial_did(
 
 
 def trial_predicts(root: Path, ran: Ran, *, images: int) -> NDArray[np.float32]:
-    """Ask the trial's own network, for as many images at once: sums keep the order of their shape."""
+    """Ask the trial's own network, for as many images at once: shapes decide the last bit."""
     directory = root / "mlruns/trials" / ran.document["best"]["key"]
     result = read_outcome(directory)
     assert isinstance(result, TrialResult)

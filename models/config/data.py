@@ -42,9 +42,11 @@ class CheckParams(Record):
     few_images: Level = "error"
     """A class has fewer different images than `few_images_below`."""
     few_images_below: int = Field(2, ge=1)
+    """Different images that a class needs."""
     imbalance: Level = "warning"
     """The largest class has more than `imbalance_ratio` times the images of the smallest."""
     imbalance_ratio: float = Field(20.0, gt=1)
+    """Images of the largest class to those of the smallest that count as imbalance."""
     duplicates: Level = "warning"
     """Exact copies; each picture is kept once in any case."""
     across_splits: Level = "warning"

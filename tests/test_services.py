@@ -1,0 +1,161 @@
+"""Servers on loopback: `up` shows links and ends whole; on these versions a schedule fires."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ProjectFolder, clean_environment
+
+from flows.services import Server, answers, free_port, prefect_server, server_environment
+from models.errors import PitchpipeError
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read standard output up to a line with the text."""
+    assert process.stdout is not None
+    read = ""
+    for line in process.stdout:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(read + str(process.communicate()))
+
+
+def ports() -> list[str]:
+    return ["--mlflow-port", str(free_port(0)), "--prefect-port", str(free_port(0))]
+
+
+def links(printed: str) -> list[str]:
+    return [word for word in printed.split() if word.startswith("http://127.0.0.1:")]
+
+
+def test_up_serves_both_uis_on_loopback_and_stops_both_on_ctrl_c(project: ProjectFolder) -> None:
+    """Both links answer; after SIGINT nothing is left, and the exit code is 130."""
+    process = project.start("up", *ports())
+    mlflow, prefect = links(read_until(process, "Ctrl-C"))
+    with urllib.request.urlopen(mlflow) as page:
+        assert b"MLflow" in page.read()
+    with urllib.request.urlopen(f"{prefect}/api/health") as health:
+        assert health.read() == b"true"
+    family = psutil.Process(process.pid).children(recursive=True)
+    second = project.pitchpipe("up", *ports())
+
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    _, alive = psutil.wait_procs(family, timeout=10)
+
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert alive == []
+    assert second.code == 1
+    assert f"process {process.pid}" in second.err
+
+
+def test_servers_die_with_a_killed_up_and_another_up_picks_up(project: ProjectFolder) -> None:
+    """kill -9 leaves no server behind, and no stale file stops the next one."""
+    process = project.start("up", *ports())
+    read_until(process, "Ctrl-C")
+    family = psutil.Process(process.pid).children(recursive=True)
+
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    again = project.start("up", *ports())
+    read_until(again, "Ctrl-C")
+    again.terminate()
+    again.communicate(timeout=30)
+
+    assert len(family) >= 2
+    assert alive == []
+    assert again.returncode == 143
+
+
+def test_a_server_that_ends_while_starting_is_named_with_its_log(tmp_path: Path) -> None:
+    """The way out is in the log file."""
+    log = tmp_path / "server.log"
+    server = Server("a server", ["-c", "raise SystemExit('no')"], port=9, health="/", log=log)
+
+    with server.start({}), pytest.raises(PitchpipeError, match=f"a server ended.*{log.name}"):
+        server.wait_ready(seconds=30)
+
+    assert "no" in log.read_text()
+
+
+def test_a_port_in_use_is_passed_over() -> None:
+    """Two projects may serve at once."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        assert free_port(port) != port
+    assert not answers(f"http://127.0.0.1:{port}/")
+
+
+SCHEDULED = """
+    from pathlib import Path
+    from prefect import flow, task
+
+    @task
+    def work() -> None:
+        with Path("worked").open("a") as file:
+            file.write("x")
+
+    @flow
+    def tick() -> None:
+        work()
+
+    if __name__ == "__main__":
+        tick.serve(name="often", interval=5, webserver=False)
+"""
+
+
+def test_a_schedule_fires_and_its_flow_completes_on_the_installed_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLAlchemy 2.1 and FastAPI 0.155 break this silently: `pip check` stays content."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scheduled.py").write_text(textwrap.dedent(SCHEDULED))
+    server = prefect_server(free_port(0))
+    environment = server_environment(f"{server.url}/api")
+    with server.start(environment):
+        server.wait_ready()
+        served = subprocess.Popen(
+            [sys.executable, "scheduled.py"],
+            env={**clean_environment(), **environment, "PREFECT_RUNNER_POLL_FREQUENCY": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            states = wait_for_completed_run(f"{server.url}/api", seconds=150)
+        finally:
+            served.terminate()
+            served.wait()
+
+    assert "COMPLETED" in states
+    assert (tmp_path / "worked").exists()
+
+
+def wait_for_completed_run(api: str, *, seconds: float) -> list[str]:
+    """Ask until a scheduled flow run is completed; its states so far when time is up."""
+    request = urllib.request.Request(
+        f"{api}/flow_runs/filter",
+        data=json.dumps({"flow_runs": {"deployment_id": {"is_null_": False}}}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    deadline = time.monotonic() + seconds
+    states: list[str] = []
+    while time.monotonic() < deadline and "COMPLETED" not in states:
+        with urllib.request.urlopen(request) as response:
+            states = [run["state_type"] for run in json.load(response)]
+        time.sleep(0.5)  # a schedule is a matter of time: there is no event to wait for
+    return states
