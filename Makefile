@@ -29,7 +29,7 @@ up: install
 	$(BIN)/pitchpipe up
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
