@@ -13,7 +13,7 @@ from flows.workers import workers_for
 from models.config import Params, Record
 from models.datasets.prepared import Manifest, read_manifest
 from models.decision import Decision
-from models.search.grid import grid
+from models.search.fixed import fixed_proposals
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0
@@ -67,7 +67,7 @@ def forecast(request: Request) -> Forecast:
 
 
 def _before_prepare(params: Params, decision: Decision) -> Forecast:
-    proposals = grid(params)
+    proposals = fixed_proposals(params)
     return Forecast(
         decision=decision,
         trials=TrialCounts(total=len(proposals), trained=len(proposals)),

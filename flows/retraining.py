@@ -8,7 +8,7 @@ from flows.prefect_api import prefect_api
 from flows.requests import DatasetName, Request, Retraining
 from flows.retraining_lock import only_retraining
 from models.config import Params
-from models.search.grid import grid
+from models.search.fixed import fixed_proposals
 
 
 def run(request: Request) -> Retraining:
@@ -18,7 +18,7 @@ def run(request: Request) -> Retraining:
     """
     began = time.monotonic()
     params = request.params()
-    grid(params)  # an impossible grid is refused before anything is begun
+    fixed_proposals(params)  # an impossible combination is refused before anything is begun
     with only_retraining():
         ensure_ingested(params.data)
         decision = decide(params, trigger=request.trigger, force=request.force)

@@ -8,7 +8,8 @@ from flows.trial_store import cached
 from models.config import Params
 from models.config.trial import Objective
 from models.datasets.prepared import Manifest
-from models.search.grid import Proposal, grid
+from models.search.fixed import fixed_proposals
+from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
 from models.training.source import package_versions, training_source_digest
 from models.trials import Outcome, TrialFailure, TrialResult, TrialSpec
@@ -93,7 +94,7 @@ def plan_search(params: Params, manifest: Manifest) -> Plan:
     source, versions = training_source_digest(), package_versions()
     budget = params.search.epochs
     trials = []
-    for proposal in grid(params):
+    for proposal in fixed_proposals(params):
         spec = TrialSpec(
             config=proposal.config, dataset=manifest.digest, source=source, versions=versions
         )

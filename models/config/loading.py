@@ -3,11 +3,12 @@
 import difflib
 import json
 import re
+import typing
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from models.config.params import Params, check_fits
@@ -116,7 +117,7 @@ def _named(tree: Tree) -> Tree:
 
 def _validate_axes(params: Params, where: str) -> None:
     """Try each axis value on its own: a wrong one fails here, before the first epoch."""
-    for axis, value, point in axis_points(params.search.axes):
+    for axis, value, point in axis_points(params.search.extremes):
         try:
             trial = apply_point(params.trial, point)
             check_fits(trial, image_size=params.data.image_size)
@@ -135,7 +136,7 @@ def _rule(fault: ErrorDetails) -> str:
 
 def _explain(faults: Sequence[ErrorDetails], tree: Tree, where: str) -> Iterator[str]:
     for fault in faults:
-        path = _path(fault["loc"], tree)
+        path = _path(fault, tree)
         name = ".".join(path) or "params"
         if fault["type"] == "extra_forbidden":
             yield f"{where}: {name}: no such key; {_meant(path)}"
@@ -144,13 +145,15 @@ def _explain(faults: Sequence[ErrorDetails], tree: Tree, where: str) -> Iterator
             yield f"{where}: {name}: {shown}{_rule(fault)}"
 
 
-def _path(location: Sequence[int | str], tree: Tree) -> list[str]:
+def _path(fault: ErrorDetails, tree: Tree) -> list[str]:
     """Drop the union tags that pydantic puts into locations; they are not keys of the file."""
+    location = fault["loc"]
     node: object = tree
     path: list[str] = []
     for position, part in enumerate(location):
-        last = position == len(location) - 1
-        if isinstance(node, Mapping) and part not in node and not last:
+        absent = fault["type"] == "missing" and position == len(location) - 1
+        is_tag = isinstance(part, str) and not (isinstance(node, Mapping) and part in node)
+        if is_tag and not absent:
             continue
         path.append(str(part))
         node = node.get(part) if isinstance(node, Mapping) else None
@@ -166,12 +169,17 @@ def _meant(path: Sequence[str]) -> str:
 
 def allowed_keys(path: Sequence[str]) -> set[str]:
     """Keys of the section of Params at path; of all variants where there are several."""
-    sections: list[type[BaseModel]] = [Params]
+    here: list[object] = [Params]
     for key in path:
-        sections = [
-            model
-            for section in sections
-            if key in section.model_fields
-            for model in models_in(section.model_fields[key].annotation)
-        ]
-    return {key for section in sections for key in section.model_fields}
+        here = [inner for annotation in here for inner in _inside(annotation, key)]
+    models = [model for annotation in here for model in models_in(annotation)]
+    return {key for model in models for key in model.model_fields}
+
+
+def _inside(annotation: object, key: str) -> Iterator[object]:
+    """Yield what stands under a key: of a mapping under any, of a record under its fields."""
+    if typing.get_origin(annotation) is dict:
+        yield typing.get_args(annotation)[1]
+    for model in models_in(annotation):
+        if key in model.model_fields:
+            yield model.model_fields[key].annotation

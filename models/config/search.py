@@ -1,20 +1,111 @@
 """`search:` in params.yaml: which trials are run, and how long."""
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
 from models.config.base import Record
 
+Number = int | float
+
+
+class Range(Record):
+    """Numbers from low to high, both included; whole ones where both ends (and the step) are."""
+
+    low: Number
+    """Least value."""
+    high: Number
+    """Greatest value."""
+    log: bool = False
+    """Uniform in the logarithm: as many between 0.001 and 0.01 as between 0.01 and 0.1."""
+    step: Annotated[Number, Field(gt=0)] | None = None
+    """Distance between two values, counted from low; null: any value."""
+
+    @model_validator(mode="after")
+    def _ends_are_apart(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low!r} must be below high {self.high!r}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log needs low > 0, not {self.low!r}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other: drop one")
+        return self
+
+    def at(self, fraction: float) -> Number:
+        """Return the value at a fraction, in [0, 1), of the way from low to high.
+
+        Fractions that are uniform give values that are. Other than whole ones are rounded to four
+        digits of the value, or of the range where that is narrower, so that they can be read.
+        """
+        if self.step is not None:
+            steps = math.floor((self.high - self.low) / self.step + 1e-9)
+            value = self.low + math.floor(fraction * (steps + 1)) * self.step
+            return value if self._whole else round(value, 12)
+        if self.log:
+            top = self.high + self._whole
+            value = math.exp(math.log(self.low) + fraction * math.log(top / self.low))
+        else:
+            value = self.low + fraction * (self.high - self.low + self._whole)
+        rounded = math.floor(value) if self._whole else self._readable(value)
+        return min(max(rounded, self.ends[0]), self.ends[1])
+
+    def _readable(self, value: float) -> float:
+        width = float(self.high - self.low)
+        return round(value, 3 - math.floor(math.log10(min(abs(value) or width, width))))
+
+    @property
+    def ends(self) -> tuple[Number, Number]:
+        """Least and greatest value."""
+        if self._whole:
+            return self.low, self.high
+        return float(self.low), float(self.high)
+
+    @property
+    def _whole(self) -> bool:
+        return all(isinstance(end, int) for end in (self.low, self.high, self.step or 1))
+
+
+def _kind_of_axis(value: object) -> str:
+    return "range" if isinstance(value, Range | Mapping) else "values"
+
+
 Values = Annotated[list[JsonValue], Field(min_length=1)]
+Axis = Annotated[
+    Annotated[Values, Tag("values")] | Annotated[Range, Tag("range")], Discriminator(_kind_of_axis)
+]
 
 
 class SearchParams(Record):
     """Which trials are run, and for how many epochs."""
 
-    strategy: Literal["grid"] = "grid"
-    """grid: every combination of the axes' values, each exactly once."""
+    strategy: Literal["grid", "random"] = "grid"
+    """grid: every combination of the axes' values, once each. random: so many, drawn evenly."""
     epochs: int = Field(10, ge=1, le=100_000)
     """Epoch budget of a trial; not in its key: raising it goes on from what is there."""
-    axes: dict[str, Values] = Field(default_factory=dict)
-    """Dotted path inside `trial` -> values. No axes: one trial."""
+    trials: int = Field(20, ge=1, le=100_000)
+    """How many trials are drawn, all different; a grid has as many as it has points."""
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Origin of what is drawn; a trial's own seed is trial.seed."""
+    axes: dict[str, Axis] = Field(default_factory=dict)
+    """Dotted path inside `trial` -> values, or for random a range of numbers such as
+    {low: 0.0001, high: 0.1, log: true}. No axes: one trial."""
+
+    @model_validator(mode="after")
+    def _a_grid_is_finite(self) -> Self:
+        ranges = [axis for axis, values in self.axes.items() if isinstance(values, Range)]
+        if self.strategy == "grid" and ranges:
+            raise ValueError(
+                f"axes.{ranges[0]} is a range, and a grid needs values: list them, or choose "
+                "strategy: random"
+            )
+        return self
+
+    @property
+    def extremes(self) -> dict[str, Sequence[JsonValue]]:
+        """Axis -> values that must be possible: those listed, or both ends of a range."""
+        return {
+            axis: values.ends if isinstance(values, Range) else values
+            for axis, values in self.axes.items()
+        }
