@@ -1,4 +1,4 @@
-"""`pitchpipe predict | evaluate | serve | export | import`: versions at work, and on the move."""
+"""`pitchpipe predict | evaluate | serve | reproduce | export | import`: versions put to use."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +7,7 @@ import typer
 
 from flows.cli_registry import ModelOption, VersionArgument, open_project
 from flows.console import JsonOption, emit, enter_project
+from models.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (predict, evaluate, serve, export):
+    for command in (predict, evaluate, serve, reproduce, export):
         app.command(command.__name__)(command)
     app.command("import")(import_version)
 
@@ -37,14 +38,16 @@ def predict(
     Example: pitchpipe predict photos/ --output labels.csv
     """
     project = enter_project(context)
+    source, target = project.user_path(path), project.user_path(output) if output else None
+    if not source.exists():
+        raise InputError(f"{path}: is not there; name an image, a folder or a data source")
     tracking = open_project(context, model)
     from flows import prediction, prediction_files, registry
 
-    target = project.user_path(output) if output else None
     if target:
         prediction_files.writer_for(target)
     loaded = registry.load_version(tracking, version)
-    rows = prediction.predict(loaded, project.user_path(path))
+    rows = prediction.predict(loaded, source)
     if target:
         classes = loaded.files.lineage.classes
         count = prediction_files.write_predictions(target, _shown(rows), classes=classes)
@@ -106,6 +109,35 @@ def serve(
     from flows import serving
 
     serving.serve(tracking, version, port=port)
+
+
+def reproduce(
+    context: typer.Context,
+    version: VersionArgument,
+    *,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version again from its data, config and seed, and compare it to the bit.
+
+    Works in a scratch folder. Exits 1 where anything differs, and names it: code, environment or
+    data; weights, history or scores.
+
+    Example: pitchpipe reproduce champion
+    """
+    tracking = open_project(context, model)
+    from flows import reproducing
+
+    made = reproducing.reproduce(tracking, version, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        emit({"bit_equal": made.bit_equal, "differences": list(made.differences)})
+    else:
+        equal = "bit-equal: weights, history and scores" if made.bit_equal else "not the same"
+        typer.echo(f"version {made.version}: {equal}")
+        for difference in made.differences:
+            typer.echo(f"  - {difference}")
+    if not made.bit_equal:
+        raise typer.Exit(1)
 
 
 def export(

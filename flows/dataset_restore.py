@@ -46,18 +46,26 @@ def restore(version: LoggedVersion) -> None:
         STAGING.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=STAGING))
         try:
-            here = {digest: path for path, digest in batch_digests(version.dataset)}
-            for batch in version.batches:
-                source = here.get(batch.digest) or _in_cache(batch)
-                shutil.copyfile(source, folder / batch.name)
-                if digest_file(folder / batch.name) != batch.digest:
-                    raise _lost(batch, source)
+            copy_batches(version, folder)
             folder.chmod(0o755)
             replace_folder(folder, RAW / version.dataset)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         track(version.dataset)
         log_version(version.dataset)
+
+
+def copy_batches(version: LoggedVersion, folder: Path) -> None:
+    """Copy the batches of a version into a folder, verified; the caller holds `data_lock`.
+
+    Raises IntegrityError as `restore` does.
+    """
+    here = {digest: path for path, digest in batch_digests(version.dataset)}
+    for batch in version.batches:
+        source = here.get(batch.digest) or _in_cache(batch)
+        shutil.copyfile(source, folder / batch.name)
+        if digest_file(folder / batch.name) != batch.digest:
+            raise _lost(batch, source)
 
 
 def cache_faults(version: LoggedVersion) -> list[CacheFault]:

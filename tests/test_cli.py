@@ -30,6 +30,7 @@ COMMANDS = [
     ("trace",),
     ("evaluate",),
     ("predict",),
+    ("reproduce",),
     ("export",),
     ("import",),
     ("serve",),
