@@ -6,10 +6,12 @@ from flows.artifacts import publish
 from flows.dataset_version import DatasetVersion
 from flows.decisions import remember
 from flows.evaluating import Evaluated
+from flows.notifying import notify, outcome_message
 from flows.promoting import Promotion
 from flows.requests import BestTrial, DatasetName, Retraining
 from flows.tuning import Tuning
 from flows.workshop import Workshop
+from models.config import Params
 from models.decision import Completed, Decision, Fingerprint
 from models.trials import Scores
 
@@ -47,8 +49,11 @@ def judged(result: Retraining, evaluated: Evaluated, promotion: Promotion) -> Re
     )
 
 
-def conclude(result: Retraining, workshop: Workshop, *, fingerprint: Fingerprint) -> Retraining:
-    """Close the mirror, publish Prefect's artifacts, and remember a verdict with its fingerprint.
+def conclude(
+    result: Retraining, workshop: Workshop, *, params: Params, fingerprint: Fingerprint
+) -> Retraining:
+    """Close the mirror, publish Prefect's artifacts, remember a verdict with its fingerprint, and
+    tell of it.
 
     fingerprint: of what the retraining began with, so that what came meanwhile is a reason for
     the next one.
@@ -71,4 +76,5 @@ def conclude(result: Retraining, workshop: Workshop, *, fingerprint: Fingerprint
                 champion=ended.champion,
             )
         )
+        notify(outcome_message(ended), params.notify)
     return ended

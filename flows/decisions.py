@@ -21,7 +21,8 @@ def fingerprint(params: Params) -> Fingerprint:
     """Digest what a retraining with these params would depend on, now."""
     return Fingerprint(
         data=raw_version(params.data.name).digest,
-        params=digest_of(params),
+        # Who is told of a retraining is no reason for one.
+        params=digest_of(params.model_dump(mode="json", exclude={"notify"})),
         source=training_source_digest(),
         environment=digest_of(_installed()),
     )

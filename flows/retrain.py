@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 
 from flows.concluding import conclude, judged, searched
 from flows.decisions import fingerprint, last_retraining, note_decision
+from flows.notifying import telling_of_failure
 from flows.prefect_upkeep import close_orphans
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
@@ -20,7 +21,7 @@ from models.decision import should_retrain
 def retrain(request: Request) -> Retraining:
     """Retrain once if there is a reason to: prepare, tune, evaluate, register, promote."""
     params = request.params()
-    with only_retraining():
+    with only_retraining(), telling_of_failure(params):
         now = fingerprint(params)
         decision = should_retrain(
             now, last_retraining(), trigger=request.trigger, force=request.force
@@ -38,4 +39,4 @@ def retrain(request: Request) -> Retraining:
                 version = register_version(evaluated, params, workshop)
                 promotion = promote(version, params, workshop, allowed=request.promote)
                 result = judged(result, evaluated, promotion)
-            return conclude(result, workshop, fingerprint=now)
+            return conclude(result, workshop, params=params, fingerprint=now)

@@ -5,6 +5,7 @@ from models.config.data import DataParams, Fractions, SplitName
 from models.config.evaluation import EvaluationParams
 from models.config.gate import GateParams
 from models.config.loading import load_params
+from models.config.notify import NotifyParams
 from models.config.params import Params
 from models.config.search import SearchParams
 from models.config.space import Point, apply_point
@@ -30,6 +31,7 @@ __all__ = [
     "GdConfig",
     "MlpConfig",
     "NetworkConfig",
+    "NotifyParams",
     "OptimizerConfig",
     "Params",
     "Point",

@@ -8,6 +8,7 @@ from models.config.base import Record
 from models.config.data import DataParams
 from models.config.evaluation import EvaluationParams
 from models.config.gate import GateParams
+from models.config.notify import NotifyParams
 from models.config.search import SearchParams
 from models.config.trial import CnnConfig, TrialConfig
 
@@ -28,6 +29,7 @@ class Params(Record):
     evaluation: EvaluationParams = EvaluationParams()
     gate: GateParams = GateParams()
     registry: RegistryParams = RegistryParams()
+    notify: NotifyParams = NotifyParams()
 
     @model_validator(mode="after")
     def _image_survives_the_pools(self) -> Self:
