@@ -22,10 +22,20 @@ from models.files import append_line, read_lines
 
 LEDGER = Path("mlruns/ledger.jsonl")
 Action = Literal[
-    "intent", "abandon", "promote", "hold", "reject", "await", "rollback", "adopt", "decision"
+    "intent",
+    "abandon",
+    "promote",
+    "hold",
+    "reject",
+    "await",
+    "rollback",
+    "adopt",
+    "import",
+    "decision",
 ]
 """intent: a move is about to be made; abandon: it was not; await: it waits for approval;
-adopt: an alias moved outside pitchpipe was accepted; decision: not to retrain."""
+adopt: an alias moved outside pitchpipe was accepted; import: a version came from elsewhere;
+decision: not to retrain."""
 GENESIS = "0" * 64
 """What the first entry follows."""
 
@@ -41,10 +51,12 @@ class Deed(Record):
     before: int | None = Field(None, alias="from")
     """Champion until then."""
     after: int | None = Field(None, alias="to")
-    """Champion from then on; of hold, reject and await: the version that was judged."""
+    """Champion from then on; of hold, reject and await: the version that was judged; of import:
+    the version that came."""
     verdict: Verdict | None = None
     evidence: str | None = None
-    """Digest of the gate's decision, kept in mlruns/evidence/<digest>.json."""
+    """Digest of what it rests on, kept in mlruns/evidence/<digest>.json: the gate's decision; of
+    import: what was said of the version where it came from."""
     reasons: tuple[str, ...] = ()
     intends: Action | None = None
     """Of an intent: the deed it announces."""
@@ -132,9 +144,14 @@ def faults_against(ledger: Ledger, head: Head) -> list[str]:
     return []
 
 
+def is_sealed(entry: Entry) -> bool:
+    """Say whether an entry is what was appended: all of it has its digest."""
+    return _seal(entry.model_dump(mode="json", exclude={"digest"})) == entry.digest
+
+
 def _faults(entry: Entry, before: Entry | None) -> Sequence[str]:
     faults = []
-    if _seal(entry.model_dump(mode="json", exclude={"digest"})) != entry.digest:
+    if not is_sealed(entry):
         faults.append(f"entry {entry.number} does not have its digest: it was changed")
     if entry.previous != (before.digest if before else GENESIS):
         last = f"entry {before.number}" if before else "the beginning"

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from flows import ledger
-from flows.registry import VersionFiles, open_version
+from flows.ledger import Entry
+from flows.promotion import note_import
+from flows.registry import VersionFiles, find_version, open_version
 from flows.registry.importing import Imported, register_files
 from flows.registry.packing import check_safe, files_digest
 from flows.tracking import Tracking, TrackingError, asking
 from models.config import Record
-from models.digests import digest_file
+from models.digests import digest_file, digest_of
 from models.errors import InputError, IntegrityError
 from models.files import replacing
 
@@ -38,8 +40,28 @@ class ExportIndex(Record):
     description: str
     checksums: dict[str, str]
     """Member -> SHA-256."""
-    ledger: list[dict[str, JsonValue]]
-    """Entries about this version."""
+    ledger: tuple[Entry, ...]
+    """Entries about this version, each with its digest."""
+    digest: str
+    """Of all the rest of this index."""
+
+    def sealed(self) -> "ExportIndex":
+        """Give the index the digest of its content."""
+        return self.model_copy(update={"digest": self._content_digest()})
+
+    def check(self, source: Path) -> None:
+        """Raise IntegrityError where the index or a ledger entry in it is not what was written."""
+        if self.digest != self._content_digest():
+            raise IntegrityError(f"{source}: {INDEX} does not have its digest; export again")
+        for entry in self.ledger:
+            foreign = entry.name != self.name or self.version not in (entry.before, entry.after)
+            if foreign or not ledger.is_sealed(entry):
+                raise IntegrityError(
+                    f"{source}: ledger entry {entry.number} is not as it was written; export again"
+                )
+
+    def _content_digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude={"digest"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +80,17 @@ def export_version(tracking: Tracking, wanted: str, target: Path) -> Transferred
         members = dict(_members(tracking, files, Path(scratch)))
         index = _index(tracking, files, members)
         with replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            _add(archive, INDEX, index.model_dump_json(indent=2).encode())
+            _add(archive, INDEX, index.model_dump_json(indent=2, by_alias=True).encode())
             for name, path in sorted(members.items()):
                 _add(archive, name, path.read_bytes())
     return Transferred(files.record.version, files.record.tags["model.digest"])
 
 
 def import_version(tracking: Tracking, source: Path) -> Transferred:
-    """Check every file of an export and register it; what is registered already is found.
+    """Check every file of an export, register it, and write that into the ledger, once.
+
+    What is registered already is found. What was said of the version where it came from, its
+    ledger entries included, is kept as evidence.
 
     Raises InputError where the file is no export, IntegrityError where a checksum is not met.
     """
@@ -85,7 +110,19 @@ def import_version(tracking: Tracking, source: Path) -> Transferred:
             report=report if report.is_dir() else None,
         )
         version = register_files(tracking, imported)
+    if find_version(tracking, version).tags.get("imported.from") is not None:
+        evidence = index.model_dump_json(indent=2, by_alias=True)
+        note_import(tracking, version, origin=_origin(index), evidence=evidence)
     return Transferred(version, digest)
+
+
+def _origin(index: ExportIndex) -> str:
+    """Where a version comes from, and the last that was decided about it there."""
+    came = f"came from {index.name} version {index.version}"
+    if not index.ledger:
+        return f"{came}, about which nothing was decided there"
+    last = index.ledger[-1]
+    return f"{came}, of which the ledger there says last: {last.action}, {last.time}"
 
 
 def _facts(tags: Mapping[str, str]) -> dict[str, str]:
@@ -124,11 +161,7 @@ def _report(tracking: Tracking, files: VersionFiles, scratch: Path) -> Path | No
 
 def _index(tracking: Tracking, files: VersionFiles, members: dict[str, Path]) -> ExportIndex:
     record = files.record
-    entries = [
-        entry.model_dump(mode="json", by_alias=True)
-        for entry in ledger.read().of(record.name)
-        if record.version in (entry.before, entry.after)
-    ]
+    about = ledger.read().of(record.name)
     version = tracking.client.get_model_version(record.name, str(record.version))
     return ExportIndex(
         name=record.name,
@@ -136,8 +169,9 @@ def _index(tracking: Tracking, files: VersionFiles, members: dict[str, Path]) ->
         tags=record.tags,
         description=version.description or "",
         checksums={name: digest_file(path) for name, path in sorted(members.items())},
-        ledger=entries,
-    )
+        ledger=tuple(one for one in about if record.version in (one.before, one.after)),
+        digest="",
+    ).sealed()
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -152,6 +186,7 @@ def _unpack(source: Path, folder: Path) -> ExportIndex:
         with zipfile.ZipFile(source) as archive:
             index = _read_index(archive, source)
             _refuse_strange(archive, index, source)
+            index.check(source)
             for name, checksum in index.checksums.items():
                 target = folder / PurePosixPath(name)
                 target.parent.mkdir(parents=True, exist_ok=True)

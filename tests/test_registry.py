@@ -142,6 +142,18 @@ def test_the_run_shows_the_network_with_its_test_scores(tracking: Tracking) -> N
     }
 
 
+def test_a_later_run_that_comes_to_the_same_version_shows_its_scores_too(
+    tracking: Tracking,
+) -> None:
+    """Each retraining has its test scores, once, whether its version is new or not."""
+    runs = [new_run(tracking), new_run(tracking)]
+    found = [register(tracking, registration(run_id)) for run_id in (*runs, runs[0])]
+    assert found == [1, 1, 1]
+    for run_id in runs:
+        assert tracking.client.get_run(run_id).data.metrics["test/accuracy"] == 0.9
+        assert len(tracking.client.get_metric_history(run_id, "test/accuracy")) == 1
+
+
 @pytest.fixture
 def registered(tracking: Tracking) -> Tracking:
     register(tracking, registration(new_run(tracking)))

@@ -194,12 +194,7 @@ def test_export_and_import_into_another_project(
     assert exported == again
     assert file.read_bytes() == (tmp_path / "again.zip").read_bytes()
     before = answer(pitchpipe, "trace", "1")
-    other = tmp_path / "other"
-    (other / "mlruns").mkdir(parents=True)
-    (other / "mlruns/mlflow.db").write_bytes((migrated_database / "mlflow.db").read_bytes())
-    (other / "params.yaml").write_text(Path("params.yaml").read_text())
-    monkeypatch.chdir(other)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+    enter_other_project(tmp_path / "other", migrated_database, monkeypatch)
     imported = answer(pitchpipe, "import", str(file))
     assert imported == {"version": 1, "digest": exported["digest"]}
     assert answer(pitchpipe, "import", str(file)) == imported
@@ -212,6 +207,40 @@ def test_export_and_import_into_another_project(
     assert [file.path for file in tracking.client.list_artifacts(after["run"], "report")] == [
         "report/report.html"
     ]
+
+
+def test_an_import_is_in_the_ledger_of_the_other_machine(
+    pitchpipe: Command, tmp_path: Path, migrated_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, with where it came from and what was decided there as evidence; the audit agrees."""
+    pitchpipe("promote", "1")
+    promoted = answer(pitchpipe, "audit")["entries"][-1]
+    exported = answer(pitchpipe, "export", "1", str(tmp_path / "bars.zip"))
+    enter_other_project(tmp_path / "other", migrated_database, monkeypatch)
+    for _ in range(2):
+        assert answer(pitchpipe, "import", str(tmp_path / "bars.zip")) == exported
+    found = answer(pitchpipe, "audit", "--verify")
+    [entry] = found["entries"]
+    assert (entry["action"], entry["from"], entry["to"]) == ("import", None, 1)
+    there = f"of which the ledger there says last: promote, {promoted['time']}"
+    assert entry["reasons"] == [f"came from {BARS} version 1, {there}"]
+    evidence = json.loads(Path(f"mlruns/evidence/{entry['evidence']}.json").read_text())
+    assert evidence["ledger"][-1] == promoted
+    assert "ledger.import" in answer(pitchpipe, "versions", "show", "1")["tags"]
+    assert "import none -> 1" in pitchpipe("audit")[1]
+    assert answer(pitchpipe, "promote", "1", "--force", "--reason", "trusted")["to"] == 1
+    assert answer(pitchpipe, "audit", "--verify")["valid"] is True
+
+
+def enter_other_project(
+    other: Path, migrated_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Go to a project with the same params and an empty registry."""
+    (other / "mlruns").mkdir(parents=True)
+    (other / "mlruns/mlflow.db").write_bytes((migrated_database / "mlflow.db").read_bytes())
+    (other / "params.yaml").write_text(Path("params.yaml").read_text())
+    monkeypatch.chdir(other)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
 
 
 def test_registering_after_importing_makes_the_next_version(

@@ -5,13 +5,15 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registry_records import BARS
 
+from flows.promotion import force_promotion
 from flows.registry import versions
 from flows.tracking import Tracking, open_tracking
-from flows.transfer import export_version, import_version
+from flows.transfer import ExportIndex, export_version, import_version
 from models.errors import InputError, IntegrityError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
@@ -21,8 +23,9 @@ Members = dict[str, bytes]
 
 @pytest.fixture
 def exported(bars_tracking: Tracking, tmp_path: Path) -> Path:
-    """A sound export of version 1."""
+    """A sound export of version 1, which was decided about."""
     path = tmp_path / "bars.zip"
+    force_promotion(bars_tracking, 1, reason="the first")
     export_version(bars_tracking, "1", path)
     return path
 
@@ -39,6 +42,35 @@ def flip_and_sign(members: Members) -> None:
     digest = hashlib.sha256(members["model/data/model.pt2"]).hexdigest()
     index["checksums"]["model/data/model.pt2"] = digest
     members["export.json"] = json.dumps(index).encode()
+
+
+def resign(members: Members, index: dict[str, Any]) -> None:
+    """Give a changed index the digest of its content, as somebody thorough would."""
+    content = {name: value for name, value in index.items() if name != "digest"}
+    parsed = ExportIndex.model_validate_json(json.dumps(index))
+    assert set(content) | {"digest"} == set(parsed.model_dump())
+    members["export.json"] = parsed.sealed().model_dump_json(by_alias=True).encode()
+
+
+def praise(members: Members) -> None:
+    index = json.loads(members["export.json"])
+    index["tags"]["test.accuracy"] = "1.0"
+    members["export.json"] = json.dumps(index).encode()
+
+
+def rewrite_history(members: Members) -> None:
+    index = json.loads(members["export.json"])
+    index["ledger"][-1]["reasons"] = ["the best of all"]
+    resign(members, index)
+
+
+def borrow_history(members: Members) -> None:
+    index = json.loads(members["export.json"])
+    resign(members, {**index, "version": 7})
+
+
+def forge_report(members: Members) -> None:
+    members["report/report.html"] = b"<p>perfect</p>"
 
 
 def drop(members: Members) -> None:
@@ -69,6 +101,10 @@ def garble(members: Members) -> None:
     [
         (flip, IntegrityError),
         (flip_and_sign, IntegrityError),
+        (praise, IntegrityError),
+        (rewrite_history, IntegrityError),
+        (borrow_history, IntegrityError),
+        (forge_report, IntegrityError),
         (drop, InputError),
         (add, InputError),
         (climb, InputError),

@@ -161,6 +161,20 @@ def adopt(tracking: Tracking, *, reason: str = "") -> Moved:
         return _moved(held.move(deed))
 
 
+def note_import(tracking: Tracking, version: int, *, origin: str, evidence: str) -> Moved:
+    """Write into the ledger that a version came from elsewhere; once, however often it comes.
+
+    origin: where from;  evidence: JSON of what was said of it there.
+    """
+    with desk(tracking) as held:
+        if any(entry.action == "import" and entry.after == version for entry in held.entries):
+            return _nothing(held, f"version {version} is in the ledger already")
+        deed = _plain("import", held, version, reasons=(origin,))
+        digest = digest_of(evidence)
+        write_text(EVIDENCE / f"{digest}.json", evidence)
+        return _stayed(held, held.note(deed.model_copy(update={"evidence": digest})))
+
+
 def hand_moved(tracking: Tracking) -> str | None:
     """Say how the champion's alias and the ledger disagree; None where they agree.
 

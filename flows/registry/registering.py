@@ -5,9 +5,9 @@ from mlflow.entities import LoggedModelOutput, Metric
 
 from flows.lineage import flattened
 from flows.registry.description import describe, tags_of
-from flows.registry.listing import find_registration
+from flows.registry.listing import find_registration, find_version
 from flows.registry.packing import pack
-from flows.registry.records import CHALLENGER, Registration
+from flows.registry.records import CHALLENGER, Registration, VersionRecord
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms
 from flows.tracking.store import Tracking, asking
@@ -27,6 +27,8 @@ def register(tracking: Tracking, registration: Registration) -> int:
         version = find_registration(tracking, registration.digest)
         if version is None:
             version = _create(tracking, registration)
+        else:
+            _link_again(tracking, registration, find_version(tracking, version))
         tracking.client.set_registered_model_alias(tracking.name, CHALLENGER, str(version))
     return version
 
@@ -52,8 +54,14 @@ def _create(tracking: Tracking, registration: Registration) -> int:
     )
 
 
+def _link_again(tracking: Tracking, registration: Registration, known: VersionRecord) -> None:
+    """Show a version that was there before on the later run that came to it, too."""
+    if known.model_id is not None and known.run_id != registration.run_id:
+        _link_to_run(tracking, registration, known.model_id)
+
+
 def _link_to_run(tracking: Tracking, registration: Registration, model_id: str) -> None:
-    """Show the network, with its test scores, on the run that made it."""
+    """Show the network, with its test scores, on a run that came to it."""
     client, at, facts = tracking.client, now_ms(), registration.dataset
     client.log_outputs(registration.run_id, [LoggedModelOutput(model_id, 0)])
     scores = registration.evaluation.model_dump(include=set(Scores.model_fields))
