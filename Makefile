@@ -46,8 +46,15 @@ format: install
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
+# Ratios in one run, printed: training rate beside a plain PyTorch loop, preparing a million images.
 bench: install
 	$(BIN)/python bench/training_rate.py
+	$(BIN)/python bench/prepare.py
+
+# The rest too: the gate's error rates by simulation, and how real pairs of classifiers differ.
+bench-all: bench
+	$(BIN)/python bench/gate.py --processes 2
+	$(BIN)/python bench/gate_differing.py
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

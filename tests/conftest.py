@@ -87,6 +87,17 @@ def overrides(*pairs: str) -> list[str]:
     return [word for pair in pairs for word in ("--set", pair)]
 
 
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read standard output up to a line with the text."""
+    assert process.stdout is not None
+    read = ""
+    for line in process.stdout:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(read + str(process.communicate()))
+
+
 @pytest.fixture(scope="session")
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectFolder, Ran]:
     """A project after one quick retraining of the digits, and what the command printed."""

@@ -13,21 +13,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ProjectFolder, clean_environment
+from conftest import ProjectFolder, clean_environment, read_until
 
 from flows.services import Server, answers, free_port, prefect_server, server_environment
 from models.errors import PitchpipeError
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> str:
-    """Read standard output up to a line with the text."""
-    assert process.stdout is not None
-    read = ""
-    for line in process.stdout:
-        read += line
-        if text in line:
-            return read
-    raise AssertionError(read + str(process.communicate()))
 
 
 def ports() -> list[str]:
