@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from flows.dataset_files import batch_digests
 from models.config import DataParams
 from models.datasets.batches import read_batch, read_piece
-from models.datasets.scanning import Scanned, carved, join, scan_rows
+from models.datasets.scanning import Scanned, carved, join, survey
 from models.datasets.splits import Ids, picture_splits
 from models.files import replacing
 
@@ -70,9 +70,8 @@ def _sortable(ids: Ids) -> NDArray[np.bytes_]:
 def _rows(path: Path, digest: str, data: DataParams) -> _Rows:
     if not _file(digest).exists():
         batch = read_batch(path)
-        pieces = range(len(batch.piece_lengths))
-        scanned = join(scan_rows(read_piece(batch, piece), data)[0] for piece in pieces)
-        remember_ids(digest, scanned)
+        pieces = (read_piece(batch, piece) for piece in range(len(batch.piece_lengths)))
+        remember_ids(digest, join(found.scanned for _, found in survey(pieces, data)))
     with np.load(_file(digest), allow_pickle=False) as arrays:
         return _Rows(arrays["ids"], carved(arrays["claims"]))
 

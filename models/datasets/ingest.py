@@ -12,7 +12,7 @@ from models.datasets.batches import write_batch
 from models.datasets.checks import Examined, Report, described, examine
 from models.datasets.prepared import Finding
 from models.datasets.rows import Rows, Source
-from models.datasets.scanning import Fault, Scanned, carved, join, scan_rows
+from models.datasets.scanning import Fault, Scanned, carved, join, survey
 from models.errors import InputError
 
 Known = Mapping[str, int]
@@ -85,11 +85,10 @@ def _scanning(
     source: Source, data: DataParams, pieces: list[Scanned], faults: list[Fault]
 ) -> Iterator[Rows]:
     """Yield the source's rows, noting on the way what they are."""
-    for rows in source.rows():
-        scanned, _, bad = scan_rows(rows, data)
-        faults.extend(bad)
-        if len(scanned):
-            pieces.append(scanned)
+    for rows, found in survey(source.rows(), data):
+        faults.extend(found.faults)
+        if len(found.scanned):
+            pieces.append(found.scanned)
         yield rows
 
 

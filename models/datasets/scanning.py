@@ -1,9 +1,7 @@
 """Scanning: each image decoded once, named, looked at and conformed to the prepared shape."""
 
-import multiprocessing
-import os
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from models.config import DataParams, SplitName
 from models.datasets.assignment import Pictures
 from models.datasets.batches import Batch, read_piece
+from models.datasets.cores import on_all_cores
 from models.datasets.decoding import decode
 from models.datasets.looks import Looks, joined, look_at
 from models.datasets.pixels import Pixels, conform, content_ids
@@ -27,8 +26,9 @@ _DECLARED: dict[SplitName, Claim] = {
     "validation": Claim.VALIDATION,
     "test": Claim.TEST,
 }
-_WORTH_PROCESSES = 4096
-"""Files: starting processes costs about as much as decoding so many."""
+_PORTION_BYTES = 2**22
+"""Of decoded pixels: what is in the processor's cache is looked at faster, and files of one colour
+unpack to a thousand times their length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,24 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A portion of files."""
+
+    images: list[Pixels]
+    readable: list[int]
+    """Row of each image."""
+    faults: list[Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a piece of a source came to."""
+
+    scanned: Scanned
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Piece:
     """A row group, and the place of its first image in the scratch file."""
 
@@ -67,15 +85,10 @@ def scan(raw: RawDataset, scratch: Path, data: DataParams) -> Scanned:
     """
     scratch.touch()
     scan_one = partial(_scan_piece, scratch=scratch, data=data)
-    pieces = list(_pieces(raw))
-    files = sum(batch.images for batch in raw.batches if batch.shape is None)
-    if files < _WORTH_PROCESSES:
-        scanned = join(map(scan_one, pieces))
+    if all(batch.shape for batch in raw.batches):
+        scanned = join(map(scan_one, _pieces(raw)))
     else:
-        # Forked processes would inherit threads and locks of whoever calls.
-        context = multiprocessing.get_context("forkserver")
-        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-            scanned = join(pool.map(scan_one, pieces))
+        scanned = join(found for _, found in on_all_cores(scan_one, _pieces(raw)))
     start = 0
     for batch in raw.batches:
         mine = slice(start, start + batch.images)
@@ -93,9 +106,33 @@ def scan_rows(rows: Rows, data: DataParams) -> tuple[Scanned, NDArray[np.uint8],
     """
     if isinstance(rows, PixelRows):
         return *_known(rows.pixels, rows.labels, rows.splits, data), []
-    images, readable, faults = _decoded(rows)
-    splits = [rows.splits[row] for row in readable]
-    return *_known(_stacked(images), rows.labels[readable], splits, data), faults
+    portions, faults = [], []
+    for decoded in _decoded(rows):
+        splits = [rows.splits[row] for row in decoded.readable]
+        images = _stacked(decoded.images)
+        portions.append(_known(images, rows.labels[decoded.readable], splits, data))
+        faults.extend(decoded.faults)
+    scanned, conformed = zip(*portions, strict=True)
+    return join(scanned), np.concatenate(conformed), faults
+
+
+def survey(pieces: Iterator[Rows], data: DataParams) -> Iterator[tuple[Rows, Survey]]:
+    """Scan rows on their way elsewhere, files on all cores; yield them in their order."""
+    first = next(pieces, None)
+    if first is None:
+        return
+    everything = itertools.chain([first], pieces)
+    look = partial(_surveyed, data=data)
+    if isinstance(first, PixelRows):
+        # Hashed faster than they are handed to another process.
+        yield from ((rows, look(rows)) for rows in everything)
+    else:
+        yield from on_all_cores(look, everything)
+
+
+def _surveyed(rows: Rows, *, data: DataParams) -> Survey:
+    scanned, _, faults = scan_rows(rows, data)
+    return Survey(scanned, tuple(faults))
 
 
 def join(scanned: Iterable[Scanned]) -> Scanned:
@@ -148,15 +185,19 @@ def _scan_piece(piece: _Piece, *, scratch: Path, data: DataParams) -> Scanned:
     return scanned
 
 
-def _decoded(rows: EncodedRows) -> tuple[list[Pixels], list[int], list[Fault]]:
-    images, readable, faults = [], [], []
+def _decoded(rows: EncodedRows) -> Iterator[_Decoded]:
+    """Decode files a portion at a time; at least one, which may be empty."""
+    portion = _Decoded([], [], [])
     for row, file in enumerate(rows.files):
         try:
-            images.append(decode(file))
-            readable.append(row)
+            portion.images.append(decode(file))
+            portion.readable.append(row)
         except InputError as error:
-            faults.append(Fault(rows.paths[row], str(error)))
-    return images, readable, faults
+            portion.faults.append(Fault(rows.paths[row], str(error)))
+        if sum(image.nbytes for image in portion.images) > _PORTION_BYTES:
+            yield portion
+            portion = _Decoded([], [], [])
+    yield portion
 
 
 def _stacked(images: list[Pixels]) -> list[Pixels] | NDArray[np.uint8]:
