@@ -168,6 +168,10 @@ def prepare(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Read data/prepare.yaml, as DVC's stage does.")
     ] = False,
+    write_params: Annotated[
+        bool,
+        typer.Option("--write-params", help="Write data/prepare.yaml, as DVC's stage, and stop."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make data/prepared/ from the batches: check, resize, split. DVC is not called.
@@ -181,6 +185,9 @@ def prepare(
         data = dataset_version.read_resolved()
     else:
         data = _data(project, params_file, overrides, dataset=None)
+    if write_params:
+        dataset_version.write_resolved(data)
+        return
     document = dataset_commands.prepare(data)
     emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_prepared(document)
 

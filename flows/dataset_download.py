@@ -2,10 +2,12 @@
 
 import shutil
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from flows.dataset_files import STAGING
 from models.datasets.sources.fashion_mnist import DIGESTS
+from models.digests import digest_file
 from models.errors import InputError
 from models.files import replacing
 
@@ -13,23 +15,27 @@ INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 """The publisher's; plain http, which is why digests are checked."""
 _TIMEOUT_SECONDS = 60
+_ADVICE = (
+    "install Debian's package dataset-fashion-mnist, or `pitchpipe data add FOLDER --dataset "
+    "fashion-mnist` with the four files from elsewhere"
+)
 
 
 def fashion_mnist_folder(*, installed: Path = INSTALLED, url: str = URL) -> Path:
     """Return a folder that holds the four files, fetching those that it lacks.
 
-    Their digests are for the reader to check. Raises InputError where they cannot be fetched.
+    Raises InputError where they cannot be fetched, or what comes is not the published file.
     """
     if all((installed / name).exists() for name in DIGESTS):
         return installed
     folder = STAGING / "fashion-mnist"
-    for name in DIGESTS:
+    for name, digest in DIGESTS.items():
         if not (folder / name).exists():
-            _fetch(url + name, folder / name)
+            _fetch(url + name, folder / name, digest)
     return folder
 
 
-def _fetch(url: str, target: Path) -> None:
+def _fetch(url: str, target: Path, digest: str) -> None:
     try:
         with (
             replacing(target) as temporary,
@@ -37,8 +43,9 @@ def _fetch(url: str, target: Path) -> None:
             temporary.open("wb") as file,
         ):
             shutil.copyfileobj(answer, file)
-    except OSError as error:
-        raise InputError(
-            f"{url}: cannot be fetched ({error}); install the package dataset-fashion-mnist, put "
-            f"the four files into {target.parent}, or go online"
-        ) from error
+            file.flush()
+            found = digest_file(temporary)
+            if found != digest:
+                raise InputError(f"{url}: SHA-256 {found} is not the published {digest}; {_ADVICE}")
+    except (OSError, HTTPException) as error:
+        raise InputError(f"{url}: cannot be fetched ({error}); go online, or {_ADVICE}") from error

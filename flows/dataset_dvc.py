@@ -78,12 +78,27 @@ def fetch(md5: str) -> None:
 
 
 def reproduce(*, force: bool = False) -> bool:
-    """`dvc repro prepare`; say whether it ran.
+    """`dvc repro prepare`, by data/prepare.yaml as it is; say whether it ran.
 
     The stage's command is found beside the running interpreter, whatever the user's PATH.
     """
+
+    def act(repo: "Repo") -> bool:
+        ran = bool(repo.reproduce("prepare", force=force, single_item=True))
+        _settle_params(repo)
+        return ran
+
     with _interpreter_first():
-        return bool(_act(lambda repo: repo.reproduce("prepare", force=force, single_item=True)))
+        return _act(act)
+
+
+def _settle_params(repo: "Repo") -> None:
+    """Have DVC take data/prepare.yaml for right, though its stage would have written another."""
+    from dvc.dependency.param import MissingParamsError  # noqa: PLC0415 - half a second
+
+    # A params.yaml without a data section: all of it is defaults.
+    with contextlib.suppress(MissingParamsError):
+        repo.commit("params", force=True)
 
 
 def remote_url() -> str | None:
@@ -97,12 +112,13 @@ def _remote_url(repo: "Repo") -> str | None:
 
 
 def _act(action: Callable[["Repo"], _Result]) -> _Result:
-    """Act on the project's DVC repository; its advice on what to type next is left out.
+    """Act on the project's DVC repository; its news and advice on what to type are left out.
 
     Raises BusyError where another process keeps it for ten minutes, PitchpipeError where DVC fails.
     """
     from dvc.exceptions import DvcException  # noqa: PLC0415 - half a second
 
+    logging.getLogger("dvc").setLevel(logging.WARNING)
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
         try:

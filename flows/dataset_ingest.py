@@ -54,6 +54,21 @@ def ensure_ingested(data: DataParams) -> None:
             _add(source, data, name=source.name)
 
 
+def place_embedded(data: DataParams) -> None:
+    """Ingest digits or fashion-mnist as `ensure_ingested` does, but without DVC, whose stage runs.
+
+    DVC is not asked from within its own stage; `settle_version` has it track the batch later.
+    """
+    if batch_files(RAW / data.name) or data.name not in SELF_INGESTING:
+        return
+    with data_lock():
+        source = _embedded(data.name)
+        if source is not None and not batch_files(RAW / data.name):
+            with _staging() as folder:
+                ingest(source, folder / "batch.parquet", data, known={})
+                _move(folder / "batch.parquet", RAW / data.name / f"{source.name}.parquet")
+
+
 def add(source: Source, data: DataParams, *, name: str | None = None) -> Added:
     """Write the source as a new batch of data.name, after checks, and let DVC track it.
 
@@ -166,9 +181,7 @@ def _staging() -> Iterator[Path]:
 
 def _place(built: Path, target: Path, name: str) -> None:
     """Move the batch in and track it; where DVC cannot, take it out again."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    built.chmod(0o644)
-    built.rename(target)
+    _move(built, target)
     try:
         track(name)
     except BaseException:
@@ -176,3 +189,9 @@ def _place(built: Path, target: Path, name: str) -> None:
         if not batch_files(target.parent):
             target.parent.rmdir()
         raise
+
+
+def _move(built: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    built.chmod(0o644)
+    built.rename(target)

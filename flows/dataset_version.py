@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flows.dataset_dvc import push, remote_url, reproduce, tracked_md5
 from flows.dataset_files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
-from flows.dataset_ingest import ensure_ingested, settle_version
+from flows.dataset_ingest import ensure_ingested, place_embedded, settle_version
 from models.config import DataParams
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest, open_split, read_manifest
@@ -84,6 +84,7 @@ def prepare_dataset(data: DataParams) -> DatasetVersion:
 
 def prepare_here(data: DataParams) -> Manifest:
     """Make prepared/ in this process, without DVC: what the stage's command does."""
+    place_embedded(data)
     # Not data_lock: who runs the stage through DVC holds that one already.
     with FileLock("data/.prepare.lock"):
         return prepare(RAW / data.name, PREPARED, data)

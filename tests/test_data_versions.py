@@ -171,3 +171,20 @@ def test_dvc_repro_repeats_what_ran() -> None:
     dvc("repro")
     assert read_manifest(PREPARED).digest == version.prepared_digest
     assert "up to date" in dvc("status")
+
+
+def test_dvc_repro_works_in_a_fresh_clone() -> None:
+    """Nothing ran here before: params.yaml is resolved, digits ingested, and edits count."""
+    dvc("repro")
+    assert read_manifest(PREPARED).params == DataParams()
+    assert "up to date" in dvc("status")
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("image_size: 28", "image_size: 32"))
+    dvc("repro")
+    assert read_manifest(PREPARED).params == DataParams(image_size=32)
+
+
+def test_params_without_a_data_section_are_no_obstacle() -> None:
+    """All of it is defaults: DVC's stage would miss the section, the preparation does not."""
+    Path("params.yaml").write_text("trial: {seed: 1}\n")
+    assert prepare_dataset(DataParams(image_size=16)).name == "digits"
