@@ -1,6 +1,8 @@
 """`pitchpipe up`: the MLflow UI and the Prefect server on loopback until Ctrl-C."""
 
+import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -36,27 +38,29 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
     prepare_environment()
     # The schema is made by one process, before a server with several threads opens it.
     open_tracking(load_params(Path("params.yaml")).registered_name)
-    mlflow = mlflow_server(free_port(mlflow_port), tracking_uri=tracking_uri())
     prefect = prefect_server(free_port(prefect_port))
-    environment = server_environment(f"{prefect.url}/api")
-    try:
-        with prefect.start(environment), mlflow.start(_NO_JOBS):
-            _announce(mlflow, prefect)
-            _wait_for_the_end_of_one((mlflow, prefect))
-    finally:
-        SERVICES.unlink(missing_ok=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(SERVICES.unlink, missing_ok=True)
+        servers = [stack.enter_context(prefect.start(server_environment(f"{prefect.url}/api")))]
+        mlflow_url = tracking_uri()
+        if not mlflow_url.startswith("http"):  # a tracking server has its UI already
+            mlflow = mlflow_server(free_port(mlflow_port), tracking_uri=mlflow_url)
+            servers.append(stack.enter_context(mlflow.start(_NO_JOBS)))
+            mlflow_url = mlflow.url
+        for server in servers:
+            server.wait_ready()
+        _announce(prefect.url, mlflow_url)
+        _wait_for_the_end_of_one(servers)
 
 
-def _announce(mlflow: Server, prefect: Server) -> None:
-    """Wait for both, write down where they are for `run` to find, and print their links."""
-    prefect.wait_ready()
-    mlflow.wait_ready()
-    services = RunningServices(process=this_process(), prefect=prefect.url, mlflow=mlflow.url)
+def _announce(prefect: str, mlflow: str) -> None:
+    """Write down where the services are, for `run` to find, and print their links."""
+    services = RunningServices(process=this_process(), prefect=prefect, mlflow=mlflow)
     write_text(SERVICES, services.model_dump_json(indent=2))
-    Console().print(f"MLflow   {mlflow.url}\nPrefect  {prefect.url}\nCtrl-C stops both.")
+    Console().print(f"MLflow   {mlflow}\nPrefect  {prefect}\nCtrl-C stops both.")
 
 
-def _wait_for_the_end_of_one(servers: tuple[Server, ...]) -> None:
+def _wait_for_the_end_of_one(servers: Sequence[Server]) -> None:
     try:
         while all(server.alive for server in servers):
             time.sleep(0.2)  # until Ctrl-C; there is no one event for the end of either process
