@@ -1,17 +1,34 @@
 """What a flow run shows in Prefect's UI beside its tasks: the leaderboard, the verdict, links."""
 
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import httpx
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
+from prefect.exceptions import PrefectException
 
 from flows.prefect_api import running_services
 from flows.requests import LeaderboardEntry, Retraining
 from models.trials import Outcome, TrialFailure
 
+log = logging.getLogger(__name__)
+
 MLFLOW_UI = "http://127.0.0.1:5000"
 """Where `pitchpipe up` serves MLflow unless the port is taken."""
+
+
+@contextlib.contextmanager
+def decorating() -> Iterator[None]:
+    """While inside, what Prefect cannot show is logged: no verdict is lost for a picture."""
+    try:
+        yield
+    except (PrefectException, httpx.HTTPError) as error:
+        log.warning("Prefect does not show an artifact: %s", error)
 
 
 def publish(result: Retraining, *, experiment_id: str) -> None:

@@ -68,6 +68,9 @@ def _exit_code(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever read our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except OSError as error:
+        _say(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return 1
     return code if isinstance(code, int) else 0
 
 

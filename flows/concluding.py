@@ -2,13 +2,13 @@
 
 from datetime import UTC, datetime
 
-from flows.artifacts import publish
+from flows.artifacts import decorating, publish
 from flows.dataset_version import DatasetVersion
 from flows.decisions import remember
 from flows.evaluating import Evaluated
 from flows.notifying import notify, outcome_message
 from flows.promoting import Promotion
-from flows.requests import BestTrial, DatasetName, Retraining
+from flows.requests import BestTrial, DatasetName, Retraining, Verdict
 from flows.tuning import Tuning
 from flows.workshop import Workshop
 from models.config import Params
@@ -50,13 +50,12 @@ def judged(result: Retraining, evaluated: Evaluated, promotion: Promotion) -> Re
 
 
 def conclude(
-    result: Retraining, workshop: Workshop, *, params: Params, fingerprint: Fingerprint
+    result: Retraining, workshop: Workshop, *, params: Params, fingerprint: Fingerprint | None
 ) -> Retraining:
-    """Close the mirror, publish Prefect's artifacts, remember a verdict with its fingerprint, and
-    tell of it.
+    """Close the mirror, remember a verdict, tell of it, and publish Prefect's artifacts.
 
     fingerprint: of what the retraining began with, so that what came meanwhile is a reason for
-    the next one.
+    the next one; None: not to be remembered, since the champion was left alone on request.
     """
     workshop.mirror.finish("FINISHED", verdict=result.verdict)
     ended = result.model_copy(
@@ -65,16 +64,20 @@ def conclude(
             "registered_name": workshop.tracking.name,
         }
     )
-    publish(ended, experiment_id=workshop.tracking.experiment_id)
     if ended.verdict is not None:
-        remember(
-            Completed(
-                fingerprint=fingerprint,
-                finished=datetime.now(UTC),
-                verdict=ended.verdict,
-                version=ended.version,
-                champion=ended.champion,
-            )
-        )
+        if fingerprint is not None:
+            remember(_completed(ended, ended.verdict, fingerprint))
         notify(outcome_message(ended), params.notify)
+    with decorating():
+        publish(ended, experiment_id=workshop.tracking.experiment_id)
     return ended
+
+
+def _completed(ended: Retraining, verdict: Verdict, fingerprint: Fingerprint) -> Completed:
+    return Completed(
+        fingerprint=fingerprint,
+        finished=datetime.now(UTC),
+        verdict=verdict,
+        version=ended.version,
+        champion=ended.champion,
+    )

@@ -46,6 +46,7 @@ def enter_project(context: typer.Context) -> Project:
     if not (root / "params.yaml").is_file():
         raise ConfigError(f"{root}: holds no params.yaml; name the project with --root DIR")
     os.chdir(root)
+    context.obj = root  # a relative --root would mean another folder at a second entry
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     return Project(root=root, stood=stood)

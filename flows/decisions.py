@@ -8,7 +8,8 @@ from pydantic import JsonValue
 from flows import ledger
 from flows.dataset_files import raw_version
 from flows.ledger import Deed
-from models.config import Params
+from flows.requests import DatasetName, Retraining
+from models.config import Params, read_record
 from models.decision import Completed, Decision, Fingerprint, Trigger, should_retrain
 from models.digests import digest_of
 from models.files import write_text
@@ -35,7 +36,7 @@ def decide(params: Params, *, trigger: Trigger = "manual", force: bool = False) 
 
 def last_retraining() -> Completed | None:
     """Return the record of the last retraining that came to a verdict."""
-    return Completed.model_validate_json(LAST.read_bytes()) if LAST.exists() else None
+    return read_record(LAST, Completed)
 
 
 def remember(completed: Completed) -> None:
@@ -46,12 +47,15 @@ def remember(completed: Completed) -> None:
 def _installed() -> dict[str, JsonValue]:
     """Package -> version; pitchpipe itself is left out: its source has a digest of its own."""
     return {
-        name: distribution.version
+        name.lower(): distribution.version
         for distribution in metadata.distributions()
-        if (name := distribution.metadata["Name"].lower()) != "pitchpipe"
+        # An interrupted pip install leaves folders without metadata.
+        if (name := distribution.metadata["Name"]) and name.lower() != "pitchpipe"
     }
 
 
-def note_decision(decision: Decision, *, name: str) -> None:
-    """Write a decision not to retrain into the ledger of the registered name."""
-    ledger.append(Deed(action="decision", name=name, reasons=(decision.reason,)))
+def nothing_to_do(decision: Decision, params: Params) -> Retraining:
+    """Write a decision not to retrain into the ledger, and answer with it."""
+    ledger.append(Deed(action="decision", name=params.registered_name, reasons=(decision.reason,)))
+    raw = raw_version(params.data.name)
+    return Retraining(decision=decision, dataset=DatasetName(name=raw.name, digest=raw.digest))

@@ -17,13 +17,18 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import FrameType
 
+from pydantic import TypeAdapter
+
+from flows.trial_store import read_history
 from models.errors import PitchpipeError
 from models.files import write_text
 from models.training.environment import ALLOCATOR_ENVIRONMENT
-from models.training.worker import Work, run
+from models.training.worker import Complaint, Work, run
 from models.trials import EpochRecord, Outcome, TrialFailure, TrialFiles, TrialSpec, read_outcome
 
 log = logging.getLogger(__name__)
+
+_MESSAGE: TypeAdapter[EpochRecord | Complaint] = TypeAdapter(EpochRecord | Complaint)
 
 MOST_STARTS = 3
 """A worker that dies without a word is replaced; the trial goes on from its last epoch."""
@@ -149,13 +154,19 @@ class LocalEngine:
 
 
 def _epochs(receiver: connection.Connection) -> Iterator[EpochRecord]:
-    """Yield each epoch until the child closes its end, by finishing or by dying."""
+    """Yield each epoch until the child closes its end, by finishing or by dying.
+
+    Raises PitchpipeError with what the child complains of.
+    """
     while True:
         try:
             message = receiver.recv_bytes()
         except (EOFError, OSError):  # OSError: killed while it wrote, part of a message came
             return
-        yield EpochRecord.model_validate_json(message)
+        record = _MESSAGE.validate_json(message)
+        if isinstance(record, Complaint):
+            raise PitchpipeError(record.complaint)
+        yield record
 
 
 def _give_up(job: TrialJob, exit_code: int | None) -> TrialFailure:
@@ -165,7 +176,7 @@ def _give_up(job: TrialJob, exit_code: int | None) -> TrialFailure:
         key=job.spec.key,
         config=job.spec.config,
         budget=job.budget,
-        epochs=0,
+        epochs=len(read_history(job.directory)),
         reason=f"its worker died {MOST_STARTS} times, last by {how}; is memory short?",
         kind="killed",
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from flows.services import PREFECT_HOME, answers, free_port, prefect_server, server_environment
-from models.config import Record
+from models.config import Record, read_record
 from models.errors import PitchpipeError
 from models.processes import ProcessIdentity
 
@@ -27,10 +27,8 @@ class RunningServices(Record):
 
 def running_services(path: Path = SERVICES) -> RunningServices | None:
     """Return the services of a living `pitchpipe up`; None where there is none."""
-    if not path.exists():
-        return None
-    services = RunningServices.model_validate_json(path.read_bytes())
-    return services if services.process.alive else None
+    services = read_record(path, RunningServices)
+    return services if services is not None and services.process.alive else None
 
 
 def prepare_environment() -> None:
@@ -57,7 +55,7 @@ def prefect_api() -> Iterator[Callable[[], None]]:
         with _environment(server_environment(f"{services.prefect}/api")):
             yield lambda: None
     else:
-        server = prefect_server(free_port(4200))
+        server = prefect_server(free_port(0))
         environment = server_environment(f"{server.url}/api")
         with _environment(environment), server.start(environment):
             yield server.wait_ready

@@ -6,7 +6,8 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.concluding import conclude, judged, searched
-from flows.decisions import fingerprint, last_retraining, note_decision
+from flows.dataset_version import ensure_ingested
+from flows.decisions import fingerprint, last_retraining, nothing_to_do
 from flows.notifying import telling_of_failure
 from flows.prefect_upkeep import close_orphans
 from flows.requests import Request, Retraining
@@ -22,13 +23,13 @@ def retrain(request: Request) -> Retraining:
     """Retrain once if there is a reason to: prepare, tune, evaluate, register, promote."""
     params = request.params()
     with only_retraining(), telling_of_failure(params):
+        ensure_ingested(params.data)
         now = fingerprint(params)
         decision = should_retrain(
             now, last_retraining(), trigger=request.trigger, force=request.force
         )
         if not decision.retrain:
-            note_decision(decision, name=params.registered_name)
-            return Retraining(decision=decision)
+            return nothing_to_do(decision, params)
         close_orphans(except_for=UUID(str(flow_run.id)))
         dataset = prepare_data(params.data)
         with open_workshop(params, request, dataset, flow_run=str(flow_run.id)) as workshop:
@@ -39,4 +40,5 @@ def retrain(request: Request) -> Retraining:
                 version = register_version(evaluated, params, workshop)
                 promotion = promote(version, params, workshop, allowed=request.promote)
                 result = judged(result, evaluated, promotion)
-            return conclude(result, workshop, params=params, fingerprint=now)
+            concluded = now if request.promote else None
+            return conclude(result, workshop, params=params, fingerprint=concluded)

@@ -2,12 +2,11 @@
 
 import time
 
-from flows.dataset_version import ensure_ingested, raw_version
-from flows.decisions import decide, note_decision
+from flows.dataset_version import ensure_ingested
+from flows.decisions import decide, nothing_to_do
 from flows.prefect_api import prefect_api
-from flows.requests import DatasetName, Request, Retraining
+from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
-from models.config import Params
 from models.search.fixed import fixed_proposals
 
 
@@ -22,11 +21,7 @@ def run(request: Request) -> Retraining:
     with only_retraining():
         ensure_ingested(params.data)
         decision = decide(params, trigger=request.trigger, force=request.force)
-        if not decision.retrain:
-            note_decision(decision, name=params.registered_name)
-            result = Retraining(decision=decision, dataset=_dataset(params))
-        else:
-            result = _run_flow(request)
+        result = _run_flow(request) if decision.retrain else nothing_to_do(decision, params)
     return result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
 
 
@@ -39,7 +34,3 @@ def _run_flow(request: Request) -> Retraining:
 
         wait_for_api()
         return run_and_record(request)
-
-
-def _dataset(params: Params) -> DatasetName:
-    return DatasetName(name=params.data.name, digest=raw_version(params.data.name).digest)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from models.config import Record
+from models.config import Record, read_record
 from models.errors import BusyError
 from models.files import write_text
 from models.processes import ProcessIdentity, this_process
@@ -63,7 +63,7 @@ def _owner() -> Owner:
 
 def _read_owner() -> Owner | None:
     # Between taking the lock and writing its name, the holder is not known.
-    return Owner.model_validate_json(OWNER.read_bytes()) if OWNER.exists() else None
+    return read_record(OWNER, Owner)
 
 
 def _busy_message() -> str:

@@ -45,8 +45,8 @@ def read_lines(path: Path) -> list[str]:
     """Return the whole lines of an append-only file; none where it is missing, no torn last one."""
     if not path.exists():
         return []
-    text = path.read_bytes()
-    return text[: text.rfind(b"\n") + 1].decode().splitlines()
+    # Not splitlines: it splits at U+2028 and its like, which JSON leaves as they are.
+    return [line.decode() for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def _cut_torn_line(descriptor: int) -> None:

@@ -1,11 +1,9 @@
 """Trials: what identifies one, what one leaves behind, and the files of its directory."""
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import ValidationError
-
-from models.config import Record, TrialConfig
+from models.config import Record, TrialConfig, read_record
 from models.digests import digest_of
 
 
@@ -116,7 +114,6 @@ class TrialFailure(Record):
 
 
 Outcome = TrialResult | TrialFailure
-_Kind = TypeVar("_Kind", TrialResult, TrialFailure)
 
 
 def result_path(directory: Path, budget: int) -> Path:
@@ -126,29 +123,22 @@ def result_path(directory: Path, budget: int) -> Path:
 
 def read_result(path: Path) -> TrialResult | None:
     """Read a result; None where there is none, or none that can be read."""
-    return _read(path, TrialResult)
+    return read_record(path, TrialResult)
 
 
 def read_outcome(directory: Path, budget: int | None = None) -> Outcome | None:
     """Return what a trial came to within `budget` epochs; None while that is not known.
 
     A trial that stopped early answers every budget from there on, and one that failed every budget
-    beyond the epochs it finished. Without a budget: failure, else the result of the largest one.
+    beyond the epochs it finished. Without a budget: the result of the largest, else the failure.
     """
     largest = read_result(directory / TrialFiles.RESULT)
     if budget is None:
-        return _read(directory / TrialFiles.FAILURE, TrialFailure) or largest
+        return largest or read_record(directory / TrialFiles.FAILURE, TrialFailure)
     asked = read_result(result_path(directory, budget))
     if asked is not None:
         return asked
     if largest is not None and largest.epochs < largest.budget and largest.epochs <= budget:
         return largest.model_copy(update={"budget": budget})
-    failure = _read(directory / TrialFiles.FAILURE, TrialFailure)
+    failure = read_record(directory / TrialFiles.FAILURE, TrialFailure)
     return failure if failure is not None and failure.epochs < budget else None
-
-
-def _read(path: Path, kind: type[_Kind]) -> _Kind | None:
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None

@@ -103,6 +103,16 @@ def test_root_and_environment_choose_the_project(project: ProjectFolder, tmp_pat
     assert by_option == by_variable == upwards == expected
 
 
+def test_a_relative_root_holds_for_commands_that_look_twice(project: ProjectFolder) -> None:
+    """Entering the project changes the working directory, not what --root meant."""
+    above = ProjectFolder(project.root.parent)
+
+    ran = above.pitchpipe("--root", project.root.name, "promote", "7")
+
+    assert ran.code == 2
+    assert "has no version" in ran.err
+
+
 def test_the_users_paths_are_meant_from_where_they_stand(
     project: ProjectFolder, tmp_path: Path
 ) -> None:

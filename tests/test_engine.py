@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,9 +19,9 @@ from models.config import CnnConfig, DataParams, TrialConfig
 from models.config.trial import SgdConfig
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
-from models.errors import ConfigError
+from models.errors import ConfigError, PitchpipeError
 from models.training.source import package_versions, training_source_digest
-from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec
+from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_outcome
 
 PREPARED = Path("data/prepared")
 SMALL = TrialConfig(network=CnnConfig(channels=(4,), hidden_units=8))
@@ -141,6 +142,7 @@ def test_stop_ends_a_trial_whose_epochs_are_kept() -> None:
 
 ORPHAN = """
 import os, sys
+from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_engine import SMALL, job
@@ -180,3 +182,14 @@ def test_the_store_lists_and_finds_trials_by_the_beginning_of_their_key() -> Non
         find_trial("xyz")
     with pytest.raises(ConfigError, match="write more digits"):
         find_trial("")
+
+
+def test_an_error_that_is_no_trials_fault_is_raised_and_not_tried_again() -> None:
+    """Altered data stops the search with its message, rather than failing trial after trial."""
+    work = job(SMALL.model_copy(update={"seed": 6}))
+    other = work.spec.model_copy(update={"dataset": "0" * 64})
+
+    with pytest.raises(PitchpipeError, match="prepare that one again"):
+        LocalEngine().train(replace(work, spec=other), lambda _: None)
+
+    assert read_outcome(work.directory, 2) is None

@@ -47,7 +47,10 @@ def test_a_full_disk_while_flushing_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [target]
 
 
-@given(lines=st.lists(st.text(st.characters(codec="ascii", categories=["L", "N"]))), cut=st.data())
+LINES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n")))
+
+
+@given(lines=LINES, cut=st.data())
 def test_lines_cut_anywhere_by_a_crash_read_as_the_whole_ones_and_take_more(
     lines: list[str], cut: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -185,6 +185,23 @@ def test_divergence_is_a_failure_that_is_not_tried_again(
     assert trials.outcome(tmp_path, config, 40) == failure
 
 
+def test_a_loss_that_overflows_while_weights_are_finite_is_divergence(
+    trials: Trials, tmp_path: Path
+) -> None:
+    """Full-batch descent through twelve layers: validation is NaN before any weight is."""
+    config = CONFIG.model_copy(
+        update={
+            "network": MlpConfig(hidden_units=32, hidden_layers=12),
+            "optimizer": GdConfig(learning_rate=100.0),
+        }
+    )
+
+    failure = trials.outcome(tmp_path, config, 30)
+
+    assert isinstance(failure, TrialFailure)
+    assert failure.kind == "diverged"
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [

@@ -1,6 +1,6 @@
 """Params and everything in it: frozen, strict, every field with its unit."""
 
-from models.config.base import Record
+from models.config.base import Record, read_record
 from models.config.data import DataParams, Fractions, SplitName
 from models.config.evaluation import EvaluationParams
 from models.config.gate import GateParams
@@ -43,4 +43,5 @@ __all__ = [
     "TrialConfig",
     "apply_point",
     "load_params",
+    "read_record",
 ]

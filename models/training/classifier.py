@@ -91,7 +91,7 @@ class Classifier(pl.LightningModule):
             for part in chunk.slices:
                 self._learn(chunk, part)
         # Summed, so that all processes of a trial see it diverge, and at once.
-        loss = float(self._summed(torch.tensor(self.train_tally.loss)))
+        loss = float(self._summed(torch.tensor(self.train_tally.loss_sum)))
         if not math.isfinite(loss):
             raise TrialFault("diverged", f"the loss is {loss} in epoch {self.epoch}")
 

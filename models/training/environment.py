@@ -5,5 +5,5 @@ ALLOCATOR_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "8589934592",
     "MALLOC_TOP_PAD_": "268435456",
 }
-"""glibc keeps freed pages instead of returning them to the kernel at each step: +12-30 % images a
-second. Read by glibc when a process starts, so it is set before the fork server is."""
+"""glibc keeps freed pages instead of returning them to the kernel at each step: 1-30 % more images
+a second, by the machine's load. Read when a process starts, so set before the fork server is."""

@@ -1,5 +1,6 @@
 """Keeps each epoch as it ends, and stops training that gets no better."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -46,12 +47,12 @@ class Recorder(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
-        record = _epoch_record(pl_module, seconds=time.perf_counter() - self._began)
-        self._history.append(record)
         stepper = pl_module.stepper
         weights = copied(pl_module.network.state_dict())
         average = copied(stepper.average) if stepper.average is not None else None
-        _check_finite(weights, record.epoch)
+        _check_finite(weights, pl_module.epoch)
+        record = _epoch_record(pl_module, seconds=time.perf_counter() - self._began)
+        self._history.append(record)
         improved = best_record(self._history, self._config.objective) is record
         validated = weights | (average or {})
         best = validated if improved or self._state is None else self._state.best
@@ -67,7 +68,11 @@ class Recorder(pl.Callback):
 
 
 def _epoch_record(classifier: Classifier, *, seconds: float) -> EpochRecord:
-    train, validation = classifier.train_tally, classifier.validation_tally.scores()
+    train = classifier.train_tally
+    for loss in (train.loss, classifier.validation_tally.loss):
+        if not math.isfinite(loss):  # finite weights may still overflow in the network
+            raise TrialFault("diverged", f"the loss is {loss} after epoch {classifier.epoch}")
+    validation = classifier.validation_tally.scores()
     return EpochRecord(
         epoch=classifier.epoch,
         train_loss=train.loss,

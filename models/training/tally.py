@@ -33,6 +33,11 @@ class Tally:
         self._sums = total(self._sums)
 
     @property
+    def loss_sum(self) -> float:
+        """Sum of the images' losses, nats; 0 before any image."""
+        return float(self._sums[0])
+
+    @property
     def loss(self) -> float:
         """Mean loss of the images, nats; not finite where training has diverged."""
         return float(self._sums[0] / self._sums[2])

@@ -4,13 +4,18 @@ The fork server preloads `models.training.fit`, so that a child starts with ever
 the parent imports this module only, which is light. MLflow, Prefect and DVC are not known here.
 """
 
+import logging
 import signal
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from models.config import Record
+from models.errors import PitchpipeError
 from models.processes import die_with_parent
 from models.trials import EpochRecord, TrialSpec
+
+log = logging.getLogger(__name__)
 
 
 class Work(Record):
@@ -25,18 +30,38 @@ class Work(Record):
     """Epochs."""
 
 
-def run(work_json: str, connection: Connection) -> None:
-    """Train; send an EpochRecord as JSON after each epoch. The outcome is what is on disk."""
-    die_with_parent()
-    from models.training.fit import train_trial  # noqa: PLC0415 - see the module's docstring
+class Complaint(Record):
+    """What went wrong in the child that is no fault of the trial's."""
 
+    complaint: str
+
+
+def run(work_json: str, connection: Connection) -> None:
+    """Train; send an EpochRecord as JSON after each epoch. The outcome is what is on disk.
+
+    An error that is no trial's fault (a full disk, altered data, a mistake of ours) is sent as a
+    Complaint, for the parent to raise.
+    """
+    die_with_parent()
     # Ctrl-C reaches every process of the terminal; the parent decides and sends SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     work = Work.model_validate_json(work_json)
 
-    def tell(record: EpochRecord) -> None:
+    def tell(record: EpochRecord | Complaint) -> None:
         connection.send_bytes(record.model_dump_json().encode())
+
+    try:
+        _train(work, tell)
+    except PitchpipeError as error:
+        tell(Complaint(complaint=str(error)))
+    except Exception as error:
+        log.exception("training trial %s", work.spec.key)
+        tell(Complaint(complaint=f"{type(error).__name__}: {error}"))
+
+
+def _train(work: Work, tell: Callable[[EpochRecord], None]) -> None:
+    from models.training.fit import train_trial  # noqa: PLC0415 - see the module's docstring
 
     train_trial(
         work.spec,
