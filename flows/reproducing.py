@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from flows.dataset_files import data_lock
 from flows.dataset_restore import copy_batches, find_version
 from flows.differences import UNEXPLAINED, Results, Surroundings, causes, results
@@ -14,9 +16,10 @@ from flows.engine import LocalEngine, TrialJob, warm_up
 from flows.lineage import Lineage, environment_facts
 from flows.progress import shown
 from flows.registry import VersionFiles, open_version
+from flows.registry.extras import another_release
 from flows.tracking import Tracking
 from flows.trial_store import directory_of, read_history
-from models.config import DataParams, EvaluationParams
+from models.config import DataParams, EvaluationParams, Record
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest, open_split
 from models.errors import PitchpipeError
@@ -53,23 +56,42 @@ def reproduce(tracking: Tracking, wanted: str, *, say: Say) -> Reproduction:
     warm_up()  # imports what training needs, while the data is prepared
     files = open_version(tracking, wanted)
     version, lineage = files.record.version, files.lineage
+    asked = _asked(files)
     with tempfile.TemporaryDirectory(dir="mlruns", prefix=".reproducing-") as scratch:
         folder = Path(scratch)
         try:
-            manifest = _prepared(lineage, folder, say)
+            manifest = _prepared(lineage, asked.data, folder, say=say)
         except PitchpipeError as error:
             found = [*causes(lineage, _surroundings(None)), f"data: {error}"]
             return Reproduction(version, bit_equal=False, differences=tuple(found))
         differing = causes(lineage, _surroundings(manifest))
         for cause in differing:
             say(cause)
-        found = _compared(files, manifest, folder, say=say)
+        found = _compared(files, manifest, folder, asked.evaluation, say=say)
     if found and not differing:
         found.append(UNEXPLAINED)
     return Reproduction(version, bit_equal=not found, differences=(*differing, *found))
 
 
-def _prepared(lineage: Lineage, folder: Path, say: Say) -> Manifest:
+class _Asked(Record):
+    """Sections of a version's params that making it again needs."""
+
+    data: DataParams
+    evaluation: EvaluationParams
+
+
+def _asked(files: VersionFiles) -> _Asked:
+    """Read these sections. Raises IntegrityError where another release wrote them."""
+    kept = {name: files.lineage.params.get(name) for name in _Asked.model_fields}
+    _ = files.evaluation  # of another release too: known before hours of training, not after
+    try:
+        # Kept as JSON: lists in it are tuples in the records.
+        return _Asked.model_validate_json(json.dumps(kept))
+    except ValidationError as error:
+        raise another_release(error, whose=files.called, where="params") from None
+
+
+def _prepared(lineage: Lineage, data: DataParams, folder: Path, *, say: Say) -> Manifest:
     raw, dataset = folder / "raw", lineage.dataset
     raw.mkdir()
     say(f"restoring {dataset.name} {dataset.digest[:12]}")
@@ -77,8 +99,6 @@ def _prepared(lineage: Lineage, folder: Path, say: Say) -> Manifest:
     with data_lock():
         copy_batches(logged, raw)
     say(f"preparing {logged.images:,} images")
-    # Kept as JSON: lists in it are tuples in the record.
-    data = DataParams.model_validate_json(json.dumps(lineage.params["data"]))
     return prepare(raw, folder / "prepared", data)
 
 
@@ -91,7 +111,9 @@ def _surroundings(manifest: Manifest | None) -> Surroundings:
     )
 
 
-def _compared(files: VersionFiles, manifest: Manifest, folder: Path, *, say: Say) -> list[str]:
+def _compared(
+    files: VersionFiles, manifest: Manifest, folder: Path, asked: EvaluationParams, *, say: Say
+) -> list[str]:
     """Train and evaluate again; return what differs in that."""
     lineage = files.lineage
     spec = lineage.spec.model_copy(
@@ -108,7 +130,7 @@ def _compared(files: VersionFiles, manifest: Manifest, folder: Path, *, say: Say
     now = Results(
         trained=outcome,
         history=read_history(folder / "trial")[: outcome.epochs],
-        test=_evaluated(lineage, outcome, manifest, folder),
+        test=_evaluated(asked, outcome, manifest, folder),
     )
     return results(_kept(files), now)
 
@@ -133,9 +155,8 @@ def _trained(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialRe
 
 
 def _evaluated(
-    lineage: Lineage, result: TrialResult, manifest: Manifest, folder: Path
+    asked: EvaluationParams, result: TrialResult, manifest: Manifest, folder: Path
 ) -> Evaluation:
-    asked = EvaluationParams.model_validate_json(json.dumps(lineage.params["evaluation"]))
     test = open_split(folder / "prepared", "test", verify=False)
     serving = load_serving(folder / "trial", result, manifest)
     probabilities = predict_probabilities(serving, test.images, threads=result.config.threads)

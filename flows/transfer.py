@@ -1,9 +1,11 @@
 """Versions between machines: one zip with files, lineage, report, ledger entries and checksums."""
 
 import json
+import lzma
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,8 +17,7 @@ from flows import ledger
 from flows.ledger import Entry
 from flows.promotion import note_import
 from flows.registry import VersionFiles, find_version, open_version
-from flows.registry.importing import Imported, register_files
-from flows.registry.packing import check_safe, files_digest
+from flows.registry.importing import Imported, check_files, register_files
 from flows.tracking import Tracking, TrackingError, asking
 from models.config import Record
 from models.digests import digest_file, digest_of
@@ -26,6 +27,8 @@ from models.files import replacing
 INDEX, FILES, REPORT = "export.json", "model", "report"
 MOST_BYTES = 4 * 2**30
 """Unpacked; more is taken for a bomb."""
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+"""RuntimeError: encrypted, or compressed in a way that zipfile does not know."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every member: the same version gives the same bytes."""
 
@@ -92,15 +95,13 @@ def import_version(tracking: Tracking, source: Path) -> Transferred:
     What is registered already is found. What was said of the version where it came from, its
     ledger entries included, is kept as evidence.
 
-    Raises InputError where the file is no export, IntegrityError where a checksum is not met.
+    Raises InputError where the file is no export, IntegrityError where a checksum is not met or
+    what was exported is no whole version that may be loaded.
     """
     with tempfile.TemporaryDirectory(dir="mlruns", prefix=".import-") as scratch:
         folder = Path(scratch)
         index = _unpack(source, folder)
-        check_safe(folder / FILES)
-        digest = files_digest(folder / FILES)
-        if digest != index.tags.get("model.digest"):
-            raise IntegrityError(f"{source}: its files are not those of the version; export again")
+        digest = check_files(folder / FILES, index.tags, whose=str(source))
         origin = {"imported.from": f"{index.name} version {index.version}"}
         report = folder / REPORT
         imported = Imported(
@@ -195,7 +196,7 @@ def _unpack(source: Path, folder: Path) -> ExportIndex:
                 if digest_file(target) != checksum:
                     raise IntegrityError(f"{source}: {name} does not have its checksum")
             return index
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"{source}: cannot be read ({error}); write it with `pitchpipe export`"
         ) from error

@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from flows.registry import (
     CHALLENGER,
     Registration,
     aliases,
+    fetching,
     find_version,
     load_version,
     open_version,
@@ -122,6 +125,7 @@ def test_the_description_lets_a_person_judge(tracking: Tracking) -> None:
     description = tracking.client.get_model_version(NAME, "1").description or ""
     assert "| accuracy | 0.9000 | 0.8000 - 0.9500 |" in description
     assert "Won 1 of 1 by validation accuracy." in description
+    assert "- **Trained or selected on** 10 images" in description
     assert f"runs/{run_id}/artifacts/report/report.html" in description
 
 
@@ -168,6 +172,53 @@ def test_a_loaded_version_predicts_as_the_network(registered: Tracking) -> None:
     loaded = load_version(registered, CHALLENGER)
     assert np.array_equal(loaded.predict(images), expected)
     assert loaded.files.lineage.classes == CLASSES
+
+
+@pytest.fixture
+def remote(
+    tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Tracking, list[Path]]:
+    """The store as if artifacts were remote, and the folders that downloads went to."""
+    temporary, folders = tmp_path / "temporary", list[Path]()
+    temporary.mkdir()
+    real = mlflow.artifacts.download_artifacts
+
+    def download(uri: str, *, dst_path: str | None = None) -> str:
+        folders.append(Path(dst_path or tempfile.mkdtemp(dir=temporary)))
+        return str(real(uri, dst_path=str(folders[-1])))
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
+    monkeypatch.setattr(fetching, "is_local_uri", lambda _: False)
+    return tracking, folders
+
+
+def test_remote_files_are_copied_once_and_nowhere_else(
+    remote: tuple[Tracking, list[Path]], tmp_path: Path
+) -> None:
+    """A service that loads the champion for each batch does not fill the disk."""
+    tracking, folders = remote
+    register(tracking, registration(new_run(tracking)))
+    images = random_images(3)
+    first = load_version(tracking, 1)
+    again = load_version(tracking, 1)
+    assert np.array_equal(first.predict(images), again.predict(images))
+    assert len(folders) == 2  # reread once when it was stored, fetched once
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert [path.name for path in fetching.KEPT.iterdir()] == [
+        first.files.record.tags["model.digest"]
+    ]
+    (first.files.directory / "MLmodel").write_text("damaged")
+    assert np.array_equal(load_version(tracking, 1).predict(images), first.predict(images))
+    assert list(Path("mlruns").glob(".rereading-*")) == []
+
+
+def test_a_digest_that_is_none_names_no_folder(remote: tuple[Tracking, list[Path]]) -> None:
+    """Who can write tags cannot have files written elsewhere."""
+    tracking, _ = remote
+    register(tracking, registration(new_run(tracking)))
+    tracking.client.set_model_version_tag(NAME, "1", "model.digest", "../../evil")
+    with pytest.raises(IntegrityError, match="is no SHA-256"):
+        open_version(tracking, 1)
 
 
 def version_directory(root: Path) -> Path:

@@ -14,6 +14,7 @@ from flows.promotion import force_promotion
 from flows.registry import versions
 from flows.tracking import Tracking, open_tracking
 from flows.transfer import ExportIndex, export_version, import_version
+from models.digests import digest_of
 from models.errors import InputError, IntegrityError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
@@ -132,6 +133,100 @@ def test_an_altered_export_is_refused(
     assert len(versions(bars_tracking)) == 2
     assert list(Path("mlruns").glob(".import-*")) == []
     assert not (Path.cwd().parent / "evil").exists()
+
+
+def change_files(members: Members, changes: dict[str, bytes | None]) -> None:
+    """Change a version's files and sign all of it anew, as somebody thorough would."""
+    for name, content in changes.items():
+        members.pop(f"model/{name}")
+        if content is not None:
+            members[f"model/{name}"] = content
+    below = {name: body for name, body in members.items() if name != "export.json"}
+    checksums = {name: hashlib.sha256(body).hexdigest() for name, body in below.items()}
+    files = {
+        name.removeprefix("model/"): digest
+        for name, digest in checksums.items()
+        if name.startswith("model/")
+    }
+    index = json.loads(members["export.json"])
+    tags = {**index["tags"], "model.digest": digest_of({**files})}
+    resign(members, {**index, "tags": tags, "checksums": checksums})
+
+
+def untag(members: Members) -> None:
+    index = json.loads(members["export.json"])
+    del index["tags"]["registration"]
+    resign(members, index)
+
+
+def elsewhere_data(members: Members) -> bytes:
+    return members["model/MLmodel"].replace(b"model_data: data", b"model_data: pitchpipe")
+
+
+CRAFTED: dict[str, tuple[dict[str, bytes | None], str]] = {
+    "no MLmodel": ({"MLmodel": None}, "no MLmodel"),
+    "not YAML": ({"MLmodel": b"\x00{"}, "no MLmodel"),
+    "nested": ({"MLmodel": b"[" * 5000}, "no MLmodel"),
+    "a list": ({"MLmodel": b"[]"}, "no MLmodel"),
+    "flavours": ({"MLmodel": b"flavors: [pytorch]"}, "no MLmodel"),
+    "a flavour": ({"MLmodel": b"flavors: {pytorch: 1}"}, "no MLmodel"),
+    "one flavour": ({"MLmodel": b"flavors: {pytorch: {}}"}, "could run code"),
+    "lineage": ({"pitchpipe/lineage.json": b"{}"}, r"another release .*lineage\.json: spec"),
+    "no lineage": ({"pitchpipe/lineage.json": None}, r"no readable lineage\.json"),
+    "evaluation": ({"pitchpipe/evaluation.json": b"[]"}, "another release"),
+    "ids": ({"pitchpipe/trained_ids.npy": b"\x93NUMPY"}, r"no readable trained_ids\.npy"),
+}
+
+
+def members_of(path: Path) -> Members:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def refused(path: Path, members: Members, match: str) -> None:
+    """The members, as an export, are refused and leave nothing."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    elsewhere = open_tracking("elsewhere")
+    with pytest.raises(IntegrityError, match=rf"bars\.zip.*{match}"):
+        import_version(elsewhere, path)
+    assert versions(elsewhere) == []
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_a_crafted_export_is_refused_in_a_sentence(exported: Path, case: str) -> None:
+    """Every digest is right, what is in it is not: no traceback, no version."""
+    changes, said = CRAFTED[case]
+    members = members_of(exported)
+    change_files(members, changes)
+    refused(exported, members, said)
+
+
+def test_a_crafted_index_is_refused_in_a_sentence(exported: Path) -> None:
+    """No tag to find the registration by."""
+    members = members_of(exported)
+    untag(members)
+    refused(exported, members, "no tag registration")
+
+
+def test_weights_are_taken_from_where_they_were_checked(exported: Path) -> None:
+    """A flavour that reads its weights elsewhere is not loaded."""
+    members = members_of(exported)
+    change_files(members, {"MLmodel": elsewhere_data(members)})
+    refused(exported, members, "could run code")
+
+
+def test_a_damaged_member_is_refused(exported: Path) -> None:
+    """Compressed bytes that do not decompress: zlib's error is not shown as a traceback."""
+    with zipfile.ZipFile(exported) as archive:
+        info = archive.getinfo("model/pitchpipe/lineage.json")
+    content = bytearray(exported.read_bytes())
+    start = info.header_offset + 30 + len(info.filename)
+    content[start : start + 8] = b"\xff" * 8
+    exported.write_bytes(content)
+    with pytest.raises(InputError, match=r"bars\.zip: cannot be read"):
+        import_version(open_tracking("elsewhere"), exported)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"<html>not found</html>"])

@@ -37,7 +37,7 @@ def describe(registration: Registration, *, experiment_id: str) -> str:
     facts = {
         "Trial": f"`{result.key[:12]}`: {network}, epoch {result.best_epoch} of {result.epochs}",
         "Data": f"{dataset.name} `{dataset.digest[:12]}`{dvc}",
-        "Trained on": f"{len(registration.trained_ids):,} images",
+        "Trained or selected on": f"{len(registration.trained_ids):,} images",
         "Classes": ", ".join(registration.classes[:20]),
         "Code": f"{commit}{changed}",
         "Report": f"[report.html]({run}/artifacts/report/report.html), [retraining]({run})",

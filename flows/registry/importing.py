@@ -1,18 +1,23 @@
 """Files that were a version elsewhere, registered here."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from flows.lineage import Lineage, flattened
+from flows.registry.extras import EVALUATION, LINEAGE, read_extra, read_trained_ids
 from flows.registry.listing import find_registration
-from flows.registry.packing import EXTRAS, LINEAGE, files_digest
+from flows.registry.packing import files_digest
+from flows.registry.safety import check_safe
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
+from models.errors import IntegrityError
+from models.evaluation.records import Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,23 @@ class Imported:
     report: Path | None
 
 
+def check_files(directory: Path, tags: Mapping[str, str], *, whose: str) -> str:
+    """Check that files are a whole version that can be loaded, and the one that their tags tell of.
+
+    Return their digest. Raises IntegrityError, beginning with `whose`, for the first thing amiss.
+    """
+    check_safe(directory, whose=whose)
+    digest = files_digest(directory)
+    if digest != tags.get("model.digest"):
+        raise IntegrityError(f"{whose}: its files are not those of the version; export again")
+    if not tags.get("registration"):
+        raise IntegrityError(f"{whose}: its version has no tag registration; export again")
+    read_extra(Lineage, directory, LINEAGE, whose=f"{whose}: the version")
+    read_extra(Evaluation, directory, EVALUATION, whose=f"{whose}: the version")
+    read_trained_ids(directory, whose=f"{whose}: the version")
+    return digest
+
+
 def register_files(tracking: Tracking, imported: Imported) -> int:
     """Make a version of files; the same registration again finds the same version."""
     registration = imported.tags["registration"]
@@ -35,7 +57,7 @@ def register_files(tracking: Tracking, imported: Imported) -> int:
 
 
 def _create(tracking: Tracking, imported: Imported, registration: str) -> int:
-    lineage = Lineage.model_validate_json((imported.directory / EXTRAS / LINEAGE).read_bytes())
+    lineage = read_extra(Lineage, imported.directory, LINEAGE, whose="the import")
     runs, at = Runs(tracking), now_ms()
     run_id = runs.create(imported.tags["imported.from"], tags=imported.tags, at=at)
     runs.log_params(run_id, flattened(lineage.spec.config))

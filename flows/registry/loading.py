@@ -5,22 +5,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import mlflow
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.lineage import Lineage
+from flows.registry.extras import EVALUATION, LINEAGE, read_extra, read_trained_ids
+from flows.registry.fetching import fetch_files
 from flows.registry.listing import find_version
-from flows.registry.packing import (
-    EVALUATION,
-    EXTRAS,
-    LINEAGE,
-    TRAINED_IDS,
-    check_safe,
-    files_digest,
-    load_network,
-)
+from flows.registry.packing import files_digest, load_network
 from flows.registry.records import VersionRecord
+from flows.registry.safety import check_safe
 from flows.tracking.store import Tracking, asking
 from models.errors import IntegrityError
 from models.evaluation.records import Evaluation
@@ -36,23 +30,25 @@ class VersionFiles:
     record: VersionRecord
     directory: Path
 
+    @property
+    def called(self) -> str:
+        """How messages call it."""
+        return f"version {self.record.version} of {self.record.name}"
+
     @cached_property
     def lineage(self) -> Lineage:
-        """What the version was made from."""
-        return Lineage.model_validate_json((self.directory / EXTRAS / LINEAGE).read_bytes())
+        """What the version was made from. Raises IntegrityError if another release wrote it."""
+        return read_extra(Lineage, self.directory, LINEAGE, whose=self.called)
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """Scores on the test split when it was registered."""
-        return Evaluation.model_validate_json((self.directory / EXTRAS / EVALUATION).read_bytes())
+        """Scores on the test split when it was registered; raises as `lineage` does."""
+        return read_extra(Evaluation, self.directory, EVALUATION, whose=self.called)
 
     @cached_property
     def trained_ids(self) -> NDArray[np.uint8]:
-        """Ids of the images it was trained on, (n, 32)."""
-        ids: NDArray[np.uint8] = np.load(
-            self.directory / EXTRAS / TRAINED_IDS, mmap_mode="r", allow_pickle=False
-        )
-        return ids
+        """Ids of the images it was trained or selected on, (n, 32)."""
+        return read_trained_ids(self.directory, whose=self.called)
 
     @property
     def weights_bytes(self) -> int:
@@ -87,15 +83,14 @@ def open_version(tracking: Tracking, wanted: str | int) -> VersionFiles:
     Raises ConfigError where there is none, IntegrityError where the files are not those registered.
     """
     record = find_version(tracking, wanted)
-    with asking():
-        uri = f"models:/{record.name}/{record.version}"
-        directory = Path(mlflow.artifacts.download_artifacts(uri))
     promised = record.tags.get("model.digest")
     if promised is None:
         raise IntegrityError(
             f"version {record.version} of {record.name} has no tag model.digest: pitchpipe did not "
             "register it and does not load it. Use `pitchpipe run`, or `pitchpipe import` a file"
         )
+    with asking():
+        directory = fetch_files(tracking, record, promised)
     found = files_digest(directory)
     if found != promised:
         raise IntegrityError(

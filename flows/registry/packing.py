@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
-import yaml
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
 from flows.lineage import Lineage, environment_facts
+from flows.registry.extras import EVALUATION, EXTRAS, LINEAGE, TRAINED_IDS
 from flows.registry.records import Registration
+from flows.registry.safety import check_safe
 from models.digests import digest_file, digest_of
 from models.errors import IntegrityError
 
 if TYPE_CHECKING:
     from torch import nn
 
-EXTRAS = "pitchpipe"
-"""Folder inside a version's files that MLflow does not look at."""
-LINEAGE, TRAINED_IDS, EVALUATION = "lineage.json", "trained_ids.npy", "evaluation.json"
 _UNSIGNED = {"registered_model_meta"}
 """Written by MLflow itself beside the files when it downloads them."""
 
@@ -64,31 +62,24 @@ def files_digest(directory: Path) -> str:
     )
 
 
-def check_safe(directory: Path) -> None:
-    """Raise IntegrityError where loading these files could run code that comes with them.
-
-    MLflow imports whatever loader and code folder MLmodel names, before it looks at weights.
-    """
-    flavors = yaml.safe_load((directory / "MLmodel").read_text(encoding="utf-8"))["flavors"]
-    loader = flavors.get("python_function", {}).get("loader_module")
-    foreign = set(flavors) - {"python_function", "pytorch"}
-    code = [name for name, flavor in flavors.items() if flavor.get("code")]
-    archives = [path.name for path in (directory / "data").rglob("*") if path.is_file()]
-    if foreign or code or loader != "mlflow.pytorch" or archives != ["model.pt2"]:
-        raise IntegrityError(
-            f"{directory}: is more than an exported network (loader {loader!r}, code of {code}, "
-            f"flavours {sorted(flavors)}, files {archives}); it is not loaded, for it could run "
-            "code. Register versions with `pitchpipe run` or `pitchpipe import`"
-        )
-
-
 def load_network(directory: Path) -> "nn.Module":
-    """Load checked files as a network without unpickling anything."""
+    """Load checked files as a network without unpickling anything.
+
+    Raises IntegrityError where there is no network in them that this torch can load.
+    """
     check_safe(directory)
     # torch.export.load unpickles weights; MLflow checks the archive first only when told so.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    with _expected_warnings():
-        network: nn.Module = mlflow.pytorch.load_model(str(directory))
+    try:
+        with _expected_warnings():
+            network: nn.Module = mlflow.pytorch.load_model(str(directory))
+    # torch and MLflow raise nearly anything on archives that are damaged or of another torch.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise IntegrityError(
+            f"{directory}: its network cannot be loaded ({reason[0]}); `pitchpipe rollback`, or "
+            "make a new version with `pitchpipe run`"
+        ) from error
     return network
 
 

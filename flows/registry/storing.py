@@ -74,10 +74,14 @@ def create_version(
 
 
 def _check_stored(model_id: str, digest: str) -> None:
-    stored = mlflow.artifacts.download_artifacts(f"models:/{model_id}")
-    if files_digest(Path(stored)) != digest:
+    # To a folder of ours: of what is remote, MLflow leaves a copy among the temporary files.
+    with tempfile.TemporaryDirectory(dir="mlruns", prefix=".rereading-") as scratch:
+        stored = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=scratch)
+        found = files_digest(Path(stored))
+    if found != digest:
         raise IntegrityError(
-            f"{stored}: the files stored are not those written; look at the disk, then run again"
+            f"models:/{model_id}: the files stored are not those written; look at the disk that "
+            "artifacts are on, then run again"
         )
 
 

@@ -1,0 +1,52 @@
+"""A version's files on this host: where MLflow keeps them, else one copy of them in mlruns/."""
+
+import contextlib
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import mlflow
+from mlflow.utils.uri import is_local_uri
+
+from flows.registry.packing import files_digest
+from flows.registry.records import VersionRecord
+from flows.tracking.store import Tracking
+from models.errors import IntegrityError
+
+KEPT = Path("mlruns/versions")
+"""Copies of versions whose artifacts are remote, named by their digests."""
+
+
+def fetch_files(tracking: Tracking, record: VersionRecord, digest: str) -> Path:
+    """Return the folder of a version's files, which the caller checks against the digest.
+
+    Remote ones are copied once: MLflow by itself would leave a new copy among the temporary files
+    for every call. Raises IntegrityError where the digest is none.
+    """
+    uri = f"models:/{record.name}/{record.version}"
+    where = tracking.client.get_model_version_download_uri(record.name, str(record.version))
+    if is_local_uri(where):  # type: ignore[no-untyped-call]  # mlflow 3.17.2 does not type it
+        return Path(mlflow.artifacts.download_artifacts(uri))
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise IntegrityError(
+            f"version {record.version} of {record.name}: its tag model.digest {digest[:80]!r} is "
+            "no SHA-256; `pitchpipe import` a file, or `pitchpipe run`"
+        )
+    kept = KEPT / digest
+    if kept.is_dir() and files_digest(kept) != digest:
+        shutil.rmtree(kept)
+    if not kept.is_dir():
+        _download(uri, kept)
+    return kept
+
+
+def _download(uri: str, kept: Path) -> None:
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=KEPT, prefix=".fetching-") as scratch:
+        files = Path(scratch) / "files"
+        files.mkdir()
+        mlflow.artifacts.download_artifacts(uri, dst_path=str(files))
+        # Another process may have been first, with the same files.
+        with contextlib.suppress(OSError):
+            files.rename(kept)
