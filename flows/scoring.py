@@ -10,6 +10,7 @@ from flows.prediction import pieces_of, pixels_of, stacked
 from flows.registry import load_version
 from flows.tracking import Tracking
 from flows.trial_store import directory_of, find_trial
+from models.datasets.naming import renamed
 from models.datasets.prepared import open_split, read_manifest
 from models.errors import ConfigError, InputError
 from models.evaluation.inference import predict_probabilities
@@ -69,32 +70,17 @@ def _images(
             f"the test split has images of {split.images.shape[1:]}, this takes {shape}; "
             "give images with --data"
         )
-    return split.images, _renamed(split.labels, manifest.classes, classes)
+    return split.images, renamed(split.labels, manifest.classes, classes)
 
 
 def _given(
     source: Path, classes: tuple[str, ...], shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pieces = [
-        (stacked(pixels_of(rows), shape), _renamed(rows.labels, theirs, classes))
+        (stacked(pixels_of(rows), shape), renamed(rows.labels, theirs, classes))
         for theirs, rows in pieces_of(source)
     ]
     if not pieces:
         raise InputError(f"{source}: holds no image")
     images, labels = zip(*pieces, strict=True)
     return np.concatenate(images), np.concatenate(labels)
-
-
-def _renamed(
-    labels: NDArray[np.int64], theirs: tuple[str, ...], ours: tuple[str, ...]
-) -> NDArray[np.int64]:
-    """Labels into their classes as labels into ours, by name."""
-    used = {theirs[label] for label in np.unique(labels)}
-    unknown = sorted(used - set(ours))
-    if unknown:
-        raise InputError(
-            f"classes {', '.join(unknown[:5])} are none of those known: {', '.join(ours[:20])}"
-        )
-    places = np.array([ours.index(name) if name in ours else -1 for name in theirs], np.int64)
-    renamed: NDArray[np.int64] = places[labels]
-    return renamed

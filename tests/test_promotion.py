@@ -189,6 +189,15 @@ def test_manual_approval_waits_and_then_promotes(tracking: Tracking) -> None:
         approve(tracking, 3)
 
 
+def test_a_version_held_later_waits_no_longer(tracking: Tracking) -> None:
+    """Judged again, on newer data, it was held: the older verdict cannot be approved."""
+    settle(tracking, judgement(3, None), MANUAL)
+    settle(tracking, judgement(3, None, "HOLD"), MANUAL)
+    with pytest.raises(NothingToMoveError, match="does not wait"):
+        approve(tracking, 3)
+    assert "champion" not in aliases(tracking)
+
+
 def test_approval_of_a_verdict_against_a_former_champion_is_stale(tracking: Tracking) -> None:
     """While it waited the champion changed: it must be judged again."""
     settle(tracking, judgement(3, None), MANUAL)
@@ -328,6 +337,20 @@ def test_a_cut_ledger_is_found_and_stays_found(tracking: Tracking) -> None:
     adopt(tracking, reason="after the loss")
     promote(tracking, 3)
     assert any("rewritten" in problem for problem in audit(tracking).problems)
+
+
+@pytest.mark.parametrize("head", [None, "", "2", "²:abc", "two:abc"])
+def test_a_missing_or_malformed_head_is_a_problem(tracking: Tracking, head: str | None) -> None:
+    """Without MLflow's memory a cut could not be seen; before the first entry there is none."""
+    assert audit(tracking).valid
+    promote(tracking, 1)
+    if head is None:
+        tracking.client.delete_registered_model_tag(NAME, "ledger.head")
+    else:
+        tracking.client.set_registered_model_tag(NAME, "ledger.head", head)
+    assert any("no readable tag ledger.head" in problem for problem in audit(tracking).problems)
+    promote(tracking, 2)
+    assert audit(tracking).valid
 
 
 def race(version: int, barrier: object, answers: "Queue[str]") -> None:

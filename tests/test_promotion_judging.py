@@ -2,9 +2,11 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from registry_records import (
     BARS,
     BarsNetwork,
@@ -14,8 +16,9 @@ from registry_records import (
     serving_network,
 )
 
+from flows.lineage import Lineage
 from flows.promotion import HandMovedError, adopt, force_promotion, judge, settle
-from flows.registry import aliases, register
+from flows.registry import aliases, load_version, register
 from flows.tracking import Tracking
 from models.config.gate import GateParams
 from models.datasets.prepared import open_split
@@ -47,6 +50,74 @@ def register_wide(tracking: Tracking) -> int:
         example=random_images(4, side=12),
     )
     return register(tracking, wide)
+
+
+class UpsideDown(BarsNetwork):
+    """As right, but from before the classes had today's order."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images).flip(1)
+
+
+def register_of_classes(tracking: Tracking, *classes: str) -> int:
+    """A version of these classes, the last of them at the top."""
+    given = bars_registration(UpsideDown().eval(), run_of(tracking), seed=11)
+    return register(tracking, dataclasses.replace(given, classes=classes))
+
+
+def test_a_version_from_before_the_classes_changed_order_is_judged_by_name(
+    bars_tracking: Tracking,
+) -> None:
+    """A batch may bring a class that moves the others: columns go by name, not by place."""
+    older = register_of_classes(bars_tracking, "bottom", "middle", "top")
+    force_promotion(bars_tracking, older, reason="first")
+    against = judge(bars_tracking, RIGHT, GATE).decision
+    assert against.verdict == "HOLD"
+    assert against.comparison is not None
+    assert (against.comparison.both_right, against.comparison.images) == (6, 6)
+    force_promotion(bars_tracking, UNTRAINED, reason="worse")
+    assert "accuracy_over_majority" not in failed(judge(bars_tracking, older, GATE).decision)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("bottom", "middle", "roof"), "does not know class top"),
+        (("bottom", "middle", "top", "side"), "knows class side"),
+    ],
+)
+def test_a_version_of_other_classes_is_not_compared(
+    bars_tracking: Tracking, classes: tuple[str, ...], said: str
+) -> None:
+    """As champion it is held, as challenger it is an error; both name the class."""
+    other = register_of_classes(bars_tracking, *classes)
+    with pytest.raises(PitchpipeError, match=said):
+        judge(bars_tracking, other, GATE)
+    force_promotion(bars_tracking, other, reason="first")
+    decision = judge(bars_tracking, RIGHT, GATE).decision
+    assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
+    assert said in decision.text
+
+
+def test_a_champion_of_another_release_is_not_compared(
+    bars_tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lineage has a key that this release does not know: held, in one sentence."""
+    write = Lineage.model_dump_json
+
+    def newer(self: Lineage, **options: Any) -> str:
+        return write(self, **options).replace("{", '{"invented_later": 1,', 1)
+
+    twin = bars_registration(BarsNetwork().eval(), run_of(bars_tracking), seed=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lineage, "model_dump_json", newer)
+        champion = register(bars_tracking, twin)
+    force_promotion(bars_tracking, champion, reason="first")
+    decision = judge(bars_tracking, RIGHT, GATE).decision
+    assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
+    assert "written by another release" in decision.text
+    with pytest.raises(IntegrityError, match=r"version 3.*lineage\.json: invented_later"):
+        _ = load_version(bars_tracking, champion).files.lineage
 
 
 def test_without_a_champion_the_floors_decide(bars_tracking: Tracking) -> None:

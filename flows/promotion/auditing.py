@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flows import ledger
 from flows.ledger import Entry, faults_against
-from flows.promotion.moving import desk, seen_head
+from flows.promotion.moving import HEAD_TAG, desk, seen_head
 from flows.tracking import Tracking
 
 
@@ -32,6 +32,11 @@ def audit(tracking: Tracking) -> Audit:
         head = seen_head(tracking)
         if head is not None:
             problems += faults_against(found, head)
+        elif any(entry.action != "intent" for entry in found.of(tracking.name)):
+            problems.append(
+                f"{tracking.name} has no readable tag {HEAD_TAG} in MLflow, so a cut of the ledger "
+                "could not be seen; the next promotion or rollback writes it again"
+            )
         if held.hand_moved:
             problems.append(held.hand_moved)
     return Audit(entries=found.entries, problems=tuple(problems))

@@ -40,8 +40,11 @@ def unfinished(entries: Sequence[Entry]) -> Entry | None:
 
 
 def awaiting(entries: Sequence[Entry], version: int) -> Entry | None:
-    """Return the entry by which a version waits for approval; None where it does not."""
+    """Return the entry by which a version waits for approval; None where it does not.
+
+    Its last decision counts: what the gate allowed and then held is to be judged again.
+    """
     for entry in reversed(entries):
-        if entry.after == version and entry.action in {"await", "reject", *_MOVES}:
+        if entry.after == version and entry.action in {"await", "hold", "reject", *_MOVES}:
             return entry if entry.action == "await" else None
     return None

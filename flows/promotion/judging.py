@@ -7,8 +7,9 @@ from flows.promotion.moving import desk
 from flows.registry import LoadedVersion, load_version
 from flows.tracking import Tracking
 from models.config.gate import GateParams
-from models.datasets.prepared import Split, open_split, read_manifest
-from models.errors import PitchpipeError
+from models.datasets.naming import reordered
+from models.datasets.prepared import Manifest, Split, open_split, read_manifest
+from models.errors import InputError, PitchpipeError
 from models.gate.records import ChampionUnusable, GateInput, images_in_both
 
 PREPARED = Path("data/prepared")
@@ -27,39 +28,44 @@ def judge(
     with desk(tracking) as held:
         held.require_agreement()
         champion = held.champion
-    digest = read_manifest(prepared).splits["test"].digest
+    manifest = read_manifest(prepared)
     test = open_split(prepared, "test", verify=True)
-    challenger = _scored(load_version(tracking, version), test, digest)
+    challenger = _scored(load_version(tracking, version), test, manifest)
     if isinstance(challenger, ChampionUnusable):
         raise PitchpipeError(
             f"version {version} {challenger.reason}; prepare the data it was trained on, or "
             "`pitchpipe run`"
         )
-    against = None if champion is None else _champion(tracking, champion, test, digest=digest)
+    against = None if champion is None else _champion(tracking, champion, test, manifest=manifest)
     return Judgement(version, champion, decide(challenger, against, gate))
 
 
 def _champion(
-    tracking: Tracking, champion: int, test: Split, *, digest: str
+    tracking: Tracking, champion: int, test: Split, *, manifest: Manifest
 ) -> GateInput | ChampionUnusable:
     try:
-        return _scored(load_version(tracking, champion), test, digest)
+        return _scored(load_version(tracking, champion), test, manifest)
     except PitchpipeError as error:
         return ChampionUnusable(reason=str(error))
 
 
-def _scored(loaded: LoadedVersion, test: Split, digest: str) -> GateInput | ChampionUnusable:
+def _scored(loaded: LoadedVersion, test: Split, manifest: Manifest) -> GateInput | ChampionUnusable:
+    """What a version says of the test split, by today's classes in today's order."""
     lineage = loaded.files.lineage
     if test.images.shape[1:] != lineage.image_shape:
         return ChampionUnusable(
             reason=f"takes images of {lineage.image_shape}, the test split has "
             f"{test.images.shape[1:]}"
         )
+    try:
+        probabilities = reordered(loaded.predict(test.images), lineage.classes, manifest.classes)
+    except InputError as error:
+        return ChampionUnusable(reason=str(error))
     return GateInput(
-        probabilities=loaded.predict(test.images),
+        probabilities=probabilities,
         labels=test.labels,
-        test_digest=digest,
-        classes=lineage.classes,
+        test_digest=manifest.splits["test"].digest,
+        classes=manifest.classes,
         image_shape=lineage.image_shape,
         trained_on_test=images_in_both(loaded.files.trained_ids, test.ids),
         weights_megabytes=loaded.files.weights_bytes / 1e6,

@@ -121,7 +121,7 @@ def desk(tracking: Tracking) -> Iterator[Desk]:
 
 
 def seen_head(tracking: Tracking) -> Head | None:
-    """Return the ledger's head that MLflow was last shown."""
+    """Return the ledger's head that MLflow was last shown; None: none, or none that can be read."""
     with asking():
         try:
             tags = tracking.client.get_registered_model(tracking.name).tags or {}
@@ -130,7 +130,7 @@ def seen_head(tracking: Tracking) -> Head | None:
                 return None
             raise
     length, separator, digest = tags.get(HEAD_TAG, "").partition(":")
-    return Head(length=int(length), digest=digest) if separator and length.isdigit() else None
+    return Head(length=int(length), digest=digest) if separator and length.isdecimal() else None
 
 
 def _read(tracking: Tracking) -> tuple[Entry, ...]:

@@ -23,7 +23,7 @@ class GateInput:
     test_digest: str
     """Of the images scored, in their order."""
     classes: tuple[str, ...]
-    """Names of the k columns, from the version itself."""
+    """Names of the k columns: today's classes, which the labels index."""
     image_shape: tuple[int, int, int]
     """(C, H, W) that the version takes."""
     trained_on_test: int | None
