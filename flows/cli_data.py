@@ -8,7 +8,7 @@ import typer
 from flows.console import JsonOption, ParamsOption, Project, SetOption, emit, enter_project
 
 if TYPE_CHECKING:
-    from models.config import DataParams
+    from models.config import DataParams, Params
 
 data_app = typer.Typer(help="Add, check, list and restore images.", no_args_is_help=True)
 
@@ -123,19 +123,21 @@ def log(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the versions of the dataset, newest first.
+    """List the versions of the dataset, newest first, and what was made from each.
+
+    Runs and registered versions are those of the params' registry.name.
 
     Example: pitchpipe data log --dataset pets
     """
     project = enter_project(context)
-    data = _data(project, params_file, overrides, dataset=dataset)
+    params = _params(project, params_file, overrides, dataset=dataset)
     from flows import dataset_commands, dataset_tables
 
-    documents = dataset_commands.log(data.name)
+    documents = dataset_commands.log(params.data.name, registered=params.registered_name)
     if as_json:
         emit([document.model_dump(mode="json") for document in documents])
     else:
-        dataset_tables.print_log(data.name, documents)
+        dataset_tables.print_log(params.data.name, documents)
 
 
 @data_app.command("restore")
@@ -195,8 +197,14 @@ def prepare(
 def _data(
     project: Project, params_file: Path | None, overrides: list[str] | None, *, dataset: str | None
 ) -> "DataParams":
+    return _params(project, params_file, overrides, dataset=dataset).data
+
+
+def _params(
+    project: Project, params_file: Path | None, overrides: list[str] | None, *, dataset: str | None
+) -> "Params":
     from models.config import load_params
 
     path = project.user_path(params_file) if params_file else Path("params.yaml")
     named = [f"data.name={dataset}"] if dataset else []
-    return load_params(path, [*(overrides or ()), *named]).data
+    return load_params(path, [*(overrides or ()), *named])

@@ -6,7 +6,8 @@ from pathlib import Path
 from flows import dataset_ingest, dataset_restore, dataset_status
 from flows.dataset_dvc import tracked_md5
 from flows.dataset_files import raw_version
-from flows.dataset_log import logged_versions
+from flows.dataset_log import LoggedVersion, logged_versions
+from flows.dataset_uses import RunUse, Uses, VersionUse, dataset_uses
 from flows.dataset_version import (
     prepare_dataset,
     prepare_here,
@@ -87,6 +88,9 @@ class LogDocument(Record):
     images: int
     classes: tuple[str, ...]
     batches: tuple[str, ...]
+    runs: tuple[RunUse, ...] | None
+    """Made from it, newest first; null where MLflow cannot be asked."""
+    versions: tuple[VersionUse, ...] | None
 
 
 class PreparedDocument(Record):
@@ -161,18 +165,13 @@ def status(data: DataParams) -> StatusDocument:
     )
 
 
-def log(name: str) -> list[LogDocument]:
-    """List the dataset's versions, newest first."""
+def log(name: str, *, registered: str) -> list[LogDocument]:
+    """List the dataset's versions, newest first, with what was registered by that name of them."""
+    logged = logged_versions(name)
+    uses = dataset_uses(name, registered=registered) if logged else {}
     return [
-        LogDocument(
-            digest=version.digest,
-            dvc_md5=version.dvc_md5,
-            created=version.created,
-            images=version.images,
-            classes=version.classes,
-            batches=tuple(batch.name for batch in version.batches),
-        )
-        for version in reversed(logged_versions(name))
+        _logged(version, uses.get(version.digest, Uses()) if uses is not None else None)
+        for version in reversed(logged)
     ]
 
 
@@ -196,6 +195,19 @@ def prepare(data: DataParams) -> PreparedDocument:
         splits=_splits(manifest),
         dropped=manifest.dropped,
         warnings=manifest.checks,
+    )
+
+
+def _logged(version: LoggedVersion, uses: Uses | None) -> LogDocument:
+    return LogDocument(
+        digest=version.digest,
+        dvc_md5=version.dvc_md5,
+        created=version.created,
+        images=version.images,
+        classes=version.classes,
+        batches=tuple(batch.name for batch in version.batches),
+        runs=tuple(uses.runs) if uses else None,
+        versions=tuple(uses.versions) if uses else None,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         RestoredDocument,
         StatusDocument,
     )
+    from flows.dataset_uses import RunUse, VersionUse
 
 _SHORT = 12
 
@@ -67,16 +69,33 @@ def print_status(document: "StatusDocument") -> None:
 
 def print_log(name: str, documents: "Iterable[LogDocument]") -> None:
     """List versions."""
-    table = Table("version", "created", "images", "classes", "batches", title=name)
+    table = Table(title=name, box=SIMPLE, padding=(0, 1, 0, 0))
+    # In a narrow terminal it is the names of batches that are broken, not what is to be copied.
+    for column in ("version", "created", "images", "classes"):
+        table.add_column(column, no_wrap=True)
+    for column in ("batches", "runs", "models"):
+        table.add_column(column, overflow="fold")
     for version in documents:
         table.add_row(
             version.digest[:_SHORT],
-            version.created,
+            version.created[:16].replace("T", " "),
             f"{version.images:,}",
             str(len(version.classes)),
-            escape(", ".join(version.batches)),
+            escape("\n".join(name.removesuffix(".parquet") for name in version.batches)),
+            "?" if version.runs is None else _shown_runs(version.runs),
+            "?" if version.versions is None else _shown_versions(version.versions),
         )
     Console().print(table)
+
+
+def _shown_runs(runs: "Iterable[RunUse]") -> str:
+    parents = [run.parent is None for run in runs]
+    return f"{sum(parents)} of {len(parents) - sum(parents)} trials" if parents else "-"
+
+
+def _shown_versions(versions: "Iterable[VersionUse]") -> str:
+    shown = [" ".join((str(version.version), *version.aliases)) for version in versions]
+    return escape("\n".join(shown)) or "-"
 
 
 def print_restored(document: "RestoredDocument") -> None:

@@ -12,7 +12,7 @@ from flows.dataset_dvc import push, remote_url, reproduce, tracked_md5
 from flows.dataset_files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
 from flows.dataset_ingest import ensure_ingested, place_embedded, settle_version
 from models.config import DataParams
-from models.datasets.prepare import prepare
+from models.datasets.prepare import prepare, remove_abandoned
 from models.datasets.prepared import Manifest, open_split, read_manifest
 from models.datasets.rows import SPLITS
 from models.errors import ConfigError, IntegrityError, PitchpipeError
@@ -87,6 +87,7 @@ def prepare_here(data: DataParams) -> Manifest:
     place_embedded(data)
     # Not data_lock: who runs the stage through DVC holds that one already.
     with FileLock("data/.prepare.lock"):
+        remove_abandoned(PREPARED)
         return prepare(RAW / data.name, PREPARED, data)
 
 

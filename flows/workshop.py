@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from flows.dataset_portrait import portrait
 from flows.dataset_version import DatasetVersion
 from flows.engine import LocalEngine
 from flows.lineage import CodeFacts, DatasetFacts, flattened
@@ -41,6 +42,7 @@ def open_workshop(
     _close_orphans(tracking)
     mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
     try:
+        mirror.log_artifacts(portrait(dataset.prepared), under="dataset")
         with engine.stopped_by_signals():
             yield Workshop(engine, mirror, workers=workers_for(params, request), tracking=tracking)
     except BaseException as error:

@@ -74,10 +74,12 @@ def _prepared_splits() -> dict[str, str]:
 def test_the_log_lists_versions_newest_first(tmp_path: Path) -> None:
     """Each version with its batches and images; the digest tells them apart."""
     first, second = add(tmp_path, seed=1), add(tmp_path, seed=2)
-    log = dataset_commands.log("pets")
+    log = dataset_commands.log("pets", registered="pets-classifier")
     assert [version.digest for version in log] == [second.dataset.digest, first.dataset.digest]
     assert [version.images for version in log] == [80, 40]
     assert [len(version.batches) for version in log] == [2, 1]
+    assert [(version.runs, version.versions) for version in log] == [((), ()), ((), ())]
+    assert not Path("mlruns").exists()
 
 
 @pytest.mark.parametrize("committed", [pytest.param(True, marks=pytest.mark.slow), False])
@@ -186,6 +188,27 @@ def test_two_processes_that_add_at_once_both_succeed(tmp_path: Path) -> None:
     assert len(documents) == 2
     assert len(logged_versions("pets")[-1].batches) == 2
     assert "up to date" in dvc("status", "data/raw/pets.dvc")
+
+
+def test_two_preparations_at_once_both_succeed(tmp_path: Path) -> None:
+    """By hand, without DVC: one waits, and what a killed one left behind is gone."""
+    add(tmp_path, seed=1)
+    abandoned = [Path(f"data/.prepared.killed.{kind}") for kind in ("tmp", "old")]
+    for folder in abandoned:
+        (folder / "train").mkdir(parents=True)
+    started = [
+        subprocess.Popen(
+            [command("pitchpipe"), "prepare", "--set", "data.name=pets", "--set", sides, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for sides in ("data.image_size=28", "data.image_size=32")
+    ]
+    digests = [json.loads(process.communicate(timeout=120)[0])["digest"] for process in started]
+    assert read_manifest(PREPARED).digest in digests
+    for split in SPLITS:
+        open_split(PREPARED, split, verify=True)
+    assert not [folder for folder in abandoned if folder.exists()]
 
 
 def test_the_commands_print_the_documents_of_the_contract(tmp_path: Path) -> None:

@@ -160,3 +160,14 @@ def test_the_manifest_keeps_the_warnings_and_errors_stop(tmp_path: Path) -> None
     written = write_samples(tmp_path / "prepared", tmp_path / "samples.png", per_class=4)
     with Image.open(written) as sheet:
         assert sheet.size == (120 + 4 * 30, 2 * 30)
+
+
+def test_large_images_are_shown_small_on_the_sheet(tmp_path: Path) -> None:
+    """A sheet of 512-pixel photographs would be too large to look at."""
+    (tmp_path / "raw").mkdir()
+    source = source_of(GOOD)
+    write_batch(tmp_path / "raw" / "a.parquet", source.classes, source.rows())
+    prepare(tmp_path / "raw", tmp_path / "prepared", DataParams(image_size=200))
+    written = write_samples(tmp_path / "prepared", tmp_path / "samples.png", per_class=4)
+    with Image.open(written) as sheet:
+        assert sheet.size == (120 + 4 * 98, 2 * 98)

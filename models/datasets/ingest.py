@@ -72,7 +72,8 @@ def align_classes(source: Source, known: Known) -> tuple[Source, tuple[Finding, 
         meant = {name: spoken.get(_plain(name), name) for name in source.classes}
     if len(set(meant.values())) != len(meant) or all(old == new for old, new in meant.items()):
         return source, ()
-    shown = ", ".join(f"{old!r} as {new!r}" for old, new in list(meant.items())[:3] if old != new)
+    changed = [f"{old!r} as {new!r}" for old, new in meant.items() if old != new]
+    shown = ", ".join(changed[:3])
     finding = Finding(code="renamed_classes", message=f"classes are read as the dataset's: {shown}")
     return dataclasses.replace(source, classes=tuple(meant.values())), (finding,)
 

@@ -127,6 +127,13 @@ def _swapped_in(target: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
+def remove_abandoned(target: Path) -> None:
+    """Remove what a preparation of target that was killed has left; none may be running."""
+    for pattern in (f".{target.name}.*.tmp", f".{target.name}.*.old"):
+        for folder in target.parent.glob(pattern):
+            shutil.rmtree(folder)
+
+
 def replace_folder(new: Path, target: Path) -> None:
     """Put new in target's place. Who has the old files open or mapped keeps them."""
     old = new.with_suffix(".old")

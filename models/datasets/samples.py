@@ -10,6 +10,8 @@ from models.datasets.prepared import Manifest, Split, open_split, read_manifest
 from models.files import replacing
 
 _GAP = 2
+_MAX_SIDE = 96
+"""Larger images are shown smaller: 500 of 512 pixels would be a sheet of 130 megapixels."""
 _NAME_WIDTH = 120
 _MAX_CLASSES = 50
 
@@ -22,7 +24,7 @@ def write_samples(prepared: Path, target: Path, *, per_class: int = 10) -> Path:
     manifest = read_manifest(prepared)
     train = open_split(prepared, "train", verify=False)
     shown = manifest.classes[:_MAX_CLASSES]
-    side = manifest.image_size + _GAP
+    side = min(manifest.image_size, _MAX_SIDE) + _GAP
     height = max(side, 12)
     sheet = Image.new("RGB", (_NAME_WIDTH + per_class * side, len(shown) * height), "white")
     draw = ImageDraw.Draw(sheet)
@@ -43,6 +45,8 @@ def _first_of(train: Split, label: int, count: int) -> list[NDArray[np.uint8]]:
 
 def _picture(image: NDArray[np.uint8], manifest: Manifest) -> Image.Image:
     pixels = image.transpose(1, 2, 0)
-    return Image.fromarray(
+    picture = Image.fromarray(
         np.ascontiguousarray(pixels[:, :, 0] if manifest.channels == 1 else pixels)
     )
+    picture.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    return picture
