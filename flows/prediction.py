@@ -17,7 +17,8 @@ from models.datasets.pixels import Pixels, conform
 from models.datasets.raw import batch_files
 from models.datasets.rows import EncodedRows, PixelRows, Rows
 from models.datasets.sources.detect import detect, find_source
-from models.datasets.sources.folder import SUFFIXES, image_files
+from models.datasets.sources.folder import SUFFIXES, image_files, read_image
+from models.datasets.sources.paths import shown
 from models.errors import InputError, IntegrityError
 from models.evaluation.inference import MINIBATCH
 
@@ -27,7 +28,7 @@ class Prediction:
     """What a version says of one image."""
 
     image: str
-    """Path below the source, or split and row where the source has no files."""
+    """Path below the source, its unprintable characters escaped; or split and row."""
     label: str | None
     """The most probable class; None where the image could not be read."""
     probabilities: dict[str, float] | None
@@ -65,8 +66,8 @@ def predict(
     """Predict every image of a source, in its order, streaming.
 
     source: an image, a folder of images however nested, or any data source (Parquet, IDX, NPZ).
-    An image that cannot be decoded is a row that says so. Raises InputError where there is no
-    image at all. threads: CPU threads; by default all that this process may use.
+    An image that cannot be read or decoded is a row that says so. Raises InputError where there is
+    no image at all. threads: CPU threads; by default all that this process may use.
     """
     count = 0
     for minibatch in _minibatches(_pictures(source, version)):
@@ -115,20 +116,26 @@ def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
     channels, side, _ = version.files.lineage.image_shape
     for name, read in _readers(source):
         try:
-            pixels = read if isinstance(read, np.ndarray) else decode(read)
+            pixels = _decoded(read)
         except InputError as error:
             yield _Picture(name, None, str(error))
         else:
             yield _Picture(name, conform(pixels, image_size=side, channels=channels))
 
 
-def _readers(source: Path) -> Iterator[tuple[str, bytes | Pixels]]:
-    """Name and content of every image."""
+def _decoded(content: Path | bytes | Pixels) -> Pixels:
+    if isinstance(content, np.ndarray):
+        return content
+    return decode(read_image(content) if isinstance(content, Path) else content)
+
+
+def _readers(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
+    """Name of every image, safe to print and to write, and its content or where that is."""
     if source.is_file() and source.suffix.lower() in SUFFIXES:
-        yield source.name, source.read_bytes()
+        yield shown(source.name), source
     elif source.is_dir() and detect(source) == "folder":
         for path in image_files(source):
-            yield path.relative_to(source).as_posix(), path.read_bytes()
+            yield shown(path.relative_to(source).as_posix()), path
     else:
         numbers = dict[str, int]()
         for _, rows in pieces_of(source):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from flows.tracking import Tracking
 from models.datasets.batches import write_batch
 from models.datasets.prepared import open_split
 from models.datasets.rows import PixelRows
+from models.datasets.sources.folder import MAX_FILE_BYTES
 from models.errors import ConfigError, InputError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
@@ -88,6 +90,28 @@ def test_an_image_that_cannot_be_read_is_a_row_that_says_so(
     assert broken.probabilities is None
     assert "cannot be decoded" in (broken.error or "")
     assert all(row.label == row.image.split("/")[0] for row in rows if row.label)
+
+
+def test_files_that_are_no_images_are_rows_and_stop_nothing(
+    version: LoadedVersion, photos: Path, tmp_path: Path
+) -> None:
+    """A FIFO, a link to nothing, a file as large as a disk, a name that is no UTF-8."""
+    before = len(list(predict(version, photos)))
+    os.mkfifo(photos / "fifo.png")
+    (photos / "gone.png").symlink_to("missing.png")
+    with (photos / "huge.png").open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    odd = os.fsdecode(os.fsencode(photos) + b"/odd\xff.png")
+    Path(odd).write_bytes(next(photos.rglob("*0*.png")).read_bytes())
+    errors = {row.image: row.error for row in predict(version, photos)}
+    assert len(errors) == before + 4
+    assert "no regular file" in (errors["fifo.png"] or "")
+    assert "No such file" in (errors["gone.png"] or "")
+    assert "larger than" in (errors["huge.png"] or "")
+    assert errors["odd\\xdcff.png"] is None
+    for name in ("out.csv", "out.jsonl", "out.parquet"):
+        count = write_predictions(tmp_path / name, predict(version, photos), classes=CLASSES)
+        assert count == before + 4
 
 
 def test_a_folder_of_nothing_but_broken_images(version: LoadedVersion, tmp_path: Path) -> None:

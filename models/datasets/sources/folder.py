@@ -168,7 +168,7 @@ def _rows(root: Path, found: list[_Found]) -> Iterator[EncodedRows]:
     files: list[bytes] = []
     length = 0
     for image in found:
-        files.append(_read(image.path))
+        files.append(read_image(image.path))
         piece.append(image)
         length += len(files[-1])
         if len(piece) == _PIECE_FILES or length >= _PIECE_BYTES:
@@ -178,7 +178,11 @@ def _rows(root: Path, found: list[_Found]) -> Iterator[EncodedRows]:
         yield _encoded(root, piece, files)
 
 
-def _read(path: Path) -> bytes:
+def read_image(path: Path) -> bytes:
+    """Read an image file whole.
+
+    Raises InputError where it is no regular file, is too large to be one image, or is unreadable.
+    """
     regular_file(path)
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
