@@ -233,13 +233,16 @@ def sync(context: typer.Context, *, model: ModelOption = None, as_json: JsonOpti
 
     report = mirror.sync(tracking)
     if as_json:
-        emit({"told": list(report.told), "whole": report.whole})
+        told, refused = list(report.told), list(report.refused)
+        emit({"told": told, "whole": report.whole, "refused": refused})
         return
     from rich.console import Console
 
     console = Console(highlight=False)
     for name in report.told:
         console.print(f"brought to MLflow: {name}")
+    for refusal in report.refused:
+        console.print(f"MLflow does not take it: {refusal}", markup=False)
     console.print(f"{report.whole} retrainings were there already.")
 
 

@@ -9,9 +9,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from registry_records import DEAD, NAME, flow_run_info, trial_spec
 
 from flows.tracking import Mirror, Tracking, TrackingError, open_tracking, reconcile, sync
+from flows.tracking.events import JOURNALS, Journal
 from flows.tracking.runs import Runs
 from models.processes import this_process
 
@@ -85,6 +88,58 @@ def test_sync_closes_what_a_killed_retraining_left_and_is_then_done(tracking: Tr
     assert sync(tracking).told == (info.name,)
     assert {run.info.status for run in Runs(tracking).search("")} == {"KILLED"}
     assert sync(tracking).told == ()
+
+
+def three_untold() -> list[str]:
+    """Journals of three retrainings of which MLflow knows nothing; names, oldest first."""
+    names = []
+    for number in range(3):
+        info = flow_run_info(f"retraining {number}").model_copy(update={"owner": DEAD})
+        journal = Journal(info, JOURNALS / NAME)
+        journal.write(info)
+        os.utime(JOURNALS / NAME / f"{info.id}.jsonl", (number, number))
+        names.append(info.name)
+    return names
+
+
+@pytest.mark.parametrize(
+    "fault", [MlflowException("no", INVALID_PARAMETER_VALUE), MlflowException("?"), KeyError("k")]
+)
+def test_one_refused_retraining_does_not_keep_sync_from_the_others(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """It is named, the later ones are told, and the next sync tries it again."""
+    first, second, third = three_untold()
+    create = Runs.create
+
+    def refusing(self: Runs, name: str, *, tags: dict[str, str], at: int) -> str:
+        if name == second:
+            raise fault
+        return create(self, name, tags=tags, at=at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runs, "create", refusing)
+        report = sync(tracking)
+    assert report.told == (first, third)
+    [refused] = report.refused
+    assert type(fault).__name__ in refused
+    assert sync(tracking).told == (second,)
+
+
+def test_sync_raises_while_mlflow_is_down(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage is no refusal: nothing is said to be refused."""
+    three_untold()
+
+    def down(*_: object, **__: object) -> None:
+        raise MlflowException("connection refused")
+
+    _ = tracking.experiment_id
+    monkeypatch.setattr(Runs, "create", down)
+    monkeypatch.setattr(tracking.client, "get_experiment", down)
+    with pytest.raises(TrackingError, match="connection refused"):
+        sync(tracking)
 
 
 def test_first_opens_at_once_leave_one_sound_database(

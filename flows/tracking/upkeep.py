@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
 from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
 from flows.tracking.projection import TOLD, Projection
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
+from flows.tracking.writer import is_outage
 from models.processes import ProcessIdentity
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,8 @@ class SyncReport:
     """Names of those that MLflow lacked something of."""
     whole: int
     """Those that MLflow showed whole."""
+    refused: tuple[str, ...] = ()
+    """Journals that could not be told whole, each with why; the next `sync` tries them again."""
 
 
 def reconcile(tracking: Tracking) -> int:
@@ -54,20 +58,33 @@ def sync(
     """Tell MLflow of every retraining it does not show whole, then close what is dead.
 
     Even an empty store is filled again: runs, params, metrics, tags; reports where their folders
-    still exist. Raises TrackingError where MLflow cannot be asked.
+    still exist. What MLflow refuses of one retraining does not keep it from the others. Raises
+    TrackingError where MLflow cannot be asked.
     """
     told: list[str] = []
+    refused: list[str] = []
     whole = 0
     with asking():
         files = (journals / tracking.name).glob("*.jsonl")
         for journal in sorted(files, key=lambda path: path.stat().st_mtime):
-            name = _tell_journal(tracking, journal, trials=trials)
+            try:
+                name = _tell_journal(tracking, journal, trials=trials)
+            except (MlflowException, KeyError) as error:
+                _raise_if_down(tracking, error)
+                refused.append(f"{journal}: {type(error).__name__}: {' '.join(str(error).split())}")
+                continue
             if name is None:
                 whole += 1
             else:
                 told.append(name)
     reconcile(tracking)
-    return SyncReport(told=tuple(told), whole=whole)
+    return SyncReport(told=tuple(told), whole=whole, refused=tuple(refused))
+
+
+def _raise_if_down(tracking: Tracking, error: MlflowException | KeyError) -> None:
+    """Raise MlflowException where MLflow is down, so that it does not just dislike one event."""
+    if isinstance(error, MlflowException) and is_outage(error):
+        tracking.client.get_experiment(tracking.experiment_id)
 
 
 def _tell_journal(tracking: Tracking, journal: Path, *, trials: Path) -> str | None:

@@ -119,7 +119,7 @@ class Writer:
             try:
                 tell()
             except (MlflowException, OSError) as error:
-                if _is_outage(error) and not (attempts >= MOST_ATTEMPTS and self._answers()):
+                if is_outage(error) and not (attempts >= MOST_ATTEMPTS and self._answers()):
                     if attempts == 1:
                         log.warning("MLflow is not reached, training goes on: %s", _short(error))
                     self._retry_now.wait(pause)
@@ -149,7 +149,8 @@ def _groups(
             yield list(group)
 
 
-def _is_outage(error: MlflowException | OSError) -> bool:
+def is_outage(error: MlflowException | OSError) -> bool:
+    """Whether MLflow may be down; it also says so of some requests that it does not like."""
     return isinstance(error, OSError) or error.error_code in _OUTAGE
 
 
