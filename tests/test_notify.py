@@ -245,7 +245,10 @@ def told(
     # Weights grow by 99 times a step.
     diverging = "trial.optimizer={name: sgd, learning_rate: 100, weight_decay: 1.0}"
     served.received.clear()
-    with server.start(server_environment(f"{server.url}/api")):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)  # Prefect's database goes where the process stands
+        started = server.start(server_environment(f"{server.url}/api"))
+    with started:
         server.wait_ready()
         ran = [
             project.pitchpipe("run", "--json", *overrides(*configured, diverging, ONE_TRIAL)),
