@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from models.errors import BusyError, PitchpipeError
 
 LOOPBACK = "127.0.0.1"
@@ -29,7 +31,8 @@ class Server:
     ) -> None:
         self.title = title
         self.url = f"http://{LOOPBACK}:{port}"
-        self._arguments = arguments
+        self._port = port
+        self.arguments = arguments
         self._health = f"{self.url}{health}"
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,7 +40,7 @@ class Server:
     def start(self, environment: Mapping[str, str]) -> Self:
         """Start the process; its output goes to its log file."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "flows.bound", *self._arguments]
+        command = [sys.executable, "-m", "flows.bound", *self.arguments]
         with self.log.open("ab") as log:
             # A group of its own: Ctrl-C at the terminal is for us, and we stop it in our order.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
@@ -61,10 +64,24 @@ class Server:
         while time.monotonic() < deadline:
             if not self.alive:
                 raise PitchpipeError(f"{self.title} ended while starting; see {self.log}")
-            if answers(self._health):
+            if self._listens() and answers(self._health):
                 return
             time.sleep(0.1)  # the server has no event to wait for but its answer
         raise PitchpipeError(f"{self.title} did not answer in {seconds:.0f} s; see {self.log}")
+
+    def _listens(self) -> bool:
+        """Whether the port is ours: another program may have taken it since it was found free."""
+        if self._process is None:
+            return False
+        try:
+            server = psutil.Process(self._process.pid)
+            return any(
+                connection.laddr.port == self._port and connection.status == psutil.CONN_LISTEN
+                for process in (server, *server.children(recursive=True))
+                for connection in process.net_connections(kind="tcp")
+            )
+        except psutil.NoSuchProcess:
+            return False
 
     def ask_to_end(self) -> None:
         """Send SIGTERM without waiting, so that several servers end side by side."""
@@ -108,9 +125,9 @@ def prefect_server(port: int) -> Server:
     )
 
 
-def mlflow_server(port: int, *, tracking_uri: str) -> Server:
+def mlflow_server(port: int) -> Server:
     """MLflow's UI, one worker: its four by default cost 1.7 GB and 22 s."""
-    where = ["--backend-store-uri", tracking_uri, "--host", LOOPBACK, "--port", str(port)]
+    where = ["--host", LOOPBACK, "--port", str(port)]
     return Server(
         "the MLflow UI",
         ["-m", "mlflow", "server", *where, "--workers", "1"],
@@ -118,6 +135,18 @@ def mlflow_server(port: int, *, tracking_uri: str) -> Server:
         health="/health",
         log=MLFLOW_LOG,
     )
+
+
+def mlflow_environment(tracking_uri: str) -> dict[str, str]:
+    """Environment of an MLflow UI of ours over a store.
+
+    All users of the host can read command lines, and the store's address may hold a password.
+    """
+    return {
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
+        # The UI needs no job runner: that would be ten more processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
 
 
 def server_environment(api_url: str) -> dict[str, str]:

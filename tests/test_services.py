@@ -36,6 +36,7 @@ def test_up_serves_both_uis_on_loopback_and_stops_both_on_ctrl_c(project: Projec
     with urllib.request.urlopen(f"{prefect}/api/health") as health:
         assert health.read() == b"true"
     family = psutil.Process(process.pid).children(recursive=True)
+    command_lines = [" ".join(child.cmdline()) for child in family]
     second = project.pitchpipe("up", *ports())
 
     os.kill(process.pid, signal.SIGINT)
@@ -45,6 +46,8 @@ def test_up_serves_both_uis_on_loopback_and_stops_both_on_ctrl_c(project: Projec
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert alive == []
+    assert any("mlflow" in line for line in command_lines)
+    assert not any("sqlite:" in line for line in command_lines)
     assert second.code == 1
     assert f"process {process.pid}" in second.err
 
@@ -77,6 +80,32 @@ def test_a_server_that_ends_while_starting_is_named_with_its_log(tmp_path: Path)
         server.wait_ready(seconds=30)
 
     assert "no" in log.read_text()
+
+
+def test_another_programs_answer_is_not_taken_for_our_servers(tmp_path: Path) -> None:
+    """A port found free may be taken before our server binds it: then it ends, and that is said."""
+    root = tmp_path / "served"
+    root.mkdir()
+    (root / "health").write_text("true")
+    other = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(root)]
+    port = free_port(0)
+    with subprocess.Popen([*other, str(port)], stderr=subprocess.DEVNULL) as stranger:
+        wait_until_answers(f"http://127.0.0.1:{port}/health")
+        late = "import time; time.sleep(1); raise SystemExit('address in use')"
+        log = tmp_path / "server.log"
+        server = Server("ours", ["-c", late], port=port, health="/health", log=log)
+
+        with server.start({}), pytest.raises(PitchpipeError, match="ours ended"):
+            server.wait_ready(seconds=30)
+        stranger.kill()
+
+
+def wait_until_answers(url: str) -> None:
+    """Ask until a page is there."""
+    deadline = time.monotonic() + 30
+    while not answers(url):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # a server's readiness is its answer
 
 
 def test_a_port_in_use_is_passed_over() -> None:
