@@ -124,7 +124,7 @@ def _leaderboard(tuning: Tuning) -> list[LeaderboardRow]:
             scores=result.scores,
             epochs=result.epochs,
             seconds=result.seconds,
-            state="cached" if trial.cached else "trained",
+            state=trial.state,
             cached=trial.cached is not None,
         )
         for trial, result in tuning.ranked()

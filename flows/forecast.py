@@ -14,6 +14,7 @@ from models.config import Params, Record
 from models.datasets.prepared import Manifest, read_manifest
 from models.decision import Decision
 from models.search.fixed import fixed_proposals
+from models.search.strategies import planned_epochs
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0
@@ -60,7 +61,10 @@ def forecast(request: Request) -> Forecast:
         labels=tuple(trial.proposal.label for trial in missing),
         epochs=plan.budget,
         seconds=round(
-            pace.seconds_an_epoch * len(missing) * plan.budget / workers_for(params, request), 1
+            pace.seconds_an_epoch
+            * planned_epochs(params, len(missing))
+            / workers_for(params, request),
+            1,
         ),
         basis=pace.basis,
     )

@@ -15,7 +15,7 @@ class TrialObserver(Protocol):
 
     def epoch(self, key: str, record: EpochRecord) -> None: ...
 
-    def trial_finished(self, outcome: Outcome) -> None: ...
+    def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None: ...
 
 
 class Observers:
@@ -32,6 +32,6 @@ class Observers:
         for observer in self._observers:
             observer.epoch(key, record)
 
-    def trial_finished(self, outcome: Outcome) -> None:
+    def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
         for observer in self._observers:
-            observer.trial_finished(outcome)
+            observer.trial_finished(outcome, pruned=pruned)

@@ -33,6 +33,7 @@ class _Tally:
     finished: int = 0
     cached: int = 0
     failed: int = 0
+    pruned: int = 0
     epochs: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -40,12 +41,13 @@ class _Tally:
 class SearchProgress:
     """Shows a search as it goes on; told by the engine's threads, drawn from one place."""
 
-    def __init__(self, *, total: int, missing: int, budget: int, objective: Objective) -> None:
-        self._total, self._missing, self._budget = total, missing, budget
+    def __init__(self, *, total: int, epochs: int, budget: int, objective: Objective) -> None:
+        self._total, self._planned, self._budget = total, epochs, budget
         self._objective = objective
         self._lock = threading.Lock()
         self._running: dict[str, _Running] = {}
         self._labels: dict[str, str] = {}
+        self._cached: set[str] = set()
         self._best: tuple[Scores, str] | None = None
         self._tally = _Tally()
         self._end: Callable[[], None] = lambda: None
@@ -77,20 +79,26 @@ class SearchProgress:
             self._labels[key] = label
             if cached:
                 self._tally.cached += 1
+                self._cached.add(key)
             else:
                 self._running[key] = _Running(label)
 
     def epoch(self, key: str, record: EpochRecord) -> None:
         with self._lock:
             self._tally.epochs += 1
-            running = self._running.get(key)
-            if running is not None:
-                running.epochs, running.scores = record.epoch, record.scores
-            self._note_best(record.scores, self._labels.get(key, ""))
+            label = self._labels.get(key, "")
+            running = self._running.setdefault(key, _Running(label))
+            running.epochs, running.scores = record.epoch, record.scores
+            self._note_best(record.scores, label)
 
-    def trial_finished(self, outcome: Outcome) -> None:
+    def rest(self, key: str) -> None:
+        """Show a trial as running no more; it may go on later, or be finished or pruned."""
         with self._lock:
-            trained = self._running.pop(outcome.key, None)
+            self._running.pop(key, None)
+
+    def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
+        with self._lock:
+            self._running.pop(outcome.key, None)
             label = self._labels.get(outcome.key, "")
             if isinstance(outcome, TrialFailure):
                 self._tally.failed += 1
@@ -98,7 +106,10 @@ class SearchProgress:
                 return
             self._note_best(outcome.scores, label)
             self._tally.finished += 1
-            how = f"{outcome.epochs} epochs, {outcome.seconds:.1f} s" if trained else "cached"
+            self._tally.pruned += pruned
+            cached = outcome.key in self._cached
+            how = "cached" if cached else f"{outcome.epochs} epochs, {outcome.seconds:.1f} s"
+            how = f"pruned, {how}" if pruned else how
             self._say(f"{self._done()}/{self._total}  {label}: {shown(outcome.scores)} ({how})")
 
     def _note_best(self, scores: Scores, label: str) -> None:
@@ -134,14 +145,15 @@ class SearchProgress:
         tally = self._tally
         return (
             f"{self._done()} of {self._total} trials done, {len(self._running)} running, "
-            f"{tally.cached} cached, {tally.failed} failed; {self._time_left()}"
+            f"{tally.cached} cached, {tally.pruned} pruned, {tally.failed} failed; "
+            f"{self._time_left()}"
         )
 
     def _time_left(self) -> str:
         if not self._tally.epochs:
             return "time left: not known yet"
         per_epoch = (time.monotonic() - self._tally.began) / self._tally.epochs
-        left = max(0, self._missing * self._budget - self._tally.epochs) * per_epoch
+        left = max(0, self._planned - self._tally.epochs) * per_epoch
         return f"about {left:.0f} s left"
 
     def _best_line(self) -> str:

@@ -62,6 +62,8 @@ class LeaderboardEntry(Record):
     epochs: int
     seconds: float
     cached: bool
+    pruned: bool = False
+    """Stopped by the search before the whole budget."""
 
 
 class DatasetName(Record):

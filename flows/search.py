@@ -1,72 +1,82 @@
-"""Runs a search: what the store lacks is trained, a Prefect task run a trial."""
+"""Runs a search, whatever its strategy: asks, has trained, tells what came of it."""
 
-import threading
+import queue
 from pathlib import Path
 from typing import cast
 
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
+from flows.book import Book, Entry, open_book
 from flows.dataset_version import DatasetVersion
 from flows.engine import TrialJob
 from flows.observers import Observers
 from flows.progress import SearchProgress
 from flows.tasks import train
 from flows.trial_store import directory_of
-from flows.tuning import Plan, PlannedTrial, Tuning, plan_search
+from flows.tuning import Tuning, plan_search
 from flows.workshop import Workshop
 from models.config import Params
 from models.datasets.prepared import read_manifest
+from models.search.strategies import planned_epochs
+from models.search.strategy import Job
 from models.trials import Outcome
+
+Future = PrefectFuture[State[Outcome]]
 
 
 def tune(params: Params, dataset: DatasetVersion, workshop: Workshop) -> Tuning:
     """Run the search on a dataset; an outcome for each trial, failures included."""
-    plan = plan_search(params, read_manifest(dataset.prepared))
+    manifest = read_manifest(dataset.prepared)
+    plan = plan_search(params, manifest)
     with SearchProgress(
         total=len(plan.trials),
-        missing=len(plan.missing),
+        epochs=planned_epochs(params, len(plan.missing)),
         budget=plan.budget,
         objective=plan.objective,
     ) as progress:
-        observers = Observers((progress, workshop.mirror))
-        _tell_cached(plan, observers)
-        trained = _train_missing(plan, dataset.prepared, workshop, observers)
-    outcomes = tuple(trial.cached or trained[trial.key] for trial in plan.trials)
-    return Tuning(plan=plan, outcomes=outcomes)
+        book = open_book(params, manifest, Observers((progress, workshop.mirror)))
+        _Loop(book, dataset.prepared, workshop, progress).run()
+        return book.close()
 
 
-def _tell_cached(plan: Plan, observers: Observers) -> None:
-    for trial in plan.trials:
-        if trial.cached is not None:
-            observers.trial_started(trial.spec, trial.proposal.differences, cached=True)
-            observers.trial_finished(trial.cached)
+class _Loop:
+    """Keeps as many jobs in training as there are workers, a Prefect task run each."""
 
+    def __init__(
+        self, book: Book, prepared: Path, workshop: Workshop, progress: SearchProgress
+    ) -> None:
+        self._book, self._prepared, self._workshop = book, prepared, workshop
+        self._progress = progress
+        self._observers = Observers((progress, workshop.mirror))
+        self._ended: queue.SimpleQueue[tuple[Job, Entry, Future]] = queue.SimpleQueue()
+        self._running = 0
 
-def _train_missing(
-    plan: Plan, prepared: Path, workshop: Workshop, observers: Observers
-) -> dict[str, Outcome]:
-    slots = threading.Semaphore(workshop.workers)
-    futures: dict[str, PrefectFuture[State[Outcome]]] = {}
-    for trial in plan.missing:
-        slots.acquire()  # a task run that only waits for a core would look as if it trained
-        future = _submit(trial, plan.budget, prepared, workshop, observers)
-        future.add_done_callback(lambda _: slots.release())
-        futures[trial.key] = future
-    # Prefect hands out what the returned state carries, not the state.
-    return {key: cast("Outcome", future.result()) for key, future in futures.items()}
+    def run(self) -> None:
+        """Return once nothing trains and the search asks for nothing, or its limits are reached."""
+        self._begin_jobs()
+        while self._running:
+            job, entry, future = self._ended.get()
+            self._running -= 1
+            # Prefect hands out what the returned state carries, not the state.
+            outcome = cast("Outcome", future.result())
+            self._progress.rest(entry.key)
+            self._book.ended(job, outcome)
+            self._begin_jobs()
 
+    def _begin_jobs(self) -> None:
+        # No more than there are workers: one that waits for a core would look as if it trained.
+        while self._running < self._workshop.workers and (taken := self._book.next_missing()):
+            self._submit(*taken)
+            self._running += 1
 
-def _submit(
-    trial: PlannedTrial, budget: int, prepared: Path, workshop: Workshop, observers: Observers
-) -> PrefectFuture[State[Outcome]]:
-    job = TrialJob(
-        spec=trial.spec,
-        directory=directory_of(trial.key),
-        prepared=prepared,
-        budget=budget,
-        label=trial.proposal.label,
-    )
-    return train.submit(
-        job, differences=trial.proposal.differences, engine=workshop.engine, observers=observers
-    )
+    def _submit(self, job: Job, entry: Entry) -> None:
+        work = TrialJob(
+            spec=entry.spec,
+            directory=directory_of(entry.key),
+            prepared=self._prepared,
+            budget=job.budget,
+            label=job.label,
+        )
+        future = train.submit(work, engine=self._workshop.engine, observers=self._observers)
+        future.add_done_callback(lambda done: self._ended.put((job, entry, done)))

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from flows.forecast import Forecast
 from flows.progress import shown
-from flows.requests import Retraining
+from flows.requests import LeaderboardEntry, Retraining
 from flows.tables import SCORE_HEADINGS, score_cells, trial_table
 
 _ROWS = 20
@@ -22,12 +22,16 @@ def print_retraining(result: Retraining) -> None:
     counts = result.trials
     console.print(
         f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
-        f"{counts.failed} failed; {result.seconds:.0f} s in all"
+        f"{_pruned(counts.pruned)}{counts.failed} failed; {result.seconds:.0f} s in all"
     )
     if result.test is not None:
         console.print(f"Test, the selected trial: {shown(result.test)}", highlight=False)
     if result.verdict is not None:
         _print_verdict(console, result)
+
+
+def _pruned(count: int) -> str:
+    return f"{count} pruned, " if count else ""
 
 
 def _leaderboard(result: Retraining) -> Table:
@@ -41,12 +45,17 @@ def _leaderboard(result: Retraining) -> Table:
             *(entry.differences.get(axis, "") for axis in axes),
             *score_cells(entry.scores),
             str(entry.epochs),
-            "cached" if entry.cached else f"{entry.seconds:.1f}",
+            _time_of(entry),
             entry.key[:8],
         )
     if len(result.leaderboard) > _ROWS:
         table.caption = f"{len(result.leaderboard) - _ROWS} more: pitchpipe trials"
     return table
+
+
+def _time_of(entry: LeaderboardEntry) -> str:
+    took = "cached" if entry.cached else f"{entry.seconds:.1f}"
+    return f"pruned {took}" if entry.pruned else took
 
 
 def _print_verdict(console: Console, result: Retraining) -> None:

@@ -27,13 +27,9 @@ def prepare_data(data: DataParams) -> DatasetVersion:
 
 
 @task(name="train", task_run_name="{job.label}", cache_policy=NO_CACHE)
-def train(
-    job: TrialJob, *, differences: dict[str, str], engine: LocalEngine, observers: Observers
-) -> State[Outcome]:
+def train(job: TrialJob, *, engine: LocalEngine, observers: Observers) -> State[Outcome]:
     """Train one trial in a child process; a failed trial is a completed task with its reason."""
-    observers.trial_started(job.spec, differences, cached=False)
     outcome = engine.train(job, lambda record: observers.epoch(job.spec.key, record))
-    observers.trial_finished(outcome)
     create_markdown_artifact(trial_markdown(outcome), key="trial", description=job.label)
     if isinstance(outcome, TrialFailure):
         return Completed(name="Trial failed", message=outcome.reason, data=outcome)

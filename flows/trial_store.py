@@ -1,5 +1,6 @@
 """The trial store, mlruns/trials/: a content-addressed directory per trial, the truth."""
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,13 +10,15 @@ from typing import Literal
 from pydantic import ValidationError
 
 from models.errors import ConfigError
-from models.files import read_lines
+from models.files import read_lines, write_text
 from models.trials import EpochRecord, Outcome, TrialFailure, TrialFiles, TrialSpec, read_outcome
 
 log = logging.getLogger(__name__)
 
 STORE = Path("mlruns/trials")
-State = Literal["finished", "failed", "unfinished"]
+State = Literal["finished", "pruned", "failed", "unfinished"]
+PRUNED = "pruned.json"
+"""In a trial's directory: the epochs after which a search stopped it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +29,17 @@ class StoredTrial:
     key: str
     outcome: Outcome | None
     history: tuple[EpochRecord, ...]
+    pruned: bool = False
+    """Whether the search that trained it last stopped it before its whole budget."""
 
     @property
     def state(self) -> State:
-        """finished, failed, or unfinished: being trained, or interrupted."""
+        """finished, pruned, failed, or unfinished: being trained, or interrupted."""
         if self.outcome is None:
             return "unfinished"
-        return "failed" if isinstance(self.outcome, TrialFailure) else "finished"
+        if isinstance(self.outcome, TrialFailure):
+            return "failed"
+        return "pruned" if self.pruned else "finished"
 
 
 def directory_of(key: str, store: Path = STORE) -> Path:
@@ -67,7 +74,19 @@ def read_trial(directory: Path) -> StoredTrial:
         key=directory.name,
         outcome=read_outcome(directory),
         history=read_history(directory),
+        pruned=(directory / PRUNED).exists(),
     )
+
+
+def mark_pruned(directory: Path, *, budget: int) -> None:
+    """Note that a search stopped a trial after so many epochs, for people; nothing rests on it."""
+    if not (directory / PRUNED).exists():
+        write_text(directory / PRUNED, json.dumps({"budget": budget}) + "\n")
+
+
+def unmark_pruned(directory: Path) -> None:
+    """Note that a trial was trained to the whole budget of a search after all."""
+    (directory / PRUNED).unlink(missing_ok=True)
 
 
 def read_history(directory: Path) -> tuple[EpochRecord, ...]:

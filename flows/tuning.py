@@ -1,11 +1,12 @@
-"""The search: which trials there are, which are in the store already, and the rest trained."""
+"""A search before and after it is run: its trials, and what they came to."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.requests import LeaderboardEntry, TrialCounts
 from flows.trial_store import cached
-from models.config import Params
+from models.config import Params, TrialConfig
 from models.config.trial import Objective
 from models.datasets.prepared import Manifest
 from models.search.fixed import fixed_proposals
@@ -23,11 +24,20 @@ class PlannedTrial:
     spec: TrialSpec
     key: str
     cached: Outcome | None
+    pruned: bool = False
+    """Whether the search stopped it before the whole budget."""
+
+    @property
+    def state(self) -> str:
+        """pruned, cached or trained: as leaderboards show it."""
+        if self.pruned:
+            return "pruned"
+        return "cached" if self.cached is not None else "trained"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole search before it is run."""
+    """The trials of a search: before it is run all of them, after it those that were begun."""
 
     trials: tuple[PlannedTrial, ...]
     budget: int
@@ -53,12 +63,17 @@ class Tuning:
 
     @property
     def counts(self) -> TrialCounts:
-        """Trials by what became of them; a failed one counts as failed only."""
-        failed = sum(isinstance(outcome, TrialFailure) for outcome in self.outcomes)
-        reused = sum(isinstance(trial.cached, TrialResult) for trial in self.plan.trials)
-        total = len(self.outcomes)
+        """Trials by what became of them; a failed or pruned one counts as that only."""
+        states = Counter(
+            "failed" if isinstance(outcome, TrialFailure) else trial.state
+            for trial, outcome in zip(self.plan.trials, self.outcomes, strict=True)
+        )
         return TrialCounts(
-            total=total, cached=reused, failed=failed, trained=total - reused - failed
+            total=len(self.outcomes),
+            trained=states["trained"],
+            cached=states["cached"],
+            pruned=states["pruned"],
+            failed=states["failed"],
         )
 
     def ranked(self) -> Iterator[tuple[PlannedTrial, TrialResult]]:
@@ -78,6 +93,7 @@ class Tuning:
                 epochs=result.epochs,
                 seconds=result.seconds,
                 cached=trial.cached is not None,
+                pruned=trial.pruned,
             )
             for trial, result in self.ranked()
         )
@@ -89,21 +105,32 @@ class Tuning:
                 yield trial, outcome
 
 
+@dataclass(frozen=True, slots=True)
+class SpecMaker:
+    """Makes the TrialSpec of a config: on one dataset, with the code and packages of now."""
+
+    dataset: str
+    source: str
+    versions: dict[str, str]
+
+    @classmethod
+    def on(cls, manifest: Manifest) -> "SpecMaker":
+        """Make one for the dataset of a manifest."""
+        return cls(manifest.digest, training_source_digest(), package_versions())
+
+    def spec(self, config: TrialConfig) -> TrialSpec:
+        """Say what identifies the trial of a config."""
+        return TrialSpec(
+            config=config, dataset=self.dataset, source=self.source, versions=self.versions
+        )
+
+
 def plan_search(params: Params, manifest: Manifest) -> Plan:
-    """Enumerate the search's trials on this dataset and look each up in the store."""
-    source, versions = training_source_digest(), package_versions()
-    budget = params.search.epochs
+    """Enumerate a search's trials on this dataset and look each up in the store."""
+    specs, budget = SpecMaker.on(manifest), params.search.epochs
     trials = []
     for proposal in fixed_proposals(params):
-        spec = TrialSpec(
-            config=proposal.config, dataset=manifest.digest, source=source, versions=versions
-        )
-        trials.append(
-            PlannedTrial(
-                proposal=proposal,
-                spec=spec,
-                key=spec.key,
-                cached=cached(spec, budget=budget),
-            )
-        )
+        spec = specs.spec(proposal.config)
+        known = cached(spec, budget=budget)
+        trials.append(PlannedTrial(proposal=proposal, spec=spec, key=spec.key, cached=known))
     return Plan(trials=tuple(trials), budget=budget, objective=params.trial.objective)

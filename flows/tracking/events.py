@@ -71,6 +71,8 @@ class TrialFinished(Event):
 
     kind: Literal["trial finished"] = "trial finished"
     outcome: Outcome
+    pruned: bool = False
+    """Whether the search stopped it before the whole budget."""
 
 
 class Scored(Event):

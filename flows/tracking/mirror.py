@@ -92,9 +92,9 @@ class Mirror:
         """Show an epoch's losses and scores."""
         self._tell(EpochEnded(key=key, record=record))
 
-    def trial_finished(self, outcome: Outcome) -> None:
+    def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
         """Close a trial's run; epochs that were trained earlier are shown now."""
-        self._tell(TrialFinished(outcome=outcome))
+        self._tell(TrialFinished(outcome=outcome, pruned=pruned))
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
         """Show numbers on the parent run, such as `test/accuracy`."""

@@ -143,7 +143,7 @@ class Projection:
         else:
             scores = metrics_of(_best(outcome), at=event.at, step=outcome.best_epoch)
             self._runs.log_metrics(child.run_id, scores)
-            self._runs.set_tags(child.run_id, _result_tags(outcome))
+            self._runs.set_tags(child.run_id, _result_tags(outcome, pruned=event.pruned))
             self._runs.end(child.run_id, "FINISHED", at=event.at)
         child.ended = True
 
@@ -200,10 +200,11 @@ def _best(result: TrialResult) -> dict[str, float]:
     return scores | {"best/epoch": result.best_epoch, "seconds": result.seconds}
 
 
-def _result_tags(result: TrialResult) -> dict[str, str]:
+def _result_tags(result: TrialResult, *, pruned: bool) -> dict[str, str]:
     return {
         "trial.budget": str(result.budget),
         "trial.epochs": str(result.epochs),
+        "trial.pruned": str(pruned).lower(),
         "weights.digest": result.weights_digest,
     }
 

@@ -88,6 +88,16 @@ class SearchParams(Record):
     """How many trials are drawn, all different; a grid has as many as it has points."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Origin of what is drawn; a trial's own seed is trial.seed."""
+    pruner: Literal["none", "asha"] = "none"
+    """asha: trials are stopped early where others do better (asynchronous successive halving)."""
+    reduction_factor: int = Field(3, ge=2, le=100)
+    """asha: one trial in so many goes on to the next rung, of so many times the epochs."""
+    min_epochs: int = Field(1, ge=1, le=100_000)
+    """asha: epochs of the lowest rung, which every trial gets."""
+    max_epochs_total: int | None = Field(None, ge=1)
+    """No trial is begun or goes on that would bring all epochs beyond this; cached ones count."""
+    max_seconds: float | None = Field(None, gt=0)
+    """No trial is begun or goes on after so long; what runs then is finished first."""
     axes: dict[str, Axis] = Field(default_factory=dict)
     """Dotted path inside `trial` -> values, or for random a range of numbers such as
     {low: 0.0001, high: 0.1, log: true}. No axes: one trial."""
@@ -99,6 +109,14 @@ class SearchParams(Record):
             raise ValueError(
                 f"axes.{ranges[0]} is a range, and a grid needs values: list them, or choose "
                 "strategy: random"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lowest_rung_is_within(self) -> Self:
+        if self.pruner == "asha" and self.min_epochs > self.epochs:
+            raise ValueError(
+                f"min_epochs {self.min_epochs} must not be above epochs {self.epochs}: lower it"
             )
         return self
 

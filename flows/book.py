@@ -1,0 +1,162 @@
+"""The book of a running search: what it asks, what the store answers, what came of the rest."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from flows.observers import TrialObserver
+from flows.search_journal import JOURNALS, Recorded
+from flows.trial_store import cached, directory_of, mark_pruned, read_history, unmark_pruned
+from flows.tuning import Plan, PlannedTrial, SpecMaker, Tuning
+from models.config import Params
+from models.datasets.prepared import Manifest
+from models.digests import digest_of
+from models.search.proposals import Proposal
+from models.search.strategies import strategy_of
+from models.search.strategy import Job, Strategy
+from models.training.progress import best_record
+from models.trials import Outcome, Scores, TrialFailure, TrialResult, TrialSpec
+
+log = logging.getLogger(__name__)
+
+LIMITS = {"max_epochs_total", "max_seconds"}
+"""Where a search ends; no part of what it decides until then."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A trial of the search, as far as it came."""
+
+    proposal: Proposal
+    spec: TrialSpec
+    key: str
+    budget: int = 0
+    """Epochs asked for so far."""
+    outcome: Outcome | None = None
+    trained: bool = False
+    """Whether it was trained now, and not taken from the store whole."""
+    closed: bool = False
+    """Whether nothing more is to come, and observers know."""
+
+
+class Book:
+    """Takes jobs from a strategy, answers them from the store, hands out those to be trained."""
+
+    def __init__(
+        self, params: Params, specs: SpecMaker, strategy: Strategy, observers: TrialObserver
+    ) -> None:
+        self._objective, self._search = params.trial.objective, params.search
+        self._specs, self._strategy, self._observers = specs, strategy, observers
+        self._entries: dict[int, Entry] = {}
+        self._began = time.monotonic()
+        self._epochs = 0
+        self._spent = False
+
+    def next_missing(self) -> tuple[Job, Entry] | None:
+        """Return a job that must be trained, and its trial; None: none now, or limits are reached.
+
+        Jobs on the way that the store can answer are answered.
+        """
+        while not self._spent and (job := self._strategy.ask()) is not None:
+            entry = self._enter(job)
+            if self._affords(job, entry) and not self._answer(job, entry) and not self._late():
+                if not entry.trained:
+                    entry.trained = True
+                    self._observers.trial_started(
+                        entry.spec, entry.proposal.differences, cached=False
+                    )
+                return job, entry
+        return None
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Tell the strategy what a job came to."""
+        scores = None if isinstance(outcome, TrialFailure) else outcome.scores
+        self._settle(job, outcome, scores)
+
+    def close(self) -> Tuning:
+        """Note who was stopped early; return the trials that came to anything, in their order."""
+        begun: list[PlannedTrial] = []
+        outcomes: list[Outcome] = []
+        for _, entry in sorted(self._entries.items()):
+            if entry.outcome is None:
+                continue
+            pruned = not entry.closed
+            if pruned:
+                mark_pruned(directory_of(entry.key), budget=entry.outcome.budget)
+                self._close(entry, entry.outcome, pruned=True)
+            found = None if entry.trained else entry.outcome
+            begun.append(PlannedTrial(entry.proposal, entry.spec, entry.key, found, pruned=pruned))
+            outcomes.append(entry.outcome)
+        plan = Plan(tuple(begun), budget=self._search.epochs, objective=self._objective)
+        return Tuning(plan=plan, outcomes=tuple(outcomes))
+
+    def _enter(self, job: Job) -> Entry:
+        if job.number not in self._entries:
+            spec = self._specs.spec(job.proposal.config)
+            self._entries[job.number] = Entry(job.proposal, spec, spec.key)
+        return self._entries[job.number]
+
+    def _affords(self, job: Job, entry: Entry) -> bool:
+        """Count a job's epochs, cached or not, so that a search repeated ends at the same job."""
+        most = self._search.max_epochs_total
+        total = self._epochs + job.budget - entry.budget
+        self._spent = most is not None and total > most
+        if self._spent:
+            log.info("search.max_epochs_total: %d of %d epochs are used", self._epochs, most)
+            return False
+        self._epochs, entry.budget = total, job.budget
+        return True
+
+    def _late(self) -> bool:
+        most = self._search.max_seconds
+        return most is not None and time.monotonic() - self._began > most
+
+    def _answer(self, job: Job, entry: Entry) -> bool:
+        """Settle a job from the store; False where it must be trained."""
+        known = cached(entry.spec, budget=job.budget)
+        if known is not None:
+            self.ended(job, known)
+            return True
+        whole = None if job.final else cached(entry.spec, budget=self._search.epochs)
+        if not isinstance(whole, TrialResult):
+            return False
+        # It was trained to the end before: its history says how it stood at this budget.
+        history = read_history(directory_of(entry.key))[: job.budget]
+        self._settle(job, whole, best_record(history, self._objective).scores)
+        return True
+
+    def _settle(self, job: Job, outcome: Outcome, scores: Scores | None) -> None:
+        entry = self._entries[job.number]
+        entry.outcome = outcome
+        whole = outcome.budget >= self._search.epochs or isinstance(outcome, TrialFailure)
+        if whole and not entry.closed:
+            unmark_pruned(directory_of(entry.key))
+            self._close(entry, outcome, pruned=False)
+        self._strategy.tell(job, scores)
+
+    def _close(self, entry: Entry, outcome: Outcome, *, pruned: bool) -> None:
+        if not entry.trained:
+            self._observers.trial_started(entry.spec, entry.proposal.differences, cached=True)
+        self._observers.trial_finished(outcome, pruned=pruned)
+        entry.closed = True
+
+
+def open_book(params: Params, manifest: Manifest, observers: TrialObserver) -> Book:
+    """Open the book of a search on a dataset; one that was killed is taken up again.
+
+    Raises ConfigError where a combination is impossible.
+    """
+    specs, strategy = SpecMaker.on(manifest), strategy_of(params)
+    if params.search.pruner != "none":
+        identity = digest_of(
+            {
+                "search": params.search.model_dump(mode="json", exclude=LIMITS),
+                "base": specs.spec(params.trial).key,
+            }
+        )
+
+        def stands(job: Job) -> bool:
+            return cached(specs.spec(job.proposal.config), budget=job.budget) is not None
+
+        strategy = Recorded(strategy, JOURNALS / f"{identity[:16]}.jsonl", stands=stands)
+    return Book(params, specs, strategy, observers)

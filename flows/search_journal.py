@@ -1,0 +1,127 @@
+"""The journal of a search that learns as it goes: a killed one repeats its decisions, then goes on.
+
+What a pruner asks next depends on which trial ended first, and that no clock repeats. So each
+question and each answer is written down in order, before anybody acts on it.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from models.config import Record
+from models.digests import digest_of
+from models.files import append_line, read_lines, write_text
+from models.search.strategy import Job, Strategy
+from models.trials import Scores
+
+log = logging.getLogger(__name__)
+
+JOURNALS = Path("mlruns/searches")
+
+
+class Asked(Record):
+    """A decision: this trial is to be trained up to this budget."""
+
+    kind: Literal["asked"] = "asked"
+    number: int
+    """Of the trial in its search, from 0."""
+    budget: int
+    """Epochs."""
+    config: str
+    """Digest of the trial's config."""
+
+
+class Told(Record):
+    """What came of a decision."""
+
+    kind: Literal["told"] = "told"
+    number: int
+    budget: int
+    scores: Scores | None
+    """On validation; null: the trial failed."""
+
+
+Line = Annotated[Asked | Told, Field(discriminator="kind")]
+_LINE: TypeAdapter[Line] = TypeAdapter(Line)
+
+
+class Recorded:
+    """A strategy whose decisions outlive the process; itself a strategy.
+
+    After a kill it asks first for all jobs of the journal, in their order: those whose outcome is
+    in the trial store cost nothing, and decisions taken on others stand.
+    """
+
+    def __init__(
+        self, strategy: Strategy, path: Path, *, stands: Callable[[Job], bool] = lambda _: True
+    ) -> None:
+        """stands: whether a job that failed would fail again; decisions after one that may not
+        (killed, out of memory) are taken anew.
+        """
+        self._strategy, self._path, self._stands = strategy, path, stands
+        self._told: set[tuple[int, int]] = set()
+        self._again = self._replay(_read(path))
+        self._again.reverse()
+
+    def ask(self) -> Job | None:
+        if self._again:
+            return self._again.pop()
+        job = self._strategy.ask()
+        if job is not None:
+            append_line(self._path, _asked(job).model_dump_json())
+        return job
+
+    def tell(self, job: Job, scores: Scores | None) -> None:
+        if (job.number, job.budget) in self._told:
+            return
+        told = Told(number=job.number, budget=job.budget, scores=scores)
+        append_line(self._path, told.model_dump_json())
+        self._strategy.tell(job, scores)
+
+    def _replay(self, lines: Sequence[Line]) -> list[Job]:
+        """Bring the strategy to where the journal ends; return the jobs it had asked for."""
+        jobs: dict[tuple[int, int], Job] = {}
+        for done, line in enumerate(lines):
+            if isinstance(line, Asked):
+                job = self._strategy.ask()
+                if job is not None:
+                    jobs[job.number, job.budget] = job
+                if job is None or _asked(job) != line:
+                    log.warning("%s is of another release; decisions are taken anew", self._path)
+                    _write(self._path, [*lines[:done], *([_asked(job)] if job else [])])
+                    break
+            elif not self._retell(line, jobs):
+                _write(self._path, lines[:done])
+                break
+        return list(jobs.values())
+
+    def _retell(self, line: Told, jobs: Mapping[tuple[int, int], Job]) -> bool:
+        job = jobs.get((line.number, line.budget))
+        if job is None or (line.scores is None and not self._stands(job)):
+            return False
+        self._strategy.tell(job, line.scores)
+        self._told.add((line.number, line.budget))
+        return True
+
+
+def _asked(job: Job) -> Asked:
+    return Asked(number=job.number, budget=job.budget, config=digest_of(job.proposal.config))
+
+
+def _read(path: Path) -> list[Line]:
+    """Lines up to the first that cannot be read."""
+    lines: list[Line] = []
+    for text in read_lines(path):
+        try:
+            lines.append(_LINE.validate_json(text))
+        except ValidationError:
+            _write(path, lines)
+            break
+    return lines
+
+
+def _write(path: Path, lines: Sequence[Line]) -> None:
+    write_text(path, "".join(line.model_dump_json() + "\n" for line in lines))

@@ -1,0 +1,165 @@
+"""Successive halving: decisions worked by hand, and what holds in whatever order trials end."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.config import Params, SearchParams, TrialConfig
+from models.search.asha import Asha, expected_epochs, rung_budgets
+from models.search.proposals import Proposal
+from models.search.strategies import strategy_of
+from models.search.strategy import Fixed, Job
+from models.trials import Scores
+
+
+def searching(**fields: object) -> SearchParams:
+    return SearchParams.model_validate({"pruner": "asha", **fields})
+
+
+def asha(trials: int, **fields: object) -> Asha:
+    proposals = [Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(trials)]
+    return Asha(Fixed(proposals), searching(**fields), by="accuracy")
+
+
+def scored(accuracy: float) -> Scores:
+    return Scores(accuracy=accuracy, f1_macro=accuracy, cross_entropy=1 - accuracy)
+
+
+def asked(strategy: Asha) -> tuple[int, int] | None:
+    """Number and budget of the next job."""
+    job = strategy.ask()
+    return (job.number, job.budget) if job else None
+
+
+def test_rungs_are_multiples_and_end_in_the_whole_budget() -> None:
+    """1, 3, 9 and then what is asked for."""
+    assert rung_budgets(searching(epochs=10)) == (1, 3, 9, 10)
+    assert rung_budgets(searching(epochs=9)) == (1, 3, 9)
+    assert rung_budgets(searching(epochs=16, min_epochs=2, reduction_factor=2)) == (2, 4, 8, 16)
+    assert rung_budgets(searching(epochs=1)) == (1,)
+
+
+def test_expected_epochs_are_those_of_halving_in_step() -> None:
+    """27 trials of 9 epochs: 27 x 1, then 9 x 2, then 3 x 6; exhaustively 243."""
+    assert expected_epochs(searching(epochs=9), 27) == 27 + 18 + 18
+    assert expected_epochs(searching(epochs=9), 1) == 9
+    assert expected_epochs(searching(epochs=9), 0) == 0
+
+
+def test_decisions_of_two_workers_worked_by_hand() -> None:
+    """Reduction 2, rungs 1, 2, 4; four trials, of which 2 is best, then 0."""
+    search = asha(4, epochs=4, reduction_factor=2)
+    quality = {0: 0.6, 1: 0.5, 2: 0.9, 3: 0.1}
+    told: dict[tuple[int, int], Job] = {}
+
+    def ask() -> tuple[int, int] | None:
+        job = search.ask()
+        if job is None:
+            return None
+        told[job.number, job.budget] = job
+        return job.number, job.budget
+
+    def tell(number: int, budget: int) -> None:
+        search.tell(told[number, budget], scored(quality[number]))
+
+    assert (ask(), ask()) == ((0, 1), (1, 1))
+    tell(0, 1)  # one of one: half of it is none
+    assert ask() == (2, 1)
+    tell(1, 1)  # 0.6 0.5: the better half is trial 0
+    assert ask() == (0, 2)
+    tell(2, 1)  # 0.9 0.6 0.5: half of three is one, trial 2
+    assert ask() == (2, 2)
+    tell(0, 2)  # one at the second rung
+    assert ask() == (3, 1)
+    tell(2, 2)  # 0.9 0.6: trial 2 goes on to the end
+    assert ask() == (2, 4)
+    tell(3, 1)  # 0.9 0.6 0.5 0.1: 2 and 0 went on before
+    assert ask() is None
+    tell(2, 4)
+    assert ask() is None
+
+
+def test_few_trials_are_not_all_stopped() -> None:
+    """Two trials, a third of which is none: the better one goes on alone, to the end."""
+    search = asha(2, epochs=9)
+    first, second = search.ask(), search.ask()
+    assert first
+    assert second
+    search.tell(first, scored(0.3))
+    assert search.ask() is None  # the other may be better
+    search.tell(second, scored(0.4))
+
+    job = search.ask()
+    assert job
+    assert (job.number, job.budget, job.final) == (1, 3, False)
+    search.tell(job, None)  # it fails: the other has its turn
+    assert asked(search) == (0, 3)
+
+
+def test_when_all_fail_the_search_ends() -> None:
+    """There is nobody to promote."""
+    search = asha(3, epochs=9, reduction_factor=2)
+    while job := search.ask():
+        assert job.budget == 1
+        search.tell(job, None)
+
+
+def test_a_tie_goes_to_the_earlier_trial() -> None:
+    """Luck decides nothing."""
+    search = asha(2, epochs=2, reduction_factor=2)
+    first, second = search.ask(), search.ask()
+    assert first
+    assert second
+    search.tell(second, scored(0.5))
+    search.tell(first, scored(0.5))
+
+    assert asked(search) == (0, 2)
+
+
+@given(
+    trials=st.integers(1, 40),
+    workers=st.integers(1, 6),
+    reduction=st.integers(2, 4),
+    epochs=st.integers(1, 30),
+    seed=st.integers(0, 10**6),
+)
+def test_in_whatever_order_trials_end(
+    *, trials: int, workers: int, reduction: int, epochs: int, seed: int
+) -> None:
+    """Each job once, rungs in their order, every trial begun, the best one to the end."""
+    search = asha(trials, epochs=epochs, reduction_factor=reduction)
+    order = random.Random(seed)
+    quality = {number: order.random() for number in range(trials)}
+    rungs = rung_budgets(searching(epochs=epochs, reduction_factor=reduction))
+    running: list[Job] = []
+    seen: list[tuple[int, int]] = []
+    while True:
+        while len(running) < workers and (job := search.ask()):
+            running.append(job)
+            seen.append((job.number, job.budget))
+        if not running:
+            break
+        job = running.pop(order.randrange(len(running)))
+        search.tell(job, scored(quality[job.number]))
+
+    assert len(seen) == len(set(seen))
+    assert {number for number, budget in seen if budget == rungs[0]} == set(range(trials))
+    for number in range(trials):
+        budgets = [budget for one, budget in seen if one == number]
+        assert budgets == list(rungs[: len(budgets)])
+    assert (max(quality, key=lambda n: quality[n]), epochs) in seen
+
+
+def test_a_search_of_params_is_halved_where_they_say_so() -> None:
+    """The grid's trials in their order; straight to the end without a pruner."""
+    axes = {"seed": [0, 1, 2]}
+    pruned = strategy_of(Params(search=searching(axes=axes, epochs=4)))
+    straight = strategy_of(Params(search=SearchParams.model_validate({"axes": axes, "epochs": 4})))
+
+    first, whole = pruned.ask(), straight.ask()
+
+    assert first
+    assert whole
+    assert (first.budget, first.final) == (1, False)
+    assert (whole.budget, whole.final) == (4, True)
