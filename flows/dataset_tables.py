@@ -1,6 +1,6 @@
 """What the data commands show to people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
@@ -51,6 +51,9 @@ def print_report(document: "ReportDocument") -> None:
 def print_status(document: "StatusDocument") -> None:
     """Show the dataset, its splits, and what changed."""
     console = Console()
+    if not document.batches and not document.removed:
+        console.print(_nothing(document.name))
+        return
     console.print(f"{document.name} {document.digest[:_SHORT]}: {len(document.batches)} batches")
     changes = {"new": document.added, "gone": document.removed, "altered": document.altered}
     for change, names in changes.items():
@@ -67,8 +70,11 @@ def print_status(document: "StatusDocument") -> None:
         console.print("the arrays are not of these batches; `pitchpipe prepare` makes them")
 
 
-def print_log(name: str, documents: "Iterable[LogDocument]") -> None:
+def print_log(name: str, documents: "Sequence[LogDocument]") -> None:
     """List versions."""
+    if not documents:
+        Console().print(_nothing(name))
+        return
     table = Table(title=name, box=SIMPLE, padding=(0, 1, 0, 0))
     # In a narrow terminal it is the names of batches that are broken, not what is to be copied.
     for column in ("version", "created", "images", "classes"):
@@ -86,6 +92,10 @@ def print_log(name: str, documents: "Iterable[LogDocument]") -> None:
             "?" if version.versions is None else _shown_versions(version.versions),
         )
     Console().print(table)
+
+
+def _nothing(name: str) -> str:
+    return f"{name}: nothing was added yet; `pitchpipe data add SOURCE --dataset {name}`"
 
 
 def _shown_runs(runs: "Iterable[RunUse]") -> str:
