@@ -9,6 +9,7 @@ from uuid import UUID
 
 from flows.services import PREFECT_HOME, answers, free_port, prefect_server, server_environment
 from models.config import Record, read_record
+from models.credentials import without_credentials
 from models.errors import PitchpipeError
 from models.processes import ProcessIdentity
 
@@ -69,7 +70,8 @@ def _ask_users_server() -> None:
         error = client.api_healthcheck()
     if error is not None:
         raise PitchpipeError(
-            f"PREFECT_API_URL {os.environ['PREFECT_API_URL']}: no answer ({error}); start that "
+            f"PREFECT_API_URL {without_credentials(os.environ['PREFECT_API_URL'])}: no answer "
+            f"({without_credentials(str(error))}); start that "
             "server, or unset the variable to let pitchpipe start one"
         )
 

@@ -13,15 +13,20 @@ from flows.prefect_api import (
     prepare_environment,
     running_services,
 )
-from flows.services import Server, free_port, mlflow_server, prefect_server, server_environment
+from flows.services import (
+    Server,
+    free_port,
+    mlflow_environment,
+    mlflow_server,
+    prefect_server,
+    server_environment,
+)
 from flows.tracking.store import open_tracking, tracking_uri
 from models.config import load_params
+from models.credentials import without_credentials
 from models.errors import BusyError, PitchpipeError
 from models.files import write_text
 from models.processes import this_process
-
-_NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-"""The UI needs no job runner: that would be ten more processes."""
 
 
 def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
@@ -44,17 +49,18 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
         servers = [stack.enter_context(prefect.start(server_environment(f"{prefect.url}/api")))]
         mlflow_url = tracking_uri()
         if not mlflow_url.startswith("http"):  # a tracking server has its UI already
-            mlflow = mlflow_server(free_port(mlflow_port), tracking_uri=mlflow_url)
-            servers.append(stack.enter_context(mlflow.start(_NO_JOBS)))
+            mlflow = mlflow_server(free_port(mlflow_port))
+            servers.append(stack.enter_context(mlflow.start(mlflow_environment(mlflow_url))))
             mlflow_url = mlflow.url
         for server in servers:
             server.wait_ready()
-        _announce(prefect.url, mlflow_url)
+        announce(prefect.url, mlflow_url)
         _wait_for_the_end_of_one(servers)
 
 
-def _announce(prefect: str, mlflow: str) -> None:
+def announce(prefect: str, mlflow: str) -> None:
     """Write down where the services are, for `run` to find, and print their links."""
+    mlflow = without_credentials(mlflow)
     services = RunningServices(process=this_process(), prefect=prefect, mlflow=mlflow)
     write_text(SERVICES, services.model_dump_json(indent=2))
     Console().print(f"MLflow   {mlflow}\nPrefect  {prefect}\nCtrl-C stops both.")

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from models.credentials import without_credentials
 from models.errors import PitchpipeError
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def asking() -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         # SQLAlchemy's messages go on with the statement; the first line says what is wrong.
+        said = f"MLflow at {mlflow.get_tracking_uri()}: {str(error).strip().splitlines()[0]}"
         raise TrackingError(
-            f"MLflow at {mlflow.get_tracking_uri()}: {str(error).strip().splitlines()[0]}; "
-            "see that it runs and that MLFLOW_TRACKING_URI names it"
+            f"{without_credentials(said)}; see that it runs and that MLFLOW_TRACKING_URI names it"
         ) from error
 
 

@@ -12,7 +12,7 @@ from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_jou
 from flows.tracking.projection import TOLD, Projection
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
-from flows.tracking.writer import is_outage
+from flows.tracking.writer import is_outage, short
 from models.processes import ProcessIdentity
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def sync(
                 name = _tell_journal(tracking, journal, trials=trials)
             except (MlflowException, KeyError) as error:
                 _raise_if_down(tracking, error)
-                refused.append(f"{journal}: {type(error).__name__}: {' '.join(str(error).split())}")
+                refused.append(f"{journal}: {short(error)}")
                 continue
             if name is None:
                 whole += 1

@@ -17,6 +17,7 @@ from mlflow.protos.databricks_pb2 import (
 
 from flows.tracking.events import AnyEvent, EpochEnded
 from flows.tracking.projection import Projection
+from models.credentials import without_credentials
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Writer:
             except (MlflowException, OSError) as error:
                 if is_outage(error) and not (attempts >= MOST_ATTEMPTS and self._answers()):
                     if attempts == 1:
-                        log.warning("MLflow is not reached, training goes on: %s", _short(error))
+                        log.warning("MLflow is not reached, training goes on: %s", short(error))
                     self._retry_now.wait(pause)
                     self._retry_now.clear()
                     pause = min(2 * pause, LONGEST_PAUSE)
@@ -134,8 +135,8 @@ class Writer:
 
     def _refuse(self, error: Exception) -> None:
         if not self.refused:
-            log.warning("MLflow refuses what it is told: %s", _short(error))
-        self.refused.append(_short(error))
+            log.warning("MLflow refuses what it is told: %s", short(error))
+        self.refused.append(short(error))
 
 
 def _groups(
@@ -154,5 +155,7 @@ def is_outage(error: MlflowException | OSError) -> bool:
     return isinstance(error, OSError) or error.error_code in _OUTAGE
 
 
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+def short(error: Exception) -> str:
+    """Name an error in one line, without a password that its text may hold."""
+    said = without_credentials(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {said[:300]}"
