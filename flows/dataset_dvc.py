@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import yaml
 
 from flows.dataset_files import RAW
+from models.credentials import without_credentials
 from models.errors import BusyError, PitchpipeError
 from models.files import write_text
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LOCAL_CONFIG = Path(".dvc/config.local")
 _WAIT_SECONDS = 600.0
+_ADVICE = "`dvc doctor` and `dvc remote list` show what it has to work with"
 _Result = TypeVar("_Result")
 
 wait = time.sleep
@@ -102,13 +104,21 @@ def _settle_params(repo: "Repo") -> None:
 
 
 def remote_url() -> str | None:
-    """Return where the default DVC remote is; None: there is none."""
-    return _act(_remote_url)
+    """Return where the default DVC remote is, without credentials; None: there is none."""
+    url = _act(_remote_url)
+    return None if url is None else without_credentials(url)
 
 
 def _remote_url(repo: "Repo") -> str | None:
     name = repo.config["core"].get("remote")
-    return repo.config["remote"][name]["url"] if name else None
+    if not name:
+        return None
+    if name not in repo.config["remote"]:
+        raise PitchpipeError(
+            f"DVC's core.remote names {name!r}, and there is no such remote; "
+            f"`dvc remote add {name} URL` makes it, `dvc remote default --unset` does without"
+        )
+    return str(repo.config["remote"][name]["url"])
 
 
 def _act(action: Callable[["Repo"], _Result]) -> _Result:
@@ -116,17 +126,16 @@ def _act(action: Callable[["Repo"], _Result]) -> _Result:
 
     Raises BusyError where another process keeps it for ten minutes, PitchpipeError where DVC fails.
     """
-    from dvc.exceptions import DvcException  # noqa: PLC0415 - half a second
-
+    faults = _faults()
     logging.getLogger("dvc").setLevel(logging.WARNING)
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
             with _repository() as repo, contextlib.redirect_stdout(io.StringIO()):
                 return action(repo)
-        except DvcException as error:
+        except faults as error:
             if not _is_busy(error):
-                raise PitchpipeError(f"DVC: {_reasons(error)}") from error
+                raise PitchpipeError(f"DVC: {_reasons(error)}; {_ADVICE}") from error
             if time.monotonic() > deadline:
                 raise BusyError(f"DVC is held by another process: {_reasons(error)}") from error
             # DVC gives up after 3 s; another process of ours may take minutes.
@@ -173,6 +182,16 @@ def _interpreter_first() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
+def _faults() -> tuple[type[Exception], ...]:
+    """What DVC raises where it cannot act: below its commands, errors are not its own kind."""
+    from dvc.exceptions import DvcException  # noqa: PLC0415 - half a second
+    from dvc_objects.errors import ObjectDBError, ObjectFormatError  # noqa: PLC0415
+    from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError  # noqa: PLC0415
+
+    remote = (AuthError, ConfigError, RemoteMissingDepsError)
+    return (DvcException, *remote, ObjectDBError, ObjectFormatError, OSError)
+
+
 def _is_busy(error: BaseException | None) -> bool:
     from dvc.lock import LockError  # noqa: PLC0415 - half a second
 
@@ -182,4 +201,5 @@ def _is_busy(error: BaseException | None) -> bool:
 def _reasons(error: BaseException) -> str:
     """What went wrong, with what was below it."""
     below = f": {_reasons(error.__cause__)}" if error.__cause__ else ""
-    return f"{' '.join(str(error).split())}{below}"
+    said = " ".join(str(error).split()) or type(error).__name__
+    return without_credentials(f"{said}{below}")

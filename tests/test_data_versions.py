@@ -11,6 +11,9 @@ import dvc.lock as dvc_lock
 import pytest
 from data_fixtures import command, make_project
 from dvc.repo import Repo
+from dvc_objects.errors import ObjectFormatError
+from dvc_objects.fs.base import FileSystem
+from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError
 
 from flows import dataset_dvc
 from flows.dataset_files import RAW
@@ -133,6 +136,55 @@ def test_a_busy_dvc_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(dataset_dvc, "wait", wait)
         assert dataset_dvc.track("digits") is not None
     assert len(waits) == 1
+
+
+MISSING = RemoteMissingDepsError(FileSystem(), "s3", "s3://bucket", ["s3fs"])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        MISSING,
+        ConfigError("no key"),
+        AuthError("denied"),
+        ObjectFormatError("odd"),
+        OSError("full"),
+    ],
+)
+def test_whatever_dvc_raises_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    """Not all of it is a DvcException; a push that fails is only logged."""
+    ensure_ingested(DataParams())
+    dvc("remote", "add", "-d", "away", "https://user:s3cr3t@host/path")
+
+    def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(Repo, "push", fail)
+    monkeypatch.setattr(Repo, "add", fail)
+    with pytest.raises(PitchpipeError, match="DVC: "):
+        dataset_dvc.track("digits")
+    dataset_dvc.push("digits")
+    assert "was not pushed" in caplog.text
+
+
+def test_a_default_remote_that_is_none_is_named() -> None:
+    """core.remote naming no section is no KeyError."""
+    dvc("config", "core.remote", "gone")
+    with pytest.raises(PitchpipeError, match=r"core\.remote names 'gone'"):
+        dataset_dvc.remote_url()
+
+
+def test_a_remotes_password_is_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither in what becomes a version's facts nor in what is said of a push that fails."""
+    dvc("remote", "add", "-d", "away", "http://user:s3cr3t@127.0.0.1:9/path")
+    version = prepare_dataset(DataParams())
+    assert version.remote == "http://127.0.0.1:9/path"
+    assert "was not pushed" in caplog.text
+    assert "s3cr3t" not in caplog.text
+    kept = [path for path in Path().rglob("*") if path.is_file() and ".dvc" not in path.parts]
+    assert not any(b"s3cr3t" in path.read_bytes() for path in kept)
 
 
 def test_a_failing_stage_says_so() -> None:
