@@ -1,6 +1,9 @@
 """Where datasets live in the project, who may touch them, and what the raw ones are now."""
 
+import contextlib
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +25,9 @@ RESOLVED = Path("data/prepare.yaml")
 VERSIONS = Path("data/versions.jsonl")
 STAGING = Path("data/.staging")
 """What is being built; on the file system of data/, so that a rename finishes it."""
+REPLACED = Path("data/.replaced.old")
+"""Datasets that another version is taking the place of; put back where that was broken off."""
+_BUILDING = "building-"
 _DIGESTS = Path("data/.digests.json")
 _WAIT_SECONDS = 600.0
 
@@ -54,14 +60,52 @@ def raw_version(name: str) -> RawVersion:
 def batch_digests(name: str) -> list[tuple[Path, str]]:
     """Return each batch with the SHA-256 of its bytes, remembered while the file is unchanged."""
     known = _remembered()
-    now = {path: _stamp(path) for path in batch_files(RAW / name)}
+    files = batch_files(RAW / name)
+    settled = {path for path in files if _is_settled(path)}
+    now = {path: _stamp(path) for path in files}
     digests = {
         path: known[stamp] if stamp in known else digest_file(path) for path, stamp in now.items()
     }
-    learnt = {stamp: digests[path] for path, stamp in now.items() if stamp not in known}
-    if any(_is_settled(path) for path, stamp in now.items() if stamp in learnt):
+    learnt = {now[path]: digests[path] for path in settled if now[path] not in known}
+    if learnt:
         write_text(_DIGESTS, json.dumps(known | learnt, indent=0))
     return list(digests.items())
+
+
+@contextmanager
+def building() -> Iterator[Path]:
+    """Give a folder to build in, removed afterwards; the caller holds `data_lock`."""
+    STAGING.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=STAGING, prefix=_BUILDING) as folder:
+            yield Path(folder)
+    finally:
+        # Not what else is there: downloads are kept, so that they need not be repeated.
+        with contextlib.suppress(OSError):
+            STAGING.rmdir()
+
+
+def replace_dataset(new: Path, name: str) -> None:
+    """Put a folder in a dataset's place, whole or not at all, whenever the process is killed.
+
+    The caller holds `data_lock`.
+    """
+    target, old = RAW / name, REPLACED / name
+    REPLACED.mkdir(exist_ok=True)
+    if target.exists():
+        target.rename(old)
+    new.rename(target)
+    shutil.rmtree(REPLACED, ignore_errors=True)
+
+
+def _undo_broken_off() -> None:
+    """Put back a dataset that was moved away for one that never came; remove half-built folders."""
+    for old in REPLACED.iterdir() if REPLACED.is_dir() else ():
+        if not (RAW / old.name).exists():
+            old.rename(RAW / old.name)
+    shutil.rmtree(REPLACED, ignore_errors=True)
+    for folder in STAGING.glob(f"{_BUILDING}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stamp(path: Path) -> str:
@@ -87,11 +131,13 @@ def _remembered() -> dict[str, str]:
 def data_lock() -> Iterator[None]:
     """Let one process at a time change data/; another waits up to ten minutes.
 
-    Raises BusyError after that. A holder that dies releases it.
+    Raises BusyError after that. A holder that dies releases it; what it had broken off is undone
+    by the next.
     """
     lock = FileLock("data/.pitchpipe.lock", timeout=_WAIT_SECONDS)
     try:
         with lock:
+            _undo_broken_off()
             yield
     except Timeout as error:
         raise BusyError(

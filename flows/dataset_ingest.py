@@ -1,7 +1,5 @@
 """Ingest: a source becomes an immutable batch of a dataset, tracked by DVC and logged."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from pathlib import Path
 
 from flows.dataset_download import fashion_mnist_folder
 from flows.dataset_dvc import bring, push, track, tracked_md5
-from flows.dataset_files import RAW, STAGING, batch_digests, data_lock, raw_version
+from flows.dataset_files import RAW, batch_digests, building, data_lock, raw_version
 from flows.dataset_log import LoggedVersion, log_version, logged_versions
 from flows.dataset_moves import Moves, moves, remember_ids
 from models.config import DataParams
@@ -168,15 +166,12 @@ def _added(ingested: Ingested, target: Path, *, is_new: bool, moved: Moves) -> A
 def _staging() -> Iterator[Path]:
     """Give a folder to build in; what remains in it afterwards is removed."""
     try:
-        STAGING.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=STAGING) as folder:
-            yield Path(folder)
+        with building() as folder:
+            yield folder
     except OSError as error:
         raise InputError(
             f"data/: {error.strerror or error}; nothing was added (free space, or mend permissions)"
         ) from error
-    finally:
-        shutil.rmtree(STAGING, ignore_errors=True)
 
 
 def _place(built: Path, target: Path, name: str) -> None:

@@ -1,14 +1,12 @@
 """Restore: an older version of a dataset, byte for byte, from DVC's cache or remote."""
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.dataset_dvc import cache_path, fetch, track
-from flows.dataset_files import RAW, STAGING, batch_digests, data_lock
+from flows.dataset_files import batch_digests, building, data_lock, replace_dataset
 from flows.dataset_log import LoggedBatch, LoggedVersion, all_versions, log_version
-from models.datasets.prepare import replace_folder
 from models.digests import digest_file
 from models.errors import InputError, IntegrityError
 
@@ -43,14 +41,11 @@ def restore(version: LoggedVersion) -> None:
     Raises IntegrityError, naming the file, where a batch is neither here nor in cache or remote.
     """
     with data_lock():
-        STAGING.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=STAGING))
-        try:
-            copy_batches(version, folder)
-            folder.chmod(0o755)
-            replace_folder(folder, RAW / version.dataset)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with building() as folder:
+            whole = folder / version.dataset
+            whole.mkdir(mode=0o755)
+            copy_batches(version, whole)
+            replace_dataset(whole, version.dataset)
         track(version.dataset)
         log_version(version.dataset)
 
