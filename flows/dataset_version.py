@@ -23,6 +23,7 @@ __all__ = [
     "DatasetVersion",
     "RawVersion",
     "ensure_ingested",
+    "manifest_of",
     "prepare_dataset",
     "prepared_is_current",
     "raw_version",
@@ -47,6 +48,20 @@ class DatasetVersion:
     """File names."""
     remote: str | None
     """URL of the default DVC remote."""
+
+
+def manifest_of(dataset: DatasetVersion) -> Manifest:
+    """Read the manifest of a prepared dataset that is still the one it was.
+
+    Raises IntegrityError where another command prepared another one in its place meanwhile.
+    """
+    manifest = read_manifest(dataset.prepared)
+    if manifest.digest != dataset.prepared_digest:
+        raise IntegrityError(
+            f"{dataset.prepared}: holds {manifest.digest[:12]} now, this retraining began with "
+            f"{dataset.prepared_digest[:12]}; run again once nothing else prepares data here"
+        )
+    return manifest
 
 
 def prepare_dataset(data: DataParams) -> DatasetVersion:

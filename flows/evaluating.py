@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.dataset_version import DatasetVersion
+from flows.dataset_version import DatasetVersion, manifest_of
 from flows.progress import shown
 from flows.trial_store import directory_of, read_history
 from flows.tuning import Tuning
 from models.config import Params
-from models.datasets.prepared import Manifest, open_split, read_manifest
+from models.datasets.prepared import Manifest, open_split
 from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Evaluation
 from models.evaluation.report import write_report
@@ -48,7 +48,7 @@ def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -
     Raises IntegrityError where weights or arrays do not have their digests.
     """
     result = tuning.best
-    manifest = read_manifest(dataset.prepared)
+    manifest = manifest_of(dataset)
     test = open_split(dataset.prepared, "test", verify=True)
     directory = directory_of(result.key) / "evaluations" / f"{result.budget:06d}"
     serving = load_serving(directory_of(result.key), result, manifest)

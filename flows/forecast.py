@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.dataset_version import PREPARED, prepared_is_current
 from flows.decisions import decide
-from flows.requests import Request, TrialCounts
+from flows.requests import Request, Retraining, TrialCounts
 from flows.trial_store import stored_trials
 from flows.tuning import plan_search
 from flows.workers import workers_for
@@ -37,8 +37,8 @@ class Forecast(Record):
     """What the estimate rests on."""
 
     def document(self) -> dict[str, Any]:
-        """As `--json` prints it."""
-        return self.model_dump(mode="json")
+        """As `--json` prints it: the keys of `run`, null where nothing was run, and its own."""
+        return Retraining(decision=self.decision).document() | self.model_dump(mode="json")
 
 
 def forecast(request: Request) -> Forecast:

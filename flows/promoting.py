@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.dataset_version import manifest_of
 from flows.evaluating import Evaluated
 from flows.lineage import CodeFacts
 from flows.promotion import judge, settle
@@ -14,7 +15,7 @@ from flows.requests import Verdict
 from flows.trial_store import directory_of, read_trial
 from flows.workshop import Workshop, dataset_facts
 from models.config import Params
-from models.datasets.prepared import open_split, read_manifest
+from models.datasets.prepared import open_split
 from models.evaluation.records import Evaluation
 from models.training.checkpoint import load_serving
 
@@ -31,7 +32,7 @@ def register_selected(evaluated: Evaluated, params: Params, workshop: Workshop) 
 
 def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Registration:
     result, prepared = evaluated.result, evaluated.dataset.prepared
-    manifest = read_manifest(prepared)
+    manifest = manifest_of(evaluated.dataset)
     directory = directory_of(result.key)
     test = open_split(prepared, "test", verify=False)
     return Registration(

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
 from flows.book import Book, Entry, open_book
-from flows.dataset_version import DatasetVersion
+from flows.dataset_version import DatasetVersion, manifest_of
 from flows.engine import TrialJob
 from flows.observers import Observers
 from flows.progress import SearchProgress
@@ -17,7 +17,6 @@ from flows.trial_store import directory_of
 from flows.tuning import Tuning, plan_search
 from flows.workshop import Workshop
 from models.config import Params
-from models.datasets.prepared import read_manifest
 from models.search.strategies import planned_epochs
 from models.search.strategy import Job
 from models.trials import Outcome
@@ -27,7 +26,7 @@ Future = PrefectFuture[State[Outcome]]
 
 def tune(params: Params, dataset: DatasetVersion, workshop: Workshop) -> Tuning:
     """Run the search on a dataset; an outcome for each trial, failures included."""
-    manifest = read_manifest(dataset.prepared)
+    manifest = manifest_of(dataset)
     plan = plan_search(params, manifest)
     with SearchProgress(
         total=len(plan.trials),

@@ -14,7 +14,7 @@ _ROWS = 20
 
 def print_retraining(result: Retraining) -> None:
     """Print the summary of a retraining."""
-    console = Console()
+    console = Console(markup=False)
     if not result.decision.retrain:
         console.print(f"Nothing to do: {result.decision.reason}.")
         return
@@ -75,7 +75,7 @@ Where to look next
 
 def print_forecast(forecast: Forecast) -> None:
     """Print what a retraining would do."""
-    console = Console()
+    console = Console(markup=False)
     counts = forecast.trials
     answer = "would retrain" if forecast.decision.retrain else "would not retrain"
     console.print(f"{answer}: {forecast.decision.reason}")

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows import dataset_version, evaluating, promoting
-from flows.artifacts import trial_markdown
+from flows.artifacts import decorating, trial_markdown
 from flows.dataset_version import DatasetVersion
 from flows.engine import LocalEngine, TrialJob
 from flows.evaluating import Evaluated
@@ -30,7 +30,8 @@ def prepare_data(data: DataParams) -> DatasetVersion:
 def train(job: TrialJob, *, engine: LocalEngine, observers: Observers) -> State[Outcome]:
     """Train one trial in a child process; a failed trial is a completed task with its reason."""
     outcome = engine.train(job, lambda record: observers.epoch(job.spec.key, record))
-    create_markdown_artifact(trial_markdown(outcome), key="trial", description=job.label)
+    with decorating():
+        create_markdown_artifact(trial_markdown(outcome), key="trial", description=job.label)
     if isinstance(outcome, TrialFailure):
         return Completed(name="Trial failed", message=outcome.reason, data=outcome)
     return Completed(message=shown(outcome.scores), data=outcome)

@@ -92,7 +92,7 @@ def _place(row: TrialRow) -> tuple[bool, tuple[float, float], str]:
 
 def print_rows(listed: list[TrialRow]) -> None:
     """Print a table; columns of the config only where trials differ."""
-    console = Console()
+    console = Console(markup=False)
     if not listed:
         console.print("No trial on the current dataset and code; --all shows the rest.")
         return
@@ -119,7 +119,7 @@ def _differing(configs: list[TrialConfig]) -> list[str]:
 
 def print_trial(row: TrialRow) -> None:
     """Print one trial's config, scores and validation curves."""
-    console, trial = Console(), row.trial
+    console, trial = Console(markup=False), row.trial
     console.print(f"trial {trial.key}\nstate {trial.state}", highlight=False)
     if isinstance(trial.outcome, TrialFailure):
         console.print(f"reason {trial.outcome.reason}", highlight=False)

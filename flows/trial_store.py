@@ -97,10 +97,21 @@ def read_history(directory: Path) -> tuple[EpochRecord, ...]:
 
 def find_trial(prefix: str, store: Path = STORE) -> StoredTrial:
     """Return the one trial whose key begins with prefix; raise ConfigError for none or several."""
-    matches = sorted(path for path in store.glob(f"{prefix}*") if (path / TrialFiles.SPEC).exists())
+    trials = (path.parent for path in store.glob(f"*/{TrialFiles.SPEC}"))
+    matches = sorted(path for path in trials if path.name.startswith(prefix))
     if len(matches) == 1:
-        return read_trial(matches[0])
+        return _readable(matches[0])
     if not matches:
         raise ConfigError(f"no trial's key begins with {prefix!r}; `pitchpipe trials` lists them")
     several = ", ".join(path.name[:12] for path in matches[:5])
     raise ConfigError(f"{prefix!r} begins {len(matches)} keys ({several}...): write more digits")
+
+
+def _readable(directory: Path) -> StoredTrial:
+    try:
+        return read_trial(directory)
+    except ValidationError:
+        raise ConfigError(
+            f"trial {directory.name[:12]}: was written by another release, or is damaged; delete "
+            f"{directory} to train it again"
+        ) from None

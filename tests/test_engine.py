@@ -182,6 +182,9 @@ def test_the_store_lists_and_finds_trials_by_the_beginning_of_their_key() -> Non
         find_trial("xyz")
     with pytest.raises(ConfigError, match="write more digits"):
         find_trial("")
+    for odd in ("/etc", "*", "**x", "[", ".."):
+        with pytest.raises(ConfigError, match="no trial's key begins"):
+            find_trial(odd)
 
 
 def test_an_error_that_is_no_trials_fault_is_raised_and_not_tried_again() -> None:

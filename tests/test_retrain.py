@@ -240,6 +240,8 @@ def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(retrained: Retr
     assert ran.code == 0, ran.err
     assert ran.document["trials"]["cached"] == 2
     assert ran.document["labels"] == ["learning_rate=0.01"]
+    assert ran.document["verdict"] is None
+    assert set(retrained[1].document) <= set(ran.document)
     assert ran.document["seconds"] > 0
     assert len(list((folder.root / "mlruns/trials").iterdir())) == 2
 
