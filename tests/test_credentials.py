@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
+from registry_records import NAME, flow_run_info
 
 from flows.prefect_api import prefect_api
 from flows.services import mlflow_environment, mlflow_server
-from flows.tracking import TrackingError, asking
+from flows.tracking import Mirror, TrackingError, asking, open_tracking
 from flows.tracking.writer import short
 from flows.up import announce
 from models.credentials import without_credentials
@@ -52,6 +53,19 @@ def test_what_mlflow_says_is_shown_without_the_password(monkeypatch: pytest.Monk
     monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "https://user:s3cr3t@host")
     with pytest.raises(TrackingError, match="https://host") as raised, asking():
         raise MlflowException("API request to https://user:s3cr3t@host/api failed")
+    assert SECRET not in str(raised.value)
+
+
+def test_a_tracking_server_that_is_away_is_named_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version needs its run; who waits for it in vain is told where."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:s3cr3t@127.0.0.1:9")
+    mirror = Mirror(open_tracking(NAME), flow_run_info())
+    with pytest.raises(TrackingError, match=r"http://127\.0\.0\.1:9 took nothing") as raised:
+        mirror.wait_for_parent(timeout=0.1)
+    mirror.finish("FAILED", timeout=0.1)
     assert SECRET not in str(raised.value)
 
 

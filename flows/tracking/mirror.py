@@ -24,6 +24,7 @@ from flows.tracking.projection import Projection
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, TrackingError
 from flows.tracking.writer import Writer
+from models.credentials import without_credentials
 from models.trials import EpochRecord, Outcome, TrialSpec
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,9 @@ class Mirror:
         arrived = self.flush(timeout=timeout)
         if not arrived or self.parent_run_id is None:
             raise TrackingError(
-                f"MLflow at {self._tracking.uri} took nothing for {timeout:g} s; see that it runs "
-                "and that MLFLOW_TRACKING_URI names it, then run again: trained trials are kept"
+                f"MLflow at {without_credentials(self._tracking.uri)} took nothing for "
+                f"{timeout:g} s; see that it runs and that MLFLOW_TRACKING_URI names it, then run "
+                "again: trained trials are kept"
             )
         return self.parent_run_id
 
