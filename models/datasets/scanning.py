@@ -187,16 +187,17 @@ def _scan_piece(piece: _Piece, *, scratch: Path, data: DataParams) -> Scanned:
 
 def _decoded(rows: EncodedRows) -> Iterator[_Decoded]:
     """Decode files a portion at a time; at least one, which may be empty."""
-    portion = _Decoded([], [], [])
+    portion, length = _Decoded([], [], []), 0
     for row, file in enumerate(rows.files):
         try:
             portion.images.append(decode(file))
             portion.readable.append(row)
+            length += portion.images[-1].nbytes
         except InputError as error:
             portion.faults.append(Fault(rows.paths[row], str(error)))
-        if sum(image.nbytes for image in portion.images) > _PORTION_BYTES:
+        if length > _PORTION_BYTES:
             yield portion
-            portion = _Decoded([], [], [])
+            portion, length = _Decoded([], [], []), 0
     yield portion
 
 
