@@ -48,8 +48,20 @@ def ensure_ingested(data: DataParams) -> None:
     with data_lock():
         if batch_files(RAW / data.name):
             return
-        if not _brought(data.name) and (source := _embedded(data.name)) is not None:
-            _add(source, data, name=source.name)
+        if _brought(data.name):
+            return
+        source = _embedded(data.name)
+        if source is None:
+            raise InputError(_no_images(data.name))
+        _add(source, data, name=source.name)
+
+
+def _no_images(name: str) -> str:
+    known = sorted({*SELF_INGESTING, *(path.name for path in RAW.glob("*") if path.is_dir())})
+    return (
+        f"data.name: {name!r} has no images yet; add some by `pitchpipe data add SOURCE --dataset "
+        f"{name}`, or choose one of: {', '.join(known)}"
+    )
 
 
 def place_embedded(data: DataParams) -> None:

@@ -1,5 +1,6 @@
 """Asks `should_retrain`, importing neither torch nor MLflow nor Prefect; remembers the outcome."""
 
+import os
 from importlib import metadata
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from models.digests import digest_of
 from models.files import write_text
 from models.training.source import training_source_digest
 
+REGISTRY = Path("mlruns/mlflow.db")
 LAST = Path("mlruns/last_retraining.json")
 
 
@@ -36,6 +38,8 @@ def decide(params: Params, *, trigger: Trigger = "manual", force: bool = False) 
 
 def last_retraining() -> Completed | None:
     """Return the record of the last retraining that came to a verdict."""
+    if "MLFLOW_TRACKING_URI" not in os.environ and not REGISTRY.exists():
+        return None  # with the database the champion is gone: what was completed serves nobody
     return read_record(LAST, Completed)
 
 

@@ -59,9 +59,12 @@ def warm_up() -> None:
     forked.set_forkserver_preload(PRELOAD)
     before = {name: os.environ.get(name) for name in ALLOCATOR_ENVIRONMENT}
     os.environ.update(ALLOCATOR_ENVIRONMENT)
+    # Inherited: Ctrl-C while it imports would print its traceback over our message.
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()
     finally:
+        signal.signal(signal.SIGINT, interrupt)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
@@ -115,7 +118,8 @@ class LocalEngine:
             budget=job.budget,
         )
         context = multiprocessing.get_context("forkserver")
-        child = context.Process(target=run, args=(work.model_dump_json(), sender), daemon=True)
+        # Not a daemon, which may have no children: a trial on several devices has them.
+        child = context.Process(target=run, args=(work.model_dump_json(), sender))
         with self._lock:
             if self._stopping:
                 raise InterruptedTrialError(f"{job.label}: stopped; run again to go on")

@@ -60,6 +60,8 @@ WRONG = [
     (("tune", "--set", "trial.network.name=transformer"), "'cnn'"),
     (("params", "--set", "data=3"), "params.yaml: data"),
     (("trials", "show", "feed"), "no trial's key begins with 'feed'"),
+    (("run", "--set", "trial.optimizer.learning_rate=0.5"), "search.axes.optimizer.learning_rate"),
+    (("run", "--set", "data.name=nosuch"), "digits, fashion-mnist"),
     (("data", "add", "nowhere/"), "nowhere"),
     (("predict", "nowhere/"), "nowhere"),
     (("evaluate", "champion"), "champion"),

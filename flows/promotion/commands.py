@@ -158,6 +158,8 @@ def adopt(tracking: Tracking, *, reason: str = "") -> Moved:
             after=held.champion,
             reasons=(reason or "moved outside pitchpipe, adopted",),
         )
+        if held.champion is None:  # whose alias was taken away, or whose registry was lost
+            return _answer(held.note(deed), after=None)
         return _moved(held.move(deed))
 
 

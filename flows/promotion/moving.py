@@ -120,6 +120,12 @@ def desk(tracking: Tracking) -> Iterator[Desk]:
         yield Desk(tracking, entries, aliases(tracking).get(CHAMPION))
 
 
+def is_registered(tracking: Tracking) -> bool:
+    """Whether MLflow knows the name at all: its database may have been lost."""
+    with asking():
+        return bool(tracking.client.search_registered_models(f"name = '{tracking.name}'"))
+
+
 def seen_head(tracking: Tracking) -> Head | None:
     """Return the ledger's head that MLflow was last shown; None: none, or none that can be read."""
     with asking():
@@ -143,6 +149,8 @@ def _read(tracking: Tracking) -> tuple[Entry, ...]:
 def _show(tracking: Tracking, entry: Entry) -> None:
     """Mirror an entry as tags, so that MLflow's own pages tell the story."""
     client, name = tracking.client, tracking.name
+    if not is_registered(tracking):  # a database that was lost has nothing to show it on
+        return
     head = seen_head(tracking)
     # A ledger that was cut must go on disagreeing with what MLflow has seen.
     if head is None or not faults_against(ledger.read(), head):

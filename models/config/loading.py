@@ -56,7 +56,21 @@ def load_params(path: Path, overrides: Sequence[str] = ()) -> Params:
     tree = _parse(text, where=str(path))
     if not isinstance(tree, dict | None):
         raise ConfigError(f"{path}: holds {tree!r}, not a mapping of sections such as `data:`")
-    return _validate(_overridden(tree or {}, overrides), where=path.name)
+    params = _validate(_overridden(tree or {}, overrides), where=path.name)
+    _refuse_ignored(overrides, params)
+    return params
+
+
+def _refuse_ignored(overrides: Sequence[str], params: Params) -> None:
+    """An override of what an axis varies would change nothing: that is not what was meant."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        axis = key.removeprefix("trial.")
+        if key != axis and axis in params.search.axes:
+            raise ConfigError(
+                f"--set {override}: the axis search.axes.{axis} varies it, so that this changes "
+                f"nothing; set the axis, such as --set 'search.axes.{axis}=[VALUE]'"
+            )
 
 
 def _parse(text: str, *, where: str) -> object:
