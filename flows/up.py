@@ -42,7 +42,7 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
         )
     prepare_environment()
     # The schema is made by one process, before a server with several threads opens it.
-    open_tracking(load_params(Path("params.yaml")).registered_name)
+    tracking = open_tracking(load_params(Path("params.yaml")).registered_name)
     prefect = prefect_server(free_port(prefect_port))
     with contextlib.ExitStack() as stack:
         stack.callback(SERVICES.unlink, missing_ok=True)
@@ -55,6 +55,7 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
         for server in servers:
             server.wait_ready()
         announce(prefect.url, mlflow_url)
+        _point_to_runs(f"{mlflow_url}/#/experiments/{tracking.experiment_id}/runs")
         _wait_for_the_end_of_one(servers)
 
 
@@ -63,7 +64,12 @@ def announce(prefect: str, mlflow: str) -> None:
     mlflow = without_credentials(mlflow)
     services = RunningServices(process=this_process(), prefect=prefect, mlflow=mlflow)
     write_text(SERVICES, services.model_dump_json(indent=2))
-    Console().print(f"MLflow   {mlflow}\nPrefect  {prefect}\nCtrl-C stops both.")
+    Console().print(f"MLflow   {mlflow}\nPrefect  {prefect}")
+
+
+def _point_to_runs(page: str) -> None:
+    """Print where retrainings are: MLflow's own first page speaks of traces and judges."""
+    Console().print(f"Runs     {without_credentials(page)}\nCtrl-C stops both.")
 
 
 def _wait_for_the_end_of_one(servers: Sequence[Server]) -> None:
