@@ -171,7 +171,7 @@ def test_another_registered_name(pitchpipe: Command) -> None:
 
 def test_sync_reports_what_it_did(pitchpipe: Command) -> None:
     """Nothing to do is said in numbers."""
-    assert answer(pitchpipe, "sync") == {"told": [], "whole": 0}
+    assert answer(pitchpipe, "sync") == {"told": [], "whole": 0, "refused": []}
 
 
 def test_evaluate_scores_versions_on_todays_test_split(pitchpipe: Command) -> None:
