@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+
+from pydantic import JsonValue
 
 from flows.dataset_version import PREPARED, prepared_is_current
 from flows.decisions import decide
@@ -36,7 +37,7 @@ class Forecast(Record):
     basis: str
     """What the estimate rests on."""
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, JsonValue]:
         """As `--json` prints it: the keys of `run`, null where nothing was run, and its own."""
         return Retraining(decision=self.decision).document() | self.model_dump(mode="json")
 

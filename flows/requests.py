@@ -1,9 +1,9 @@
 """What a retraining is asked, and what it answers; light to import, plain to serialise."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from models.config import Params, Record, TrialConfig, load_params
 from models.decision import Decision, Trigger
@@ -103,6 +103,6 @@ class Retraining(Record):
         refused = self.verdict in ("HOLD", "REJECT") and self.champion != self.version
         return 3 if refused or self.awaits_approval else 0
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[str, JsonValue]:
         """As `--json` prints it."""
         return self.model_dump(mode="json")

@@ -1,8 +1,8 @@
 """`pitchpipe trials` and `trials show`: the trial store as rows and as a curve in the terminal."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from pydantic import JsonValue
 from rich.console import Console
 
 from flows.dataset_version import PREPARED
@@ -38,10 +38,10 @@ class TrialRow:
         """Training time so far."""
         return round(sum(record.seconds for record in self.trial.history), 3)
 
-    def document(self, *, history: bool = False) -> dict[str, Any]:
+    def document(self, *, history: bool = False) -> dict[str, JsonValue]:
         """As `--json` prints it."""
         trial, outcome = self.trial, self.trial.outcome
-        row: dict[str, Any] = {
+        row: dict[str, JsonValue] = {
             "key": trial.key,
             "state": trial.state,
             "config": trial.spec.config.model_dump(mode="json"),
