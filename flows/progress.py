@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from models.config.trial import Objective
-from models.search.selection import badness
+from models.search.proposals import label_of
 from models.trials import EpochRecord, Outcome, Scores, TrialFailure, TrialSpec
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class SearchProgress:
         self._end()
 
     def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
-        label = " ".join(f"{name}={value}" for name, value in differences.items()) or "default"
-        key = spec.key
+        key, label = spec.key, label_of(differences)
         with self._lock:
             self._labels[key] = label
             if cached:
@@ -113,9 +112,8 @@ class SearchProgress:
             self._say(f"{self._done()}/{self._total}  {label}: {shown(outcome.scores)} ({how})")
 
     def _note_best(self, scores: Scores, label: str) -> None:
-        if self._best is None or badness(scores, self._objective) < badness(
-            self._best[0], self._objective
-        ):
+        by = self._objective
+        if self._best is None or scores.badness(by) < self._best[0].badness(by):
             self._best = (scores, label)
 
     def _done(self) -> int:

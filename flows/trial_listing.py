@@ -13,7 +13,6 @@ from flows.trial_store import StoredTrial, find_trial, stored_trials
 from models.config import TrialConfig
 from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
-from models.search.selection import badness
 from models.training.source import training_source_digest
 from models.trials import Scores, TrialFailure, TrialResult
 
@@ -86,7 +85,7 @@ def _place(row: TrialRow) -> tuple[bool, tuple[float, float], str]:
     finished = isinstance(row.trial.outcome, TrialResult)
     scores = row.scores
     worst = (float("inf"), float("inf"))
-    best = badness(scores, row.trial.spec.config.objective) if scores else worst
+    best = scores.badness(row.trial.spec.config.objective) if scores else worst
     return (not finished, best, row.trial.key)
 
 

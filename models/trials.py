@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.config import Record, TrialConfig, read_record
+from models.config.trial import Objective
 from models.digests import digest_of
 
 
@@ -46,6 +47,14 @@ class Scores(Record):
     """Unweighted mean of F1 over all classes; an absent class counts 0."""
     cross_entropy: float
     """Mean negative log-probability of the true class, nats."""
+
+    def gain(self, by: Objective) -> float:
+        """The objective's score, signed so that more is better."""
+        return -self.cross_entropy if by == "cross_entropy" else float(getattr(self, by))
+
+    def badness(self, by: Objective) -> tuple[float, float]:
+        """Sorting key: less is better; cross-entropy breaks ties."""
+        return (-self.gain(by), self.cross_entropy)
 
 
 class EpochRecord(Record):

@@ -36,8 +36,8 @@ def mirror_two_trials(tracking: Tracking) -> Mirror:
     mirror = Mirror(tracking, flow_run_info())
     live, cached = trial_spec(0.001), trial_spec(0.003)
     store_history(Path("mlruns/trials"), cached, epochs=2)
-    mirror.trial_started(live, {"optimizer.learning_rate": "0.001"}, cached=False)
-    mirror.trial_started(cached, {"optimizer.learning_rate": "0.003"}, cached=True)
+    mirror.trial_started(live, {"learning_rate": "0.001"}, cached=False)
+    mirror.trial_started(cached, {"learning_rate": "0.003"}, cached=True)
     for epoch in (1, 2):
         mirror.epoch(live.key, epoch_record(epoch))
     mirror.trial_finished(trial_result(live))

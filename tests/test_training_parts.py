@@ -34,7 +34,7 @@ from models.training.augmentation import augment
 from models.training.checkpoint import weights_digest
 from models.training.minibatches import CHUNK, SLICE, Minibatches
 from models.training.optimizers import build_optimizer
-from models.training.progress import best_record, gain, stopped_early
+from models.training.progress import best_record, stopped_early
 from models.training.randomness import derived_seed
 from models.training.schedules import learning_rate_factor
 from models.training.tally import Tally, cross_entropy_sum, f1_macro
@@ -171,7 +171,7 @@ def test_no_epoch_is_better_than_the_best(history: list[EpochRecord], objective:
     """Ties go to the lower cross-entropy, then to the earlier epoch."""
     best = best_record(history, objective)
     for other in history:
-        ahead = gain(best.scores, objective) - gain(other.scores, objective)
+        ahead = best.scores.gain(objective) - other.scores.gain(objective)
         assert ahead >= 0
         if ahead == 0:
             assert best.validation_loss <= other.validation_loss

@@ -24,6 +24,7 @@ from flows.tracking.events import (
 )
 from flows.tracking.runs import Runs, metrics_of
 from models.files import read_lines
+from models.search.proposals import label_of
 from models.trials import EpochRecord, TrialFailure, TrialFiles, TrialResult
 
 TOLD = "mirror.events"
@@ -125,7 +126,7 @@ class Projection:
             self._recall_children(self._parent)
         if key not in self._children:
             tags = self._shared_tags() | self._child_tags(event, key)
-            run_id = self._runs.create(_child_name(event), tags=tags, at=event.at)
+            run_id = self._runs.create(label_of(event.differences)[:200], tags=tags, at=event.at)
             self._children[key] = Child(run_id)
         child = self._children[key]
         if not child.ended:
@@ -207,9 +208,3 @@ def _result_tags(result: TrialResult, *, pruned: bool) -> dict[str, str]:
         "trial.pruned": str(pruned).lower(),
         "weights.digest": result.weights_digest,
     }
-
-
-def _child_name(event: TrialStarted) -> str:
-    """`learning_rate=0.003 minibatch_size=32`: the last part of each axis that differs."""
-    pairs = [f"{axis.rpartition('.')[2]}={value}" for axis, value in event.differences.items()]
-    return " ".join(pairs)[:200] or "the only trial"

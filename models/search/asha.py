@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from models.config.search import SearchParams
 from models.config.trial import Objective
 from models.search.proposals import Proposal
-from models.search.selection import badness
 from models.search.strategy import Job, Proposer
 from models.trials import Scores
 
@@ -87,7 +86,7 @@ class Asha:
         """Rank the trial at its rung; the proposer learns from the lowest, where all come."""
         self._pending -= 1
         assert job.rung is not None
-        self._rungs[job.rung].add(job.number, badness(scores, self._by) if scores else _WORST)
+        self._rungs[job.rung].add(job.number, scores.badness(self._by) if scores else _WORST)
         if job.rung == 0:
             self._proposer.learn(job.number, scores)
 

@@ -23,12 +23,17 @@ class Proposal:
     @property
     def label(self) -> str:
         """What differs, in a few words: `learning_rate=0.003 minibatch_size=32`."""
-        return " ".join(f"{name}={value}" for name, value in self.differences.items()) or "default"
+        return label_of(self.differences)
 
     @property
     def differences(self) -> dict[str, str]:
         """Shortest unambiguous axis name -> value as text."""
         return {shown: _text(self.point[axis]) for axis, shown in _short(self.point).items()}
+
+
+def label_of(differences: Mapping[str, str]) -> str:
+    """Name a trial by what tells it from the others, in one line."""
+    return " ".join(f"{name}={value}" for name, value in differences.items()) or "the only trial"
 
 
 def propose(params: Params, point: Mapping[str, JsonValue]) -> Proposal:

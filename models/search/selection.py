@@ -23,7 +23,7 @@ def rank(outcomes: Sequence[Outcome], by: Objective) -> tuple[TrialResult, ...]:
         for outcome in outcomes
         if isinstance(outcome, TrialResult) and _finite(outcome.scores)
     ]
-    return tuple(sorted(results, key=lambda result: badness(result.scores, by)))
+    return tuple(sorted(results, key=lambda result: result.scores.badness(by)))
 
 
 def select_best(outcomes: Sequence[Outcome], by: Objective) -> TrialResult:
@@ -36,13 +36,6 @@ def select_best(outcomes: Sequence[Outcome], by: Objective) -> TrialResult:
         f"none of {len(outcomes)} trials succeeded: {'; '.join(reasons) or 'no trial was run'}; "
         "lower the learning rate or mend the network, then run again"
     )
-
-
-def badness(scores: Scores, by: Objective) -> tuple[float, float]:
-    """Sorting key: less is better; cross-entropy breaks ties."""
-    if by == "cross_entropy":
-        return (scores.cross_entropy, scores.cross_entropy)
-    return (-getattr(scores, by), scores.cross_entropy)
 
 
 def _finite(scores: Scores) -> bool:

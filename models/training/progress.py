@@ -6,7 +6,7 @@ Both are folds over history.jsonl, so an interrupted trial resumes them from the
 from collections.abc import Sequence
 
 from models.config.trial import EarlyStoppingConfig, Objective
-from models.trials import EpochRecord, Scores
+from models.trials import EpochRecord
 
 
 def best_record(history: Sequence[EpochRecord], objective: Objective) -> EpochRecord:
@@ -14,14 +14,7 @@ def best_record(history: Sequence[EpochRecord], objective: Objective) -> EpochRe
 
     Raises ValueError for an empty history.
     """
-    return max(
-        history,
-        key=lambda record: (
-            gain(record.scores, objective),
-            -record.scores.cross_entropy,
-            -record.epoch,
-        ),
-    )
+    return min(history, key=lambda record: (record.scores.badness(objective), record.epoch))
 
 
 def stopped_early(
@@ -32,16 +25,7 @@ def stopped_early(
         return False
     reference, stale = float("-inf"), 0
     for record in history:
-        value = gain(record.scores, objective)
+        value = record.scores.gain(objective)
         better = value > reference + rule.min_delta
         reference, stale = (value, 0) if better else (reference, stale + 1)
     return stale >= rule.patience
-
-
-def gain(scores: Scores, objective: Objective) -> float:
-    """The objective's score, signed so that more is better."""
-    if objective == "accuracy":
-        return scores.accuracy
-    if objective == "f1_macro":
-        return scores.f1_macro
-    return -scores.cross_entropy
