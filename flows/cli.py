@@ -10,7 +10,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flows import cli_data, cli_prediction, cli_registry, cli_run, cli_services, cli_trials
+from flows import (
+    cli_data,
+    cli_monitoring,
+    cli_prediction,
+    cli_registry,
+    cli_run,
+    cli_services,
+    cli_trials,
+)
 from flows.console import reserve_standard_output
 from models.errors import PitchpipeError
 
@@ -39,7 +47,15 @@ def choose_root(
     context.obj = root
 
 
-for part in (cli_run, cli_data, cli_trials, cli_registry, cli_prediction, cli_services):
+for part in (
+    cli_run,
+    cli_data,
+    cli_trials,
+    cli_registry,
+    cli_prediction,
+    cli_monitoring,
+    cli_services,
+):
     part.mount(app)
 
 

@@ -24,8 +24,8 @@ def fingerprint(params: Params) -> Fingerprint:
     """Digest what a retraining with these params would depend on, now."""
     return Fingerprint(
         data=raw_version(params.data.name).digest,
-        # Who is told of a retraining is no reason for one.
-        params=digest_of(params.model_dump(mode="json", exclude={"notify"})),
+        # What trains, judges and registers; whom we tell and what we watch is no reason to.
+        params=digest_of(params.model_dump(mode="json", exclude={"notify", "drift", "inbox"})),
         source=training_source_digest(),
         environment=digest_of(_installed()),
     )

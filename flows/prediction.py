@@ -112,25 +112,18 @@ def pixels_of(rows: Rows) -> Iterator[Pixels]:
                 raise InputError(f"{path}: {error}") from None
 
 
-def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
-    channels, side, _ = version.files.lineage.image_shape
-    for name, read in _readers(source):
-        try:
-            pixels = _decoded(read)
-        except InputError as error:
-            yield _Picture(name, None, str(error))
-        else:
-            yield _Picture(name, conform(pixels, image_size=side, channels=channels))
-
-
-def _decoded(content: Path | bytes | Pixels) -> Pixels:
+def decoded(content: Path | bytes | Pixels) -> Pixels:
+    """Return the pixels of a content; raises InputError for one that is no image."""
     if isinstance(content, np.ndarray):
         return content
     return decode(read_image(content) if isinstance(content, Path) else content)
 
 
-def _readers(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
-    """Name of every image, safe to print and to write, and its content or where that is."""
+def contents_of(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
+    """Yield the name of every image, safe to print and to write, and its content or its file.
+
+    source: an image, a folder of images however nested, or any data source.
+    """
     if source.is_file() and source.suffix.lower() in SUFFIXES:
         yield shown(source.name), source
     elif source.is_dir() and detect(source) == "folder":
@@ -140,6 +133,17 @@ def _readers(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
         numbers = dict[str, int]()
         for _, rows in pieces_of(source):
             yield from _named(rows, numbers)
+
+
+def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
+    channels, side, _ = version.files.lineage.image_shape
+    for name, read in contents_of(source):
+        try:
+            pixels = decoded(read)
+        except InputError as error:
+            yield _Picture(name, None, str(error))
+        else:
+            yield _Picture(name, conform(pixels, image_size=side, channels=channels))
 
 
 def _own_batches(source: Path) -> list[Batch]:

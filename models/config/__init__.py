@@ -2,8 +2,10 @@
 
 from models.config.base import Record, read_record
 from models.config.data import DataParams, Fractions, SplitName
+from models.config.drift import DriftParams
 from models.config.evaluation import EvaluationParams
 from models.config.gate import GateParams
+from models.config.inbox import InboxParams
 from models.config.loading import load_params
 from models.config.notify import NotifyParams
 from models.config.params import Params
@@ -25,10 +27,12 @@ __all__ = [
     "AdamConfig",
     "CnnConfig",
     "DataParams",
+    "DriftParams",
     "EvaluationParams",
     "Fractions",
     "GateParams",
     "GdConfig",
+    "InboxParams",
     "MlpConfig",
     "NetworkConfig",
     "NotifyParams",

@@ -6,8 +6,10 @@ from pydantic import Field, model_validator
 
 from models.config.base import Record
 from models.config.data import DataParams
+from models.config.drift import DriftParams
 from models.config.evaluation import EvaluationParams
 from models.config.gate import GateParams
+from models.config.inbox import InboxParams
 from models.config.notify import NotifyParams
 from models.config.search import SearchParams
 from models.config.trial import CnnConfig, TrialConfig
@@ -28,6 +30,8 @@ class Params(Record):
     search: SearchParams = SearchParams()
     evaluation: EvaluationParams = EvaluationParams()
     gate: GateParams = GateParams()
+    drift: DriftParams = DriftParams()
+    inbox: InboxParams = InboxParams()
     registry: RegistryParams = RegistryParams()
     notify: NotifyParams = NotifyParams()
 

@@ -1,0 +1,64 @@
+"""Drift reports as they are remembered: a file each, in mlruns/drift/<registered name>/."""
+
+from datetime import datetime
+from pathlib import Path
+
+from models.config import Record, read_record
+from models.files import write_text
+from models.monitoring.records import DriftReport
+
+REPORTS = Path("mlruns/drift")
+
+
+class DriftRecord(Record):
+    """A report, and what it is of."""
+
+    id: str
+    """Digest of version, images, reference and params: the same question has one record."""
+    at: datetime
+    """When it was first asked, UTC."""
+    name: str
+    """Registered name."""
+    version: int
+    source: str
+    """The path that was given."""
+    batch_digest: str
+    reference_digest: str
+    trained_on: int
+    """Images asked about that the version was trained or selected on: they look too familiar."""
+    report: DriftReport
+    run_id: str | None = None
+    """MLflow's run that shows it."""
+
+
+def remember_drift(record: DriftRecord) -> Path:
+    """Write a record, atomically; one with the same id is replaced. Return its path."""
+    path = _path(record.name, record.id)
+    write_text(path, record.model_dump_json(indent=2))
+    return path
+
+
+def known_drift(name: str, identity: str) -> DriftRecord | None:
+    """Return the record with an id, if there is one."""
+    return read_record(_path(name, identity), DriftRecord)
+
+
+def drift_records(name: str) -> list[DriftRecord]:
+    """Return all records of a registered name, oldest first; what cannot be read is passed over."""
+    files = sorted((REPORTS / name).glob("*.json"))
+    found = [read_record(path, DriftRecord) for path in files]
+    return sorted((record for record in found if record is not None), key=lambda one: one.at)
+
+
+def latest_drift(name: str, *, since: datetime | None = None) -> DriftRecord | None:
+    """Return the newest record that says drift; since: only if it is newer than that."""
+    drifting = [
+        record
+        for record in drift_records(name)
+        if record.report.drift and (since is None or record.at > since)
+    ]
+    return drifting[-1] if drifting else None
+
+
+def _path(name: str, identity: str) -> Path:
+    return REPORTS / name / f"{identity[:16]}.json"

@@ -1,0 +1,201 @@
+"""Monitoring: images compared with those of validation; remembered, and shown in MLflow."""
+
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from flows.drift_log import REPORTS, DriftRecord, known_drift, remember_drift
+from flows.prediction import contents_of, decoded, stacked
+from flows.registry import LoadedVersion, load_version
+from flows.tracking import ShownReport, Tracking, show_report
+from models.config import DriftParams
+from models.datasets.pixels import content_id
+from models.datasets.prepared import Split, open_split, read_manifest
+from models.datasets.sources.paths import shown
+from models.digests import digest_of
+from models.errors import InputError
+from models.evaluation.inference import MINIBATCH
+from models.monitoring.embedding import look
+from models.monitoring.figure import drift_figure
+from models.monitoring.report import compare
+from models.monitoring.sample import Sample, gathered, sample_of
+
+PREPARED = Path("data/prepared")
+Piece = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Images (n, channels, height, width) and their ids (n, 32)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Both sides, as one version sees them."""
+
+    reference: Sample
+    batch: Sample
+    record: DriftRecord
+
+
+def monitor(
+    tracking: Tracking, source: Path, drift: DriftParams, *, version: str = "champion"
+) -> DriftRecord:
+    """Compare the images of a source with the validation split, as a version sees both.
+
+    source: as `flows.prediction.predict` takes it. The same images asked again about the same
+    version are the same report: its record and its run in MLflow stay, and are not doubled.
+    Raises ConfigError where there is no such version; InputError where an image cannot be read,
+    there are too few, or the prepared data is not of the version's kind.
+    """
+    loaded = load_version(tracking, version)
+    reference = gathered(_seen(loaded, _reference(loaded)), most=drift.most_images)
+    batch = gathered(_seen(loaded, _images(loaded, source)), most=drift.most_images)
+    compared = _compared(loaded, source, drift, reference=reference, batch=batch)
+    record = compared.record
+    if known := known_drift(record.name, record.id):
+        record = record.model_copy(update={"at": known.at})
+    run_id = _show(tracking, compared)
+    record = record.model_copy(update={"run_id": run_id})
+    remember_drift(record)
+    return record
+
+
+def _compared(
+    loaded: LoadedVersion, source: Path, drift: DriftParams, *, reference: Sample, batch: Sample
+) -> _Compared:
+    lineage, version = loaded.files.lineage, loaded.files.record
+    report = compare(reference, batch, drift, classes=lineage.classes)
+    asked: list[JsonValue] = [
+        loaded.files.record.tags["model.digest"],
+        batch.digest,
+        reference.digest,
+        drift.model_dump(mode="json"),
+    ]
+    record = DriftRecord(
+        id=digest_of(asked),
+        at=datetime.now(UTC),
+        name=version.name,
+        version=version.version,
+        source=shown(source),
+        batch_digest=batch.digest,
+        reference_digest=reference.digest,
+        trained_on=int(np.count_nonzero(_among(batch.ids, loaded.files.trained_ids))),
+        report=report,
+    )
+    return _Compared(reference, batch, record)
+
+
+def _seen(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]:
+    """See images through the network, with the threads that it was trained with: the same bits."""
+    threads = loaded.files.lineage.spec.config.threads
+    for images, ids in pieces:
+        probabilities, embeddings = look(loaded.network, images, threads=threads)
+        yield sample_of(images, ids, probabilities=probabilities, embeddings=embeddings)
+
+
+def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
+    shape = loaded.files.lineage.image_shape
+    contents, count = contents_of(source), 0
+    while minibatch := list(itertools.islice(contents, MINIBATCH)):
+        pictures = []
+        for name, content in minibatch:
+            try:
+                pictures.append(decoded(content))
+            except InputError as error:
+                raise InputError(
+                    f"{name}: {error}; mend it or leave it out, then monitor again"
+                ) from None
+        ids = np.frombuffer(b"".join(map(content_id, pictures)), np.uint8).reshape(-1, 32)
+        yield stacked(pictures, shape), ids
+        count += len(minibatch)
+    if count == 0:
+        raise InputError(f"{source}: holds no image")
+
+
+def _reference(loaded: LoadedVersion) -> Iterator[Piece]:
+    """Validation images: those that were so when the version was made, else all of today's."""
+    split = _validation(loaded)
+    rows = np.flatnonzero(_among(split.ids, loaded.files.trained_ids))
+    if not len(rows):
+        rows = np.arange(len(split.ids))
+    for start in range(0, len(rows), MINIBATCH):
+        part = rows[start : start + MINIBATCH]
+        yield np.asarray(split.images[part]), np.asarray(split.ids[part])
+
+
+def _validation(loaded: LoadedVersion) -> Split:
+    lineage, called = loaded.files.lineage, loaded.files.called
+    manifest = read_manifest(PREPARED)
+    split = open_split(PREPARED, "validation", verify=True)
+    wanted = (lineage.dataset.name, lineage.image_shape)
+    if (manifest.name, split.images.shape[1:]) != wanted:
+        raise InputError(
+            f"data/prepared holds {manifest.name} as images of {split.images.shape[1:]}, {called} "
+            f"was made of {wanted[0]} as {wanted[1]}: there is nothing to compare with. "
+            "`pitchpipe prepare` it with the params that made the version, or monitor another"
+        )
+    return split
+
+
+def _among(ids: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of ids (n, 32) are among known ones (m, 32)."""
+    there = {row.tobytes() for row in known}
+    return np.fromiter((row.tobytes() in there for row in ids), np.bool_, len(ids))
+
+
+def _show(tracking: Tracking, compared: _Compared) -> str:
+    record = compared.record
+    figure = drift_figure(compared.reference, compared.batch, record.report)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=REPORTS, prefix=".showing-") as scratch:
+        files = Path(scratch)
+        (files / "drift.png").write_bytes(figure)
+        text = record.model_dump_json(indent=2, exclude={"run_id"})
+        (files / "report.json").write_text(text, encoding="utf-8")
+        return show_report(tracking, _told(record, files))
+
+
+def _told(record: DriftRecord, files: Path) -> ShownReport:
+    report, answer = record.report, "drift" if record.report.drift else "no drift"
+    when = record.at.astimezone().strftime("%Y-%m-%d %H:%M")
+    metrics = {f"drift/{test.name}_p": test.p_value for test in report.tests}
+    metrics |= {f"drift/{test.name}": test.statistic for test in report.tests}
+    return ShownReport(
+        id=record.id,
+        name=f"drift {when} {Path(record.source).name} · {answer}",
+        tags={
+            "drift.answer": answer,
+            "drift.version": str(record.version),
+            "drift.batch": record.batch_digest,
+        },
+        metrics=metrics | {"drift/images": report.batch_images},
+        markdown=markdown(record),
+        files=files,
+    )
+
+
+def markdown(record: DriftRecord) -> str:
+    """Describe a report on MLflow's page of its run."""
+    report = record.report
+    answer = "**Drift**" if report.drift else "No drift"
+    rows = [
+        f"| {test.name} | {test.words} | {test.p_value:.2g} | {'yes' if test.shifted else ''} |"
+        for test in report.tests
+    ]
+    sentence = (
+        f"{answer}: {report.batch_images:,} images of `{record.source.replace('`', ' ')}` "
+        f"against {report.reference_images:,} of validation, seen by version {record.version}."
+    )
+    return "\n".join(
+        [
+            sentence,
+            "",
+            f"| test | these images | p | shifted (p <= {report.tests[0].threshold:g}) |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )

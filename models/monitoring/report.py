@@ -1,0 +1,89 @@
+"""The drift report: five tests, one answer."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from models.config import DriftParams
+from models.config.drift import DRIFT_TESTS
+from models.errors import InputError
+from models.evaluation.outcomes import Integers
+from models.monitoring.records import ClassShare, DriftReport, DriftTest, TestName
+from models.monitoring.sample import Sample
+from models.monitoring.shifts import count_shift, distribution_shift, domain_shift
+
+Found = tuple[TestName, tuple[float, float], str]
+"""Name, (statistic, p-value), words."""
+
+
+def compare(
+    reference: Sample, batch: Sample, params: DriftParams, *, classes: Sequence[str]
+) -> DriftReport:
+    """Compare images with a reference; the same images, in any order, give the same report.
+
+    Each test is held to significance / 5 (Bonferroni), so that all of them together cry wolf at
+    most in that share of reports; Holm's step-down would call the same reports drift.
+    Raises InputError where either has fewer than params.minimum_images.
+    """
+    _refuse_few(reference, batch, params)
+    counts = [np.bincount(side.predicted, minlength=len(classes)) for side in (reference, batch)]
+    threshold = params.significance / DRIFT_TESTS
+    tests = tuple(
+        DriftTest(
+            name=name,
+            statistic=statistic,
+            p_value=p_value,
+            threshold=threshold,
+            shifted=p_value <= threshold,
+            words=words,
+        )
+        for name, (statistic, p_value), words in _found(reference, batch, params, counts)
+    )
+    return DriftReport(
+        drift=any(test.shifted for test in tests),
+        tests=tests,
+        classes=_shares(counts, classes),
+        reference_images=len(reference),
+        batch_images=len(batch),
+    )
+
+
+def _found(
+    reference: Sample, batch: Sample, params: DriftParams, counts: Sequence[Integers]
+) -> Iterator[Found]:
+    for name, what in (("brightness", "mean grey level"), ("contrast", "spread of grey levels")):
+        yield _of_values(reference, batch, name, what)  # type: ignore[arg-type]
+    generator = np.random.default_rng([params.seed, int(batch.digest[:16], 16)])
+    drawing = {"permutations": params.permutations}
+    auc = domain_shift(reference.embeddings, batch.embeddings, generator=generator, **drawing)
+    yield "embedding", auc, f"told apart with an AUC of {auc[0]:.3f}; 0.5 is by chance"
+    yield (
+        "classes",
+        count_shift(counts[0], counts[1], generator=generator, **drawing),
+        "shares of the predicted classes",
+    )
+    yield _of_values(reference, batch, "confidence", "mean confidence")
+
+
+def _of_values(reference: Sample, batch: Sample, name: TestName, what: str) -> Found:
+    before, now = getattr(reference, name), getattr(batch, name)
+    digits = 3 if name == "confidence" else 1
+    words = f"{what} {before.mean():.{digits}f} -> {now.mean():.{digits}f}"
+    return name, distribution_shift(before, now), words
+
+
+def _shares(counts: Sequence[Integers], classes: Sequence[str]) -> tuple[ClassShare, ...]:
+    before, now = (side / side.sum() for side in counts)
+    return tuple(
+        ClassShare(name=name, reference=float(old), batch=float(new))
+        for name, old, new in zip(classes, before, now, strict=True)
+    )
+
+
+def _refuse_few(reference: Sample, batch: Sample, params: DriftParams) -> None:
+    for side, whose in ((batch, "asked about"), (reference, "of the reference")):
+        if len(side) < params.minimum_images:
+            raise InputError(
+                f"{len(side)} images {whose}; fewer than {params.minimum_images} "
+                "(drift.minimum_images) say nothing reliable: gather more"
+            )

@@ -1,0 +1,79 @@
+"""Images as the tests see them, in an order that does not depend on how they came."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.outcomes import Floats, Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """n images, and what a version makes of them."""
+
+    ids: NDArray[np.uint8]
+    """(n, 32): SHA-256 of each decoded picture."""
+    brightness: Floats
+    """(n,): mean grey level, 0..255."""
+    contrast: Floats
+    """(n,): standard deviation of the grey levels."""
+    embeddings: Floats
+    """(n, features)."""
+    predicted: Integers
+    """(n,): most probable class; of equal ones the first."""
+    confidence: Floats
+    """(n,): its probability."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the ids, in their order."""
+        return hashlib.sha256(np.ascontiguousarray(self.ids).data).hexdigest()
+
+
+def sample_of(
+    images: NDArray[np.uint8],
+    ids: NDArray[np.uint8],
+    *,
+    probabilities: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
+) -> Sample:
+    """Describe images (n, channels, height, width), whose ids are (n, 32)."""
+    grey = images.mean(axis=1, dtype=np.float64)
+    return Sample(
+        ids=ids,
+        brightness=grey.mean(axis=(1, 2)),
+        contrast=grey.std(axis=(1, 2)),
+        embeddings=embeddings.astype(np.float64),
+        predicted=probabilities.argmax(axis=1).astype(np.int64),
+        confidence=probabilities.max(axis=1).astype(np.float64),
+    )
+
+
+def gathered(pieces: Iterable[Sample], *, most: int) -> Sample:
+    """Join at least one piece in the order of ids, keeping the `most` lowest: a random sample.
+
+    Ids are hashes of content. However many images come, no more than that and a piece are held.
+    """
+    remaining = iter(pieces)
+    kept = _lowest([next(remaining)], most)
+    for piece in remaining:
+        kept = _lowest([kept, piece], most)
+    return kept
+
+
+def _lowest(pieces: Sequence[Sample], most: int) -> Sample:
+    order = np.lexsort(np.concatenate([piece.ids for piece in pieces]).T[::-1])[:most]
+    names = [field.name for field in dataclasses.fields(Sample)]
+    return Sample(
+        **{
+            name: np.concatenate([getattr(piece, name) for piece in pieces])[order]
+            for name in names
+        }
+    )
