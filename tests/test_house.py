@@ -237,6 +237,7 @@ def import_cleanly(folder: Path, script: str, *names: str) -> Imported:
     environment = {
         "HOME": str(home),
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),  # these sources, whichever tree is installed
         "PREFECT_HOME": str(home / "prefect"),
         "DO_NOT_TRACK": "true",
     }
