@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows.observers import TrialObserver
 from flows.search_journal import JOURNALS, Recorded
-from flows.trial_store import cached, directory_of, mark_pruned, read_history, unmark_pruned
+from flows.trial_store import answer, cached, directory_of, mark_pruned, unmark_pruned
 from flows.tuning import Plan, PlannedTrial, SpecMaker, Tuning
 from models.config import Params
 from models.datasets.prepared import Manifest
@@ -14,8 +14,7 @@ from models.digests import digest_of
 from models.search.proposals import Proposal
 from models.search.strategies import strategy_of
 from models.search.strategy import Job, Strategy
-from models.training.progress import best_record
-from models.trials import Outcome, Scores, TrialFailure, TrialResult, TrialSpec
+from models.trials import Outcome, Scores, TrialFailure, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -113,17 +112,10 @@ class Book:
 
     def _answer(self, job: Job, entry: Entry) -> bool:
         """Settle a job from the store; False where it must be trained."""
-        known = cached(entry.spec, budget=job.budget)
+        known = answer(entry.spec, budget=job.budget, whole=self._search.epochs, by=self._objective)
         if known is not None:
-            self.ended(job, known)
-            return True
-        whole = None if job.final else cached(entry.spec, budget=self._search.epochs)
-        if not isinstance(whole, TrialResult):
-            return False
-        # It was trained to the end before: its history says how it stood at this budget.
-        history = read_history(directory_of(entry.key))[: job.budget]
-        self._settle(job, whole, best_record(history, self._objective).scores)
-        return True
+            self._settle(job, known.outcome, known.scores)
+        return known is not None
 
     def _settle(self, job: Job, outcome: Outcome, scores: Scores | None) -> None:
         entry = self._entries[job.number]

@@ -14,8 +14,7 @@ from flows.workers import workers_for
 from models.config import Params, Record
 from models.datasets.prepared import Manifest, read_manifest
 from models.decision import Decision
-from models.search.fixed import fixed_proposals
-from models.search.strategies import planned_epochs
+from models.search.strategies import planned_epochs, proposer_of
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0
@@ -29,7 +28,9 @@ class Forecast(Record):
     trials: TrialCounts
     """trained: how many would be."""
     labels: tuple[str, ...]
-    """Of the trials that would be trained."""
+    """Of the trials that would be trained, as far as they are certain."""
+    later: int = 0
+    """Trials that are chosen by what others come to."""
     epochs: int
     """Budget of each."""
     seconds: float | None
@@ -50,21 +51,20 @@ def forecast(request: Request) -> Forecast:
         return _before_prepare(params, decision)
     manifest = read_manifest(PREPARED)
     plan = plan_search(params, manifest)
-    missing = plan.missing
+    missing = len(plan.missing) + plan.later
     pace = _pace(manifest)
     return Forecast(
         decision=decision,
         trials=TrialCounts(
-            total=len(plan.trials),
-            trained=len(missing),
-            cached=len(plan.trials) - len(missing),
+            total=plan.total,
+            trained=missing,
+            cached=plan.total - missing,
         ),
-        labels=tuple(trial.proposal.label for trial in missing),
+        labels=tuple(trial.proposal.label for trial in plan.missing),
+        later=plan.later,
         epochs=plan.budget,
         seconds=round(
-            pace.seconds_an_epoch
-            * planned_epochs(params, len(missing))
-            / workers_for(params, request),
+            pace.seconds_an_epoch * planned_epochs(params, missing) / workers_for(params, request),
             1,
         ),
         basis=pace.basis,
@@ -72,11 +72,13 @@ def forecast(request: Request) -> Forecast:
 
 
 def _before_prepare(params: Params, decision: Decision) -> Forecast:
-    proposals = fixed_proposals(params)
+    proposer = proposer_of(params)
+    labels = tuple(proposal.label for proposal in iter(proposer.propose, None))
     return Forecast(
         decision=decision,
-        trials=TrialCounts(total=len(proposals), trained=len(proposals)),
-        labels=tuple(proposal.label for proposal in proposals),
+        trials=TrialCounts(total=proposer.total, trained=proposer.total),
+        labels=labels,
+        later=proposer.total - len(labels),
         epochs=params.search.epochs,
         seconds=None,
         basis="not known: the data is not prepared for these params; `pitchpipe prepare` does it",

@@ -7,7 +7,7 @@ from flows.decisions import decide, nothing_to_do
 from flows.prefect_api import prefect_api
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
-from models.search.fixed import fixed_proposals
+from models.search.strategies import proposer_of
 
 
 def run(request: Request) -> Retraining:
@@ -17,7 +17,7 @@ def run(request: Request) -> Retraining:
     """
     began = time.monotonic()
     params = request.params()
-    fixed_proposals(params)  # an impossible combination is refused before anything is begun
+    proposer_of(params)  # an impossible combination is refused before anything is begun
     with only_retraining():
         ensure_ingested(params.data)
         decision = decide(params, trigger=request.trigger, force=request.force)

@@ -29,8 +29,8 @@ def tune(params: Params, dataset: DatasetVersion, workshop: Workshop) -> Tuning:
     manifest = manifest_of(dataset)
     plan = plan_search(params, manifest)
     with SearchProgress(
-        total=len(plan.trials),
-        epochs=planned_epochs(params, len(plan.missing)),
+        total=plan.total,
+        epochs=planned_epochs(params, len(plan.missing) + plan.later),
         budget=plan.budget,
         objective=plan.objective,
     ) as progress:

@@ -87,5 +87,7 @@ def print_forecast(forecast: Forecast) -> None:
         console.print(f"  {label}", highlight=False)
     if len(forecast.labels) > _ROWS:
         console.print(f"  ... and {len(forecast.labels) - _ROWS} more")
+    if forecast.later:
+        console.print(f"  and {forecast.later} more, chosen by what earlier ones come to")
     about = "unknown" if forecast.seconds is None else f"about {forecast.seconds:.0f} s"
     console.print(f"training time: {about} ({forecast.basis})")

@@ -9,9 +9,20 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from models.config.trial import Objective
 from models.errors import ConfigError
 from models.files import read_lines, write_text
-from models.trials import EpochRecord, Outcome, TrialFailure, TrialFiles, TrialSpec, read_outcome
+from models.training.progress import best_record
+from models.trials import (
+    EpochRecord,
+    Outcome,
+    Scores,
+    TrialFailure,
+    TrialFiles,
+    TrialResult,
+    TrialSpec,
+    read_outcome,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +67,31 @@ def cached(spec: TrialSpec, *, budget: int, store: Path = STORE) -> Outcome | No
     if isinstance(outcome, TrialFailure) and outcome.kind != "diverged":
         return None
     return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the store knows of a trial, asked for a budget of epochs."""
+
+    outcome: Outcome
+    """To that budget, or to the whole one where the trial was trained that far before."""
+    scores: Scores | None
+    """On validation, of the best epoch within the budget; null: the trial failed."""
+
+
+def answer(
+    spec: TrialSpec, *, budget: int, whole: int, by: Objective, store: Path = STORE
+) -> Answer | None:
+    """Return what makes training to a budget unnecessary, in a search of a whole budget."""
+    outcome = cached(spec, budget=budget, store=store)
+    if outcome is not None:
+        return Answer(outcome, None if isinstance(outcome, TrialFailure) else outcome.scores)
+    outcome = cached(spec, budget=whole, store=store)
+    if not isinstance(outcome, TrialResult):
+        return None
+    # It was trained to the end before: its history says how it stood at this budget.
+    history = read_history(directory_of(spec.key, store))[:budget]
+    return Answer(outcome, best_record(history, by).scores)
 
 
 def stored_trials(store: Path = STORE) -> Iterator[StoredTrial]:

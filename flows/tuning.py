@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.requests import LeaderboardEntry, TrialCounts
-from flows.trial_store import cached
+from flows.trial_store import answer, cached
 from models.config import Params, TrialConfig
 from models.config.trial import Objective
 from models.datasets.prepared import Manifest
-from models.search.fixed import fixed_proposals
 from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
+from models.search.strategies import first_budget, proposer_of
 from models.training.source import package_versions, training_source_digest
 from models.trials import Outcome, TrialFailure, TrialResult, TrialSpec
 
@@ -37,11 +37,18 @@ class PlannedTrial:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The trials of a search: before it is run all of them, after it those that were begun."""
+    """The trials of a search: before it is run all that are certain, after it those begun."""
 
     trials: tuple[PlannedTrial, ...]
     budget: int
     objective: Objective
+    later: int = 0
+    """Trials that are chosen by what others come to."""
+
+    @property
+    def total(self) -> int:
+        """Trials in all."""
+        return len(self.trials) + self.later
 
     @property
     def missing(self) -> tuple[PlannedTrial, ...]:
@@ -126,11 +133,23 @@ class SpecMaker:
 
 
 def plan_search(params: Params, manifest: Manifest) -> Plan:
-    """Enumerate a search's trials on this dataset and look each up in the store."""
-    specs, budget = SpecMaker.on(manifest), params.search.epochs
-    trials = []
-    for proposal in fixed_proposals(params):
+    """Say which trials a search on this dataset has, and look each up in the store.
+
+    A search that learns is taken as far as the store can answer it.
+    Raises ConfigError where a combination is impossible.
+    """
+    specs, search, by = SpecMaker.on(manifest), params.search, params.trial.objective
+    proposer, trials = proposer_of(params), list[PlannedTrial]()
+    while (proposal := proposer.propose()) is not None:
         spec = specs.spec(proposal.config)
-        known = cached(spec, budget=budget)
-        trials.append(PlannedTrial(proposal=proposal, spec=spec, key=spec.key, cached=known))
-    return Plan(trials=tuple(trials), budget=budget, objective=params.trial.objective)
+        known = answer(spec, budget=first_budget(search), whole=search.epochs, by=by)
+        if known is not None:
+            proposer.learn(len(trials), known.scores)
+        whole = cached(spec, budget=search.epochs)
+        trials.append(PlannedTrial(proposal=proposal, spec=spec, key=spec.key, cached=whole))
+    return Plan(
+        trials=tuple(trials),
+        budget=search.epochs,
+        objective=by,
+        later=proposer.total - len(trials),
+    )

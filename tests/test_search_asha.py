@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import Params, SearchParams, TrialConfig
-from models.search.asha import Asha, expected_epochs, rung_budgets
+from models.search.asha import halving_epochs
 from models.search.proposals import Proposal
-from models.search.strategies import strategy_of
-from models.search.strategy import Fixed, Job
+from models.search.rungs import rung_budgets
+from models.search.strategies import pruned, strategy_of
+from models.search.strategy import Fixed, Job, Strategy
 from models.trials import Scores
 
 
@@ -17,16 +18,16 @@ def searching(**fields: object) -> SearchParams:
     return SearchParams.model_validate({"pruner": "asha", **fields})
 
 
-def asha(trials: int, **fields: object) -> Asha:
+def asha(trials: int, **fields: object) -> Strategy:
     proposals = [Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(trials)]
-    return Asha(Fixed(proposals), searching(**fields), by="accuracy")
+    return pruned(Fixed(proposals), searching(**fields), by="accuracy")
 
 
 def scored(accuracy: float) -> Scores:
     return Scores(accuracy=accuracy, f1_macro=accuracy, cross_entropy=1 - accuracy)
 
 
-def asked(strategy: Asha) -> tuple[int, int] | None:
+def asked(strategy: Strategy) -> tuple[int, int] | None:
     """Number and budget of the next job."""
     job = strategy.ask()
     return (job.number, job.budget) if job else None
@@ -42,9 +43,9 @@ def test_rungs_are_multiples_and_end_in_the_whole_budget() -> None:
 
 def test_expected_epochs_are_those_of_halving_in_step() -> None:
     """27 trials of 9 epochs: 27 x 1, then 9 x 2, then 3 x 6; exhaustively 243."""
-    assert expected_epochs(searching(epochs=9), 27) == 27 + 18 + 18
-    assert expected_epochs(searching(epochs=9), 1) == 9
-    assert expected_epochs(searching(epochs=9), 0) == 0
+    assert halving_epochs(searching(epochs=9), 27) == 27 + 18 + 18
+    assert halving_epochs(searching(epochs=9), 1) == 9
+    assert halving_epochs(searching(epochs=9), 0) == 0
 
 
 def test_decisions_of_two_workers_worked_by_hand() -> None:
@@ -154,10 +155,10 @@ def test_in_whatever_order_trials_end(
 def test_a_search_of_params_is_halved_where_they_say_so() -> None:
     """The grid's trials in their order; straight to the end without a pruner."""
     axes = {"seed": [0, 1, 2]}
-    pruned = strategy_of(Params(search=searching(axes=axes, epochs=4)))
+    halved = strategy_of(Params(search=searching(axes=axes, epochs=4)))
     straight = strategy_of(Params(search=SearchParams.model_validate({"axes": axes, "epochs": 4})))
 
-    first, whole = pruned.ask(), straight.ask()
+    first, whole = halved.ask(), straight.ask()
 
     assert first
     assert whole

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from flows.search_journal import Recorded
 from models.config import TrialConfig
 from models.config.search import SearchParams
-from models.search.asha import Asha
 from models.search.proposals import Proposal
-from models.search.strategy import Fixed, Job
+from models.search.strategies import pruned
+from models.search.strategy import Fixed, Job, Strategy
 from models.trials import Scores
 
 TRIALS = 9
 
 
-def asha(*, epochs: int = 9) -> Asha:
+def asha(*, epochs: int = 9) -> Strategy:
     proposals = [Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(TRIALS)]
     search = SearchParams(pruner="asha", epochs=epochs)
-    return Asha(Fixed(proposals), search, by="accuracy")
+    return pruned(Fixed(proposals), search, by="accuracy")
 
 
 def scored(number: int) -> Scores:

@@ -13,7 +13,6 @@ from models.config import Params, SearchParams, load_params
 from models.config.search import Range
 from models.errors import ConfigError
 from models.search.drawing import draw, drawn
-from models.search.fixed import fixed_proposals
 
 LEARNING_RATE = {"low": 1e-4, "high": 0.1, "log": True}
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -111,7 +110,7 @@ def test_a_space_smaller_than_what_is_asked_for_is_drawn_whole_and_once() -> Non
     """Twelve points, twenty trials asked for: twelve, each exactly once."""
     axes: dict[str, list[object]] = {"minibatch_size": [8, 16, 32, 64], "seed": [0, 1, 2]}
 
-    proposals = fixed_proposals(randomly(axes))
+    proposals = list(drawn(randomly(axes)))
 
     points = {(p.config.minibatch_size, p.config.seed) for p in proposals}
     assert points == set(itertools.product([8, 16, 32, 64], [0, 1, 2]))

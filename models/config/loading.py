@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from models.config.params import Params, check_fits
-from models.config.space import apply_point, axis_points, models_in
+from models.config.space import apply_point, axis_points, models_in, partial_axes
 from models.config.trial import TrialConfig
 from models.errors import ConfigError
 
@@ -142,6 +142,16 @@ def _validate_axes(params: Params, where: str) -> None:
             raise ConfigError(f"{where}: search.axes.{axis}: {error}") from None
         except ValueError as error:
             raise ConfigError(f"{where}: search.axes.{axis}: {value!r}: {error}") from None
+    _refuse_partial(params, where)
+
+
+def _refuse_partial(params: Params, where: str) -> None:
+    partial = next(partial_axes(params.search.extremes), None)
+    if params.search.strategy == "gp" and partial is not None:
+        raise ConfigError(
+            f"{where}: search.axes.{partial}: not every kind chosen has it, and strategy: gp needs "
+            "the same axes in every trial; choose strategy: tpe, or search over one kind"
+        )
 
 
 def _rule(fault: ErrorDetails) -> str:

@@ -42,28 +42,41 @@ class Range(Record):
         if self.step is not None:
             steps = math.floor((self.high - self.low) / self.step + 1e-9)
             value = self.low + math.floor(fraction * (steps + 1)) * self.step
-            return value if self._whole else round(value, 12)
-        if self.log:
-            top = self.high + self._whole
+        elif self.log:
+            top = self.high + self.whole
             value = math.exp(math.log(self.low) + fraction * math.log(top / self.low))
         else:
-            value = self.low + fraction * (self.high - self.low + self._whole)
-        rounded = math.floor(value) if self._whole else self._readable(value)
-        return min(max(rounded, self.ends[0]), self.ends[1])
+            value = self.low + fraction * (self.high - self.low + self.whole)
+        return self.readable(value)
 
-    def _readable(self, value: float) -> float:
-        width = float(self.high - self.low)
-        return round(value, 3 - math.floor(math.log10(min(abs(value) or width, width))))
+    def readable(self, value: float) -> Number:
+        """Round a number to the digits that values of this range have, and not beyond its ends."""
+        if self.whole:
+            rounded: Number = math.floor(value)
+        elif self.step is not None:
+            rounded = round(value, 12)
+        else:
+            width = float(self.high - self.low)
+            rounded = round(value, 3 - math.floor(math.log10(min(abs(value) or width, width))))
+        return min(max(rounded, self.ends[0]), self.ends[1])
 
     @property
     def ends(self) -> tuple[Number, Number]:
         """Least and greatest value."""
-        if self._whole:
+        if self.whole:
             return self.low, self.high
         return float(self.low), float(self.high)
 
     @property
-    def _whole(self) -> bool:
+    def last(self) -> Number:
+        """Greatest value that a number of steps from low comes to; high where there is no step."""
+        if self.step is None:
+            return self.ends[1]
+        return self.at(math.nextafter(1, 0))
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers."""
         return all(isinstance(end, int) for end in (self.low, self.high, self.step or 1))
 
 
@@ -77,29 +90,42 @@ Axis = Annotated[
 ]
 
 
+Pruner = Literal["none", "asha", "hyperband", "median"]
+
+
 class SearchParams(Record):
     """Which trials are run, and for how many epochs."""
 
-    strategy: Literal["grid", "random"] = "grid"
-    """grid: every combination of the axes' values, once each. random: so many, drawn evenly."""
+    strategy: Literal["grid", "random", "tpe", "gp"] = "grid"
+    """grid: every combination of the axes' values, once each. random: so many, drawn evenly.
+    tpe, gp: the first ten as in random, each further one where earlier ones did well, by a tree of
+    Parzen estimators or a Gaussian process."""
     epochs: int = Field(10, ge=1, le=100_000)
     """Epoch budget of a trial; not in its key: raising it goes on from what is there."""
     trials: int = Field(20, ge=1, le=100_000)
     """How many trials are drawn, all different; a grid has as many as it has points."""
+    ahead: int = Field(4, ge=1, le=1000)
+    """tpe, gp: trial n is chosen by what trials up to n - ahead came to, on any number of workers
+    alike; so no more than so many train at once."""
     seed: int = Field(0, ge=0, lt=2**31)
     """Origin of what is drawn; a trial's own seed is trial.seed."""
-    pruner: Literal["none", "asha"] = "none"
-    """asha: trials are stopped early where others do better (asynchronous successive halving)."""
+    pruner: Pruner = "none"
+    """How trials are stopped early where others do better. asha: asynchronous successive halving.
+    hyperband: halving that begins at each of the rungs, for a share of the trials each. median: a
+    trial is stopped at a rung where it is worse than half of those that were there before."""
     reduction_factor: int = Field(3, ge=2, le=100)
-    """asha: one trial in so many goes on to the next rung, of so many times the epochs."""
+    """Each rung is so many times the epochs of the one below; asha, hyperband: one trial in so many
+    goes on to it."""
     min_epochs: int = Field(1, ge=1, le=100_000)
-    """asha: epochs of the lowest rung, which every trial gets."""
+    """Epochs of the lowest rung, which every trial gets; without a pruner it means nothing."""
+    min_trials: int = Field(5, ge=1, le=100_000)
+    """median: at a rung that fewer trials came to before, none is stopped."""
     max_epochs_total: int | None = Field(None, ge=1)
     """No trial is begun or goes on that would bring all epochs beyond this; cached ones count."""
     max_seconds: float | None = Field(None, gt=0)
     """No trial is begun or goes on after so long; what runs then is finished first."""
     axes: dict[str, Axis] = Field(default_factory=dict)
-    """Dotted path inside `trial` -> values, or for random a range of numbers such as
+    """Dotted path inside `trial` -> values, or for all but grid a range of numbers such as
     {low: 0.0001, high: 0.1, log: true}. No axes: one trial."""
 
     @model_validator(mode="after")
@@ -108,13 +134,13 @@ class SearchParams(Record):
         if self.strategy == "grid" and ranges:
             raise ValueError(
                 f"axes.{ranges[0]} is a range, and a grid needs values: list them, or choose "
-                "strategy: random"
+                "strategy: random or tpe"
             )
         return self
 
     @model_validator(mode="after")
     def _lowest_rung_is_within(self) -> Self:
-        if self.pruner == "asha" and self.min_epochs > self.epochs:
+        if self.pruner != "none" and self.min_epochs > self.epochs:
             raise ValueError(
                 f"min_epochs {self.min_epochs} must not be above epochs {self.epochs}: lower it"
             )

@@ -51,6 +51,15 @@ def axis_points(
             yield axis, value, {**context, axis: value}
 
 
+def partial_axes(axes: Mapping[str, Sequence[JsonValue]]) -> Iterator[str]:
+    """Yield the axes that some of the kinds to be chosen do not have."""
+    for axis in axes:
+        section, _, field = axis.rpartition(".")
+        kinds = axes.get(f"{section}.name", ()) if field != "name" else ()
+        if any(field not in _fields(section, str(kind)) for kind in kinds):
+            yield axis
+
+
 def axis_names() -> list[str]:
     """Every dotted path that can be an axis, of all kinds."""
     return sorted(set(_leaves([TrialConfig], prefix="")))

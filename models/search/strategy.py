@@ -1,6 +1,6 @@
 """What every search answers: which trial to train next, and up to which epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,10 @@ class Strategy(Protocol):
 class Proposer(Protocol):
     """Where trials come from."""
 
+    @property
+    def total(self) -> int:
+        """How many trials there are, where all are asked for."""
+
     def propose(self) -> Proposal | None:
         """Return another trial; None: not before more is learned, or none at all."""
 
@@ -53,7 +57,8 @@ class Proposer(Protocol):
 class Fixed:
     """Proposes trials that were known beforehand."""
 
-    def __init__(self, proposals: Iterable[Proposal]) -> None:
+    def __init__(self, proposals: Sequence[Proposal]) -> None:
+        self.total = len(proposals)
         self._left = iter(proposals)
 
     def propose(self) -> Proposal | None:

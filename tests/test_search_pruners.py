@@ -1,0 +1,227 @@
+"""The median rule and Hyperband: decisions worked by hand, and what holds of every pruner."""
+
+import random
+from collections import Counter
+from itertools import islice
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.config import Params, SearchParams, TrialConfig
+from models.search.hyperband import bracket_sizes, bracket_turns
+from models.search.proposals import Proposal
+from models.search.rungs import Rung, rung_budgets
+from models.search.strategies import planned_epochs, pruned
+from models.search.strategy import Fixed, Job, Strategy
+from models.trials import Scores
+
+Told = tuple[Job, Scores | None]
+
+
+def searching(pruner: str, **fields: object) -> SearchParams:
+    return SearchParams.model_validate({"pruner": pruner, **fields})
+
+
+def strategy(trials: int, search: SearchParams) -> Strategy:
+    proposals = [Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(trials)]
+    return pruned(Fixed(proposals), search, by="accuracy")
+
+
+def scored(accuracy: float) -> Scores:
+    return Scores(accuracy=accuracy, f1_macro=accuracy, cross_entropy=1 - accuracy)
+
+
+def one_by_one(strategy: Strategy, quality: list[float | None]) -> list[tuple[int, int]]:
+    """Jobs of one worker, where each trial scores alike at every rung; None: it fails."""
+    asked = []
+    while job := strategy.ask():
+        asked.append((job.number, job.budget))
+        accuracy = quality[job.number]
+        strategy.tell(job, None if accuracy is None else scored(accuracy))
+    return asked
+
+
+def test_the_median_rule_worked_by_hand() -> None:
+    """Rungs 1, 2, 4; the first two at a rung go on whatever they are."""
+    search = searching("median", epochs=4, reduction_factor=2, min_trials=2)
+
+    asked = one_by_one(strategy(5, search), [0.6, 0.5, 0.4, 0.5, 0.9])
+
+    assert asked == [
+        *((0, 1), (0, 2), (0, 4)),
+        *((1, 1), (1, 2), (1, 4)),
+        (2, 1),  # 0.4 is below 0.55, the median of 0.6 and 0.5
+        *((3, 1), (3, 2)),  # 0.5 is the median of 0.6 0.5 0.4; at the second rung below 0.55
+        *((4, 1), (4, 2), (4, 4)),
+    ]
+
+
+def test_failed_trials_are_no_yardstick() -> None:
+    """Two failed, and nobody is stopped by comparison with them, nor counts them as having come."""
+    search = searching("median", epochs=2, reduction_factor=2, min_trials=1)
+
+    asked = one_by_one(strategy(5, search), [None, None, 0.5, 0.4, 0.6])
+
+    assert asked == [(0, 1), (1, 1), (2, 1), (2, 2), (3, 1), (4, 1), (4, 2)]
+
+
+def test_when_all_that_passed_fail_later_a_stopped_trial_goes_on() -> None:
+    """A median search never ends without a trial of the whole budget, if one can be had."""
+    search = searching("median", epochs=2, reduction_factor=2, min_trials=1)
+    halving = strategy(2, search)
+    jobs = []
+    while job := halving.ask():
+        jobs.append((job.number, job.budget))
+        fails = jobs[-1] == (0, 2)
+        halving.tell(job, None if fails else scored(0.5 - 0.1 * job.number))
+
+    assert jobs == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
+def test_the_median_of_a_rung() -> None:
+    """The middle one of an odd number, the mean of the middle two of an even one."""
+    rung = Rung(1)
+    for number, badness in enumerate([(0.5, 0.0), None, (0.1, 0.0), (float("nan"), 0.0)]):
+        rung.add(number, badness)
+    assert rung.median == 0.3
+    rung.add(4, (0.2, 9.0))
+    assert rung.median == 0.2
+
+
+def test_brackets_of_hyperband_as_in_the_paper() -> None:
+    """R = 81 and eta = 3 give 81, 34, 15, 8 and 5 trials (table 1, Li et al., 2018)."""
+    assert bracket_sizes(searching("hyperband", epochs=81)) == (81, 34, 15, 8, 5)
+    assert bracket_sizes(searching("hyperband", epochs=9)) == (9, 5, 3)
+    assert bracket_sizes(searching("hyperband", epochs=1)) == (1,)
+
+
+def test_trials_are_spread_over_brackets_worked_by_hand() -> None:
+    """Of 17 trials 9, 5 and 3, mixed all along, and then over again."""
+    turns = list(islice(bracket_turns(searching("hyperband", epochs=9)), 34))
+
+    assert turns[:17] == [0, 1, 0, 0, 2, 1, 0, 0, 1, 0, 2, 0, 1, 0, 0, 1, 2]
+    assert turns[17:] == turns[:17]
+
+
+def test_hyperband_worked_by_hand() -> None:
+    """Brackets 0 1 0 0 2 1: the first halves at one epoch, the second at three, the third never."""
+    search = searching("hyperband", epochs=9)
+
+    asked = one_by_one(strategy(6, search), [0.1, 0.2, 0.3, 0.2, 0.1, 0.3])
+
+    assert asked == [
+        (0, 1),
+        *((1, 1), (1, 3)),  # spared the lowest rung; one of one is no third
+        *((2, 1), (3, 1)),
+        (2, 3),  # the best of three in the first bracket
+        *((4, 1), (4, 3), (4, 9)),  # spared all rungs
+        *((5, 1), (5, 3)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("search", "trials", "epochs"),
+    [
+        (searching("median", epochs=4, reduction_factor=2, min_trials=2), 6, 6 + 4 + 3 * 2),
+        (searching("hyperband", epochs=9), 17, (9 + 6 + 6) + (5 + 10 + 6) + 3 * 9),
+        (searching("hyperband", epochs=9), 0, 0),
+        (searching("median", epochs=9), 1, 9),
+        (searching("none", epochs=9), 3, 27),
+    ],
+)
+def test_expected_epochs_worked_by_hand(search: SearchParams, trials: int, epochs: int) -> None:
+    """What the time left is guessed from."""
+    assert planned_epochs(Params(search=search), trials) == epochs
+
+
+class Learner(Fixed):
+    """Notes what it is told."""
+
+    def __init__(self, trials: int) -> None:
+        super().__init__([Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(trials)])
+        self.learned: list[int] = []
+
+    def learn(self, number: int, scores: Scores | None) -> None:
+        del scores
+        self.learned.append(number)
+
+
+@given(
+    pruner=st.sampled_from(["asha", "median", "hyperband"]),
+    trials=st.integers(1, 40),
+    workers=st.integers(1, 6),
+    reduction=st.integers(2, 4),
+    epochs=st.integers(1, 30),
+    failing=st.sampled_from([0.0, 0.3, 1.0]),
+    seed=st.integers(0, 10**6),
+)
+def test_in_whatever_order_trials_end_or_fail(
+    *,
+    pruner: Literal["asha", "median", "hyperband"],
+    trials: int,
+    workers: int,
+    reduction: int,
+    epochs: int,
+    failing: float,
+    seed: int,
+) -> None:
+    """It ends; each job once, rungs in their order, all begun and learned of; one has it all."""
+    search = searching(pruner, epochs=epochs, reduction_factor=reduction)
+    proposer, order = Learner(trials), random.Random(seed)
+    told = searched(pruned(proposer, search, by="accuracy"), order, workers, failing)
+
+    jobs = [(job.number, job.budget) for job, _ in told]
+    assert len(jobs) == len(set(jobs))
+    for number in range(trials):
+        budgets = sorted(budget for one, budget in jobs if one == number)
+        assert tuple(budgets) == rung_budgets(search)[: len(budgets)] != ()
+    assert sorted(proposer.learned) == list(range(trials))
+    assert all(job.final == (job.budget == epochs) for job, _ in told)
+    whole = [scores for job, scores in told if job.final and scores]
+    assert whole or not survivors(told)
+
+
+def searched(strategy: Strategy, order: random.Random, workers: int, failing: float) -> list[Told]:
+    """Jobs in the order they ended, by workers of any speed, and what they came to."""
+    running, told = list[Job](), list[Told]()
+    while True:
+        while len(running) < workers and (job := strategy.ask()):
+            running.append(job)
+        if not running:
+            return told
+        job = running.pop(order.randrange(len(running)))
+        scores = None if order.random() < failing else scored(order.random())
+        told.append((job, scores))
+        strategy.tell(job, scores)
+
+
+def survivors(told: list[Told]) -> set[int]:
+    """Trials that never failed."""
+    return {job.number for job, _ in told} - {job.number for job, scores in told if not scores}
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 4), st.integers(1, 6))
+def test_the_median_rule_never_stops_the_best_so_far(
+    quality: list[float], min_trials: int, epochs: int
+) -> None:
+    """Whoever is at least as good as all before it at every rung has the whole budget."""
+    search = searching("median", epochs=epochs, reduction_factor=2, min_trials=min_trials)
+
+    asked = one_by_one(strategy(len(quality), search), list(quality))
+
+    for number, accuracy in enumerate(quality):
+        if accuracy >= max(quality[: number + 1]):
+            assert (number, epochs) in asked
+
+
+@given(st.integers(1, 100), st.integers(2, 5), st.integers(0, 200))
+def test_brackets_get_their_shares(epochs: int, reduction: int, trials: int) -> None:
+    """After any number of trials no bracket is a whole trial short of its share."""
+    search = searching("hyperband", epochs=epochs, reduction_factor=reduction)
+    sizes = bracket_sizes(search)
+    begun = Counter(islice(bracket_turns(search), trials))
+
+    for bracket, size in enumerate(sizes):
+        assert begun[bracket] >= trials * size // sum(sizes)
