@@ -10,16 +10,16 @@ from prefect.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
+from prefect.states import Completed
 
-from flows.prefect_api import running_services
 from flows.requests import LeaderboardEntry, Retraining
+from flows.retraining_note import Links, headline, retraining_note
 from models.trials import Outcome, TrialFailure
 
+_SERVED = "Served by `pitchpipe up`"
 log = logging.getLogger(__name__)
-
-MLFLOW_UI = "http://127.0.0.1:5000"
-"""Where `pitchpipe up` serves MLflow unless the port is taken."""
 
 
 @contextlib.contextmanager
@@ -31,24 +31,28 @@ def decorating() -> Iterator[None]:
         log.warning("Prefect does not show an artifact: %s", error)
 
 
-def publish(result: Retraining, *, experiment_id: str) -> None:
-    """Attach the retraining's outcome to the flow run at hand."""
+def publish(result: Retraining, links: Links | None) -> None:
+    """Attach the retraining's outcome to the flow run at hand; links: None without its run."""
     create_table_artifact(
         table=[_row(place, entry) for place, entry in enumerate(result.leaderboard, start=1)],
         key="leaderboard",
         description="Trials, best first by validation",
     )
-    if result.mlflow_run:
-        services = running_services()
-        base = services.mlflow if services else MLFLOW_UI
-        create_link_artifact(
-            link=f"{base}/#/experiments/{experiment_id}/runs/{result.mlflow_run}",
-            link_text="MLflow run",
-            key="mlflow-run",
-            description="Served by `pitchpipe up`",
-        )
-    if result.verdict:
-        create_markdown_artifact(_verdict(result), key="verdict", description="The gate's verdict")
+    if links is None:
+        return
+    for key, text, link in (
+        ("mlflow-run", "run in MLflow", links.to_run(links.run)),
+        ("report", "report.html", links.to_artifact("report/report.html")),
+    ):
+        create_link_artifact(link=link, link_text=text, key=key, description=_SERVED)
+    create_markdown_artifact(
+        retraining_note(result, links), key="verdict", description=headline(result)
+    )
+
+
+def completed(result: Retraining) -> State[Retraining]:
+    """End a flow run with a message that its list shows."""
+    return Completed(message=headline(result), data=result)
 
 
 def trial_markdown(outcome: Outcome) -> str:
@@ -73,11 +77,3 @@ def _row(place: int, entry: LeaderboardEntry) -> dict[str, object]:
         "cached": entry.cached,
         "key": entry.key[:12],
     }
-
-
-def _verdict(result: Retraining) -> str:
-    reasons = "\n".join(f"- {reason}" for reason in result.reasons)
-    return (
-        f"## {result.verdict}: {result.registered_name} version {result.version}\n\n{reasons}\n\n"
-        f"The champion is version {result.champion}."
-    )

@@ -1,5 +1,6 @@
 """How a retraining ends: one record for the caller, the terminal, MLflow and Prefect."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from flows.artifacts import decorating, publish
@@ -7,8 +8,10 @@ from flows.dataset_version import DatasetVersion
 from flows.decisions import remember
 from flows.evaluating import Evaluated
 from flows.notifying import notify, outcome_message
+from flows.prefect_api import mlflow_address, prefect_address
 from flows.promoting import Promotion
 from flows.requests import BestTrial, DatasetName, Retraining, Verdict
+from flows.retraining_note import Links, retraining_note
 from flows.tuning import Tuning
 from flows.workshop import Workshop
 from models.config import Params
@@ -57,20 +60,35 @@ def conclude(
     fingerprint: of what the retraining began with, so that what came meanwhile is a reason for
     the next one; None: not to be remembered, since the champion was left alone on request.
     """
-    workshop.mirror.finish("FINISHED", verdict=result.verdict)
+    mirror = workshop.mirror
+    mirror.flush(timeout=5)
     ended = result.model_copy(
-        update={
-            "mlflow_run": workshop.mirror.parent_run_id,
-            "registered_name": workshop.tracking.name,
-        }
+        update={"mlflow_run": mirror.parent_run_id, "registered_name": workshop.tracking.name}
     )
+    links = _links(ended, workshop)
+    if links is not None:
+        mirror.describe(retraining_note(ended, links))
+    mirror.finish("FINISHED", verdict=result.verdict)
     if ended.verdict is not None:
         if fingerprint is not None:
             remember(_completed(ended, ended.verdict, fingerprint))
         notify(outcome_message(ended), params.notify)
     with decorating():
-        publish(ended, experiment_id=workshop.tracking.experiment_id)
+        publish(ended, links and replace(links, base=mlflow_address(), flow_run=None))
     return ended
+
+
+def _links(ended: Retraining, workshop: Workshop) -> Links | None:
+    """Links inside MLflow; None where it has not taken the run."""
+    if ended.mlflow_run is None:
+        return None
+    runs = {entry.key: workshop.mirror.run_of(entry.key) for entry in ended.leaderboard}
+    return Links(
+        experiment_id=workshop.tracking.experiment_id,
+        run=ended.mlflow_run,
+        trials={key: run for key, run in runs.items() if run is not None},
+        flow_run=f"{prefect_address()}/runs/flow-run/{workshop.flow_run}",
+    )
 
 
 def _completed(ended: Retraining, verdict: Verdict, fingerprint: Fingerprint) -> Completed:

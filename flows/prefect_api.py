@@ -14,6 +14,8 @@ from models.errors import PitchpipeError
 from models.processes import ProcessIdentity
 
 SERVICES = PREFECT_HOME / "services.json"
+UP_PREFECT, UP_MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
+"""Where `pitchpipe up` serves unless the ports are taken."""
 
 
 class RunningServices(Record):
@@ -30,6 +32,24 @@ def running_services(path: Path = SERVICES) -> RunningServices | None:
     """Return the services of a living `pitchpipe up`; None where there is none."""
     services = read_record(path, RunningServices)
     return services if services is not None and services.process.alive else None
+
+
+def prefect_address() -> str:
+    """Where flow runs of this process can be looked at later: the user's server, else `up`'s."""
+    api = os.environ.get("PREFECT_API_URL")
+    if api and api != os.environ.get("PREFECT_UI_API_URL"):  # which marks a server of ours
+        return without_credentials(api.removesuffix("/").removesuffix("/api"))
+    services = running_services()
+    return services.prefect if services else UP_PREFECT
+
+
+def mlflow_address() -> str:
+    """Where runs can be looked at: the user's tracking server, else `up`'s UI."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("http"):
+        return without_credentials(uri.removesuffix("/"))
+    services = running_services()
+    return services.mlflow if services else UP_MLFLOW
 
 
 def prepare_environment() -> None:

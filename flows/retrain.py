@@ -3,8 +3,10 @@
 from uuid import UUID
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
+from flows.artifacts import completed
 from flows.concluding import conclude, judged, searched
 from flows.dataset_version import ensure_ingested
 from flows.decisions import fingerprint, last_retraining, nothing_to_do
@@ -12,14 +14,20 @@ from flows.notifying import telling_of_failure
 from flows.prefect_upkeep import close_orphans
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
+from flows.retraining_note import local_minute
 from flows.search import tune
 from flows.tasks import evaluate_on_test, prepare_data, promote, register_version
 from flows.workshop import open_workshop
 from models.decision import should_retrain
 
 
-@flow(name="retrain", flow_run_name="retrain, {request.trigger}")
-def retrain(request: Request) -> Retraining:
+def _flow_run_name() -> str:
+    request: Request = flow_run.parameters["request"]
+    return f"{local_minute()} {request.params().data.name}, {request.trigger}"
+
+
+@flow(name="retrain", flow_run_name=_flow_run_name)
+def retrain(request: Request) -> State[Retraining]:
     """Retrain once if there is a reason to: prepare, tune, evaluate, register, promote."""
     params = request.params()
     with only_retraining(), telling_of_failure(params):
@@ -29,7 +37,7 @@ def retrain(request: Request) -> Retraining:
             now, last_retraining(), trigger=request.trigger, force=request.force
         )
         if not decision.retrain:
-            return nothing_to_do(decision, params)
+            return completed(nothing_to_do(decision, params))
         close_orphans(except_for=UUID(str(flow_run.id)))
         dataset = prepare_data(params.data)
         with open_workshop(params, request, dataset, flow_run=str(flow_run.id)) as workshop:
@@ -41,4 +49,4 @@ def retrain(request: Request) -> Retraining:
                 promotion = promote(version, params, workshop, allowed=request.promote)
                 result = judged(result, evaluated, promotion)
             concluded = now if request.promote else None
-            return conclude(result, workshop, params=params, fingerprint=concluded)
+            return completed(conclude(result, workshop, params=params, fingerprint=concluded))

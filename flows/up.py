@@ -21,6 +21,7 @@ from flows.services import (
     prefect_server,
     server_environment,
 )
+from flows.tracking.experiment import page_of
 from flows.tracking.store import open_tracking, tracking_uri
 from models.config import load_params
 from models.credentials import without_credentials
@@ -55,7 +56,7 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
         for server in servers:
             server.wait_ready()
         announce(prefect.url, mlflow_url)
-        _point_to_runs(f"{mlflow_url}/#/experiments/{tracking.experiment_id}/runs")
+        _point_to_runs(f"{without_credentials(mlflow_url)}/{page_of(tracking.experiment_id)}")
         _wait_for_the_end_of_one(servers)
 
 
@@ -69,7 +70,8 @@ def announce(prefect: str, mlflow: str) -> None:
 
 def _point_to_runs(page: str) -> None:
     """Print where retrainings are: MLflow's own first page speaks of traces and judges."""
-    Console().print(f"Runs     {without_credentials(page)}\nCtrl-C stops both.")
+    # A link that is cut in two cannot be clicked.
+    Console().print(f"Runs     {page}\nCtrl-C stops both.", soft_wrap=True)
 
 
 def _wait_for_the_end_of_one(servers: Sequence[Server]) -> None:

@@ -4,13 +4,13 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from flows.dataset_portrait import portrait
 from flows.dataset_version import DatasetVersion
 from flows.engine import LocalEngine
 from flows.lineage import CodeFacts, DatasetFacts, flattened
 from flows.requests import Request
+from flows.retraining_note import failure_note, local_minute
 from flows.tracking.events import FlowRunInfo
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import Tracking, TrackingError, open_tracking
@@ -30,6 +30,8 @@ class Workshop:
     workers: int
     """Trials at once."""
     tracking: Tracking
+    flow_run: str
+    """Prefect's id of the flow run."""
 
 
 @contextlib.contextmanager
@@ -44,11 +46,24 @@ def open_workshop(
     try:
         mirror.log_artifacts(portrait(dataset.prepared), under="dataset")
         with engine.stopped_by_signals():
-            yield Workshop(engine, mirror, workers=workers_for(params, request), tracking=tracking)
+            yield Workshop(
+                engine,
+                mirror,
+                workers=workers_for(params, request),
+                tracking=tracking,
+                flow_run=flow_run,
+            )
     except BaseException as error:
         engine.stop()
+        mirror.describe(failure_note(error))
         mirror.finish("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
+
+
+def _commit() -> dict[str, str]:
+    """What MLflow's pages show as the version of the source."""
+    commit = CodeFacts.read().commit
+    return {"mlflow.source.git.commit": commit} if commit else {}
 
 
 def _close_orphans(tracking: Tracking) -> None:
@@ -71,14 +86,9 @@ def dataset_facts(dataset: DatasetVersion) -> DatasetFacts:
 
 
 def _about(params: Params, request: Request, dataset: DatasetVersion, flow_run: str) -> FlowRunInfo:
-    code = CodeFacts.read()
     return FlowRunInfo(
-        name=f"{datetime.now(UTC):%Y-%m-%d %H:%M} {dataset.name}",
+        name=f"{local_minute()} {dataset.name}",
         dataset=dataset_facts(dataset),
         params=flattened(params),
-        tags={
-            "pitchpipe.trigger": request.trigger,
-            "pitchpipe.flow_run": flow_run,
-            "pitchpipe.git_commit": code.commit or "",
-        },
+        tags={"trigger": request.trigger, "pitchpipe.flow_run": flow_run, **_commit()},
     )

@@ -129,7 +129,7 @@ def test_prefect_has_every_task_run_as_completed_with_its_score(retrained: Retra
 
     assert flow_runs == [("COMPLETED",)]
     assert set(tasks.values()) == {"COMPLETED"}
-    assert {"learning_rate=0.001", "learning_rate=0.003"} <= set(tasks)
+    assert {"lr=0.001", "lr=0.003"} <= set(tasks)
     assert all("accuracy" in message for (message,) in messages)
     assert {"leaderboard", "mlflow-run", "verdict", "trial"} <= artifacts
 
@@ -239,7 +239,7 @@ def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(retrained: Retr
 
     assert ran.code == 0, ran.err
     assert ran.document["trials"]["cached"] == 2
-    assert ran.document["labels"] == ["learning_rate=0.01"]
+    assert ran.document["labels"] == ["lr=0.01"]
     assert ran.document["verdict"] is None
     assert set(retrained[1].document) <= set(ran.document)
     assert ran.document["seconds"] > 0

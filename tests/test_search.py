@@ -53,8 +53,8 @@ def test_labels_tell_trials_apart_in_few_words() -> None:
     params = with_axes({"network.hidden_units": [64], "optimizer.name": ["sgd"], "seed": [0, 1]})
 
     assert [proposal.label for proposal in grid(params)] == [
-        "hidden_units=64 optimizer.name=sgd seed=0",
-        "hidden_units=64 optimizer.name=sgd seed=1",
+        "hidden=64 optimizer.name=sgd seed=0",
+        "hidden=64 optimizer.name=sgd seed=1",
     ]
 
 

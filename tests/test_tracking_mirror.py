@@ -58,8 +58,8 @@ def test_a_retraining_is_a_parent_run_with_a_child_for_each_trial(tracking: Trac
     assert parent.data.metrics == {"test/accuracy": 0.97}
     live, cached = children_of(tracking, mirror.parent_run_id)
     assert [live.info.run_name, cached.info.run_name] == [
-        "learning_rate=0.001",
-        "learning_rate=0.003",
+        "lr=0.001",
+        "lr=0.003",
     ]
     assert [run.data.tags["trial.cached"] for run in (live, cached)] == ["false", "true"]
     for run in (live, cached):
@@ -230,7 +230,7 @@ def test_what_mlflow_never_took_is_reported_and_brought_by_sync(
     assert report.waiting == 9
     outage.down = False
     assert sync(tracking).told == ("2026-11-23 06:40 digits",)
-    [parent] = Runs(tracking).search(f"tags.`flow_run.journal` = '{mirror.flow_run.id}'")
+    [parent] = Runs(tracking).search(f"tags.`pitchpipe.journal` = '{mirror.flow_run.id}'")
     assert parent.info.status == "FINISHED"
     assert [run.info.status for run in children_of(tracking, parent.info.run_id)] == [
         "FINISHED",
@@ -252,7 +252,7 @@ def test_sync_rebuilds_an_empty_store(
     shutil.copy(migrated_database / "mlflow.db", fresh)
     other = Tracking(uri=f"sqlite:///{fresh}", name=NAME)
     assert len(sync(other).told) == 1
-    [parent] = Runs(other).search("tags.`flow_run.journal` != ''")
+    [parent] = Runs(other).search("tags.`pitchpipe.journal` != ''")
     assert parent.info.run_name == "2026-11-23 06:40 digits · HOLD"
     after = children_of(other, parent.info.run_id)
     assert [run.data.params for run in after] == [run.data.params for run in before]

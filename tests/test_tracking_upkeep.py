@@ -72,8 +72,8 @@ def test_a_reused_process_number_is_not_mistaken_for_the_owner(tracking: Trackin
 @pytest.mark.parametrize("host", ["elsewhere", None])
 def test_runs_of_others_are_left_alone(tracking: Tracking, host: str | None) -> None:
     """A run of another host, or of no owner at all, stays RUNNING."""
-    tags = {f"owner.{key}": str(value) for key, value in DEAD} if host else {}
-    tags |= {"owner.host": host} if host else {}
+    owner = DEAD.model_copy(update={"host": host}) if host else None
+    tags = {"pitchpipe.owner": owner.model_dump_json()} if owner else {}
     run_id = Runs(tracking).create("theirs", tags=tags, at=1)
     assert reconcile(tracking) == 0
     assert tracking.client.get_run(run_id).info.status == "RUNNING"

@@ -40,19 +40,19 @@ def describe(registration: Registration, *, experiment_id: str) -> str:
         "Trained or selected on": f"{len(registration.trained_ids):,} images",
         "Classes": ", ".join(registration.classes[:20]),
         "Code": f"{commit}{changed}",
-        "Report": f"[report.html]({run}/artifacts/report/report.html), [retraining]({run})",
+        "Look at": f"[report.html]({run}/artifacts/report/report.html), [retraining]({run}), "
+        f"[samples of the dataset]({run}/artifacts/dataset/samples.png)",
     }
     listed = [f"- **{name}** {fact}" for name, fact in facts.items()]
-    return "\n".join([_scores_table(registration), "", registration.why, "", *listed])
+    return "\n".join([registration.why, "", _scores(registration), "", "From:", "", *listed])
 
 
-def _scores_table(registration: Registration) -> str:
+def _scores(registration: Registration) -> str:
     evaluation = registration.evaluation
     names = {"accuracy": "accuracy", "f1_macro": "macro F1", "cross_entropy": "cross-entropy"}
     rows = []
     for field, shown in names.items():
         interval = evaluation.intervals.get(field)
-        span = f"{interval.low:.4f} - {interval.high:.4f}" if interval else ""
-        rows.append(f"| {shown} | {getattr(evaluation, field):.4f} | {span} |")
-    header = f"| on {evaluation.n:,} test images | score | 95 % interval |\n|---|---:|---|"
-    return "\n".join([header, *rows])
+        span = f" (95 %: {interval.low:.4f} to {interval.high:.4f})" if interval else ""
+        rows.append(f"- {shown} **{getattr(evaluation, field):.4f}**{span}")
+    return "\n".join([f"On {evaluation.n:,} test images:", "", *rows])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from flows.tracking.events import (
     JOURNALS,
@@ -72,6 +73,10 @@ class Mirror:
         """Id of the parent run; None until MLflow has taken it."""
         return self._projection.parent_run_id
 
+    def run_of(self, key: str) -> str | None:
+        """Id of a trial's run; None until MLflow has taken it."""
+        return self._projection.run_of(key)
+
     def wait_for_parent(self, *, timeout: float = 60.0) -> str:
         """Return the parent run's id, once MLflow has all that was told so far.
 
@@ -103,8 +108,12 @@ class Mirror:
         self._tell(Scored(metrics=metrics))
 
     def set_tags(self, tags: dict[str, str]) -> None:
-        """Set tags of the parent run; `mlflow.note.content` is its Markdown description."""
+        """Set tags of the parent run."""
         self._tell(Tagged(tags=tags))
+
+    def describe(self, markdown: str) -> None:
+        """Set the description that the parent run's page begins with."""
+        self._tell(Tagged(tags={MLFLOW_RUN_NOTE: markdown}))
 
     def log_artifacts(self, directory: Path, *, under: str = "") -> None:
         """Copy a folder below the parent run's artifacts; it must stay until `finish` returned."""

@@ -27,8 +27,12 @@ from models.files import read_lines
 from models.search.proposals import label_of
 from models.trials import EpochRecord, TrialFailure, TrialFiles, TrialResult
 
-TOLD = "mirror.events"
+TOLD = "pitchpipe.events"
 """Tag of a parent run: how many events it shows, once the retraining has ended."""
+JOURNAL = "pitchpipe.journal"
+"""Tag of a parent run: the journal it mirrors."""
+OWNER = "pitchpipe.owner"
+"""Tag of a run: who must be alive while it is RUNNING, a ProcessIdentity as JSON."""
 
 
 class Child:
@@ -96,15 +100,20 @@ class Projection:
         )
         child.epochs.update(event.record.epoch for event in new)
 
+    def run_of(self, key: str) -> str | None:
+        """Id of a trial's run; None where MLflow has not taken it."""
+        child = self._children.get(key)
+        return child.run_id if child else None
+
     @property
     def _parent(self) -> str:
         assert self.parent_run_id is not None
         return self.parent_run_id
 
     def _begin(self, event: FlowRunInfo) -> None:
-        found = self._runs.find(f"tags.`flow_run.journal` = '{event.id}'")
+        found = self._runs.find(f"tags.`{JOURNAL}` = '{event.id}'")
         if found is None:
-            tags = self._shared_tags() | {"flow_run.journal": event.id, **event.tags}
+            tags = self._shared_tags() | {JOURNAL: event.id, **event.tags}
             run_id = self._runs.create(event.name, tags=tags, at=event.at)
         else:
             run_id = found.info.run_id
@@ -163,16 +172,18 @@ class Projection:
                 child.ended = True
         if event.verdict is not None:
             self._runs.rename(self._parent, f"{self._flow_run.name} · {event.verdict}")
+            self._runs.set_tags(self._parent, {"verdict": event.verdict})
         self._runs.set_tags(self._parent, {TOLD: str(self._told + 1)})
         self._runs.end(self._parent, event.status, at=event.at)
 
     def _shared_tags(self) -> dict[str, str]:
-        facts = self._flow_run.dataset.model_dump(exclude_none=True)
+        dataset = self._flow_run.dataset
         return {
             MLFLOW_SOURCE_NAME: "pitchpipe run",
             MLFLOW_SOURCE_TYPE: "PROJECT",
-            **{f"owner.{name}": str(value) for name, value in self._flow_run.owner},
-            **{f"dataset.{name}": value for name, value in facts.items()},
+            OWNER: self._flow_run.owner.model_dump_json(),
+            "dataset.name": dataset.name,
+            "dataset.digest": dataset.digest,
         }
 
     def _child_tags(self, event: TrialStarted, key: str) -> dict[str, str]:
@@ -180,8 +191,8 @@ class Projection:
             MLFLOW_PARENT_RUN_ID: self._parent,
             "trial.key": key,
             "trial.cached": str(event.cached).lower(),
-            "source.digest": event.spec.source,
-            "device": event.spec.device,
+            "trial.device": event.spec.device,
+            "pitchpipe.source": event.spec.source,
         }
 
 
@@ -206,5 +217,5 @@ def _result_tags(result: TrialResult, *, pruned: bool) -> dict[str, str]:
         "trial.budget": str(result.budget),
         "trial.epochs": str(result.epochs),
         "trial.pruned": str(pruned).lower(),
-        "weights.digest": result.weights_digest,
+        "pitchpipe.weights": result.weights_digest,
     }

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from flows.tracking.experiment import experiment_tags
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
 
@@ -126,7 +127,12 @@ def _create_schema(database: Path, uri: str) -> None:
     for name in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with _lock(database):
-        _ = MlflowClient(uri).search_experiments(max_results=1)
+        is_new = not database.exists()
+        client = MlflowClient(uri)
+        _ = client.search_experiments(max_results=1)
+        if is_new and _is_inside(database):
+            # MLflow puts an empty one before ours; `mlflow experiments restore` brings it back.
+            client.delete_experiment("0")
         with contextlib.closing(sqlite3.connect(database)) as connection:
             # Readers (the UI) then never wait for writes. The mode is kept in the file.
             connection.execute("PRAGMA journal_mode=WAL")
@@ -136,9 +142,7 @@ def _find_or_create(client: MlflowClient, name: str, *, inside: bool) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = f"mlruns/artifacts/{name}" if inside else None
-        client.create_experiment(
-            name, artifact_location=location, tags={"mlflow.note.content": _description(name)}
-        )
+        client.create_experiment(name, artifact_location=location)
         experiment = client.get_experiment_by_name(name)
         assert experiment is not None
     elif experiment.lifecycle_stage == "deleted":
@@ -146,7 +150,16 @@ def _find_or_create(client: MlflowClient, name: str, *, inside: bool) -> str:
         client.restore_experiment(experiment.experiment_id)
     if inside:
         _make_relative(client, experiment)
+    _complete_page(client, experiment)
     return str(experiment.experiment_id)
+
+
+def _complete_page(client: MlflowClient, experiment: "Experiment") -> None:
+    """Set what the experiment's page lacks; what somebody wrote there stays."""
+    tags = experiment_tags(experiment.name, experiment.experiment_id)
+    for name, value in tags.items():
+        if name not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, name, value)
 
 
 def _make_relative(client: MlflowClient, experiment: "Experiment") -> None:
@@ -166,12 +179,3 @@ def _make_relative(client: MlflowClient, experiment: "Experiment") -> None:
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
             (location, int(experiment.experiment_id)),
         )
-
-
-def _description(name: str) -> str:
-    return (
-        f"Retrainings of **{name}**, written by pitchpipe.\n\n"
-        "One parent run per retraining; below it a run per trial, named by what differs. "
-        f"Versions are registered as `{name}`: the champion is `models:/{name}@champion`.\n\n"
-        "What is shown here mirrors `mlruns/trials/`; `pitchpipe sync` rebuilds it."
-    )

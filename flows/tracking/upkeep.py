@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
 from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
-from flows.tracking.projection import TOLD, Projection
+from flows.tracking.projection import JOURNAL, OWNER, TOLD, Projection
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
 from flows.tracking.writer import is_outage, short
@@ -39,12 +39,12 @@ def reconcile(tracking: Tracking) -> int:
     runs = Runs(tracking)
     with asking():
         left = [
-            run
+            (run, owner)
             for run in runs.search("attributes.status = 'RUNNING'")
             if (owner := _owner_of(run)) is not None and not owner.alive
         ]
-        for run in left:
-            reason = f"process {run.data.tags['owner.pid']} died and left this running"
+        for run, owner in left:
+            reason = f"process {owner.pid} died and left this running"
             runs.set_tags(run.info.run_id, {"killed": reason})
             runs.end(run.info.run_id, "KILLED", at=now_ms())
     if left:
@@ -93,7 +93,7 @@ def _tell_journal(tracking: Tracking, journal: Path, *, trials: Path) -> str | N
     if not events or not isinstance(events[0], FlowRunInfo):
         return None
     began, runs = events[0], Runs(tracking)
-    parent = runs.find(f"tags.`flow_run.journal` = '{began.id}'")
+    parent = runs.find(f"tags.`{JOURNAL}` = '{began.id}'")
     if parent is not None and parent.data.tags.get(TOLD) == str(len(events)):
         return None
     if not isinstance(events[-1], Ended) and began.owner.alive:
@@ -107,12 +107,7 @@ def _tell_journal(tracking: Tracking, journal: Path, *, trials: Path) -> str | N
 
 
 def _owner_of(run: Run) -> ProcessIdentity | None:
-    tags = run.data.tags
     try:
-        return ProcessIdentity(
-            pid=int(tags["owner.pid"]),
-            started=float(tags["owner.started"]),
-            host=tags["owner.host"],
-        )
-    except (KeyError, ValueError, ValidationError):
+        return ProcessIdentity.model_validate_json(run.data.tags[OWNER])
+    except (KeyError, ValidationError):
         return None

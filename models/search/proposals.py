@@ -22,7 +22,7 @@ class Proposal:
 
     @property
     def label(self) -> str:
-        """What differs, in a few words: `learning_rate=0.003 minibatch_size=32`."""
+        """What differs, in a few words: `lr=0.003 minibatch=32`."""
         return label_of(self.differences)
 
     @property
@@ -32,8 +32,12 @@ class Proposal:
 
 
 def label_of(differences: Mapping[str, str]) -> str:
-    """Name a trial by what tells it from the others, in one line."""
-    return " ".join(f"{name}={value}" for name, value in differences.items()) or "the only trial"
+    """Name a trial by what tells it from the others, in one line.
+
+    MLflow's and Prefect's lists cut names at 20 to 50 characters, so common axes are shortened.
+    """
+    pairs = [f"{_shortened(axis)}={value}" for axis, value in differences.items()]
+    return " ".join(pairs) or "the only trial"
 
 
 def propose(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
@@ -48,6 +52,19 @@ def propose(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
     except ValueError as error:
         raise ConfigError(f"search.axes: no trial can be made of {dict(held)}: {error}") from None
     return Proposal(config=config, point=MappingProxyType(dict(held)))
+
+
+def _shortened(axis: str) -> str:
+    path, dot, name = axis.rpartition(".")
+    return f"{path}{dot}{_SHORTENED.get(name, name)}"
+
+
+_SHORTENED = {
+    "learning_rate": "lr",
+    "minibatch_size": "minibatch",
+    "hidden_units": "hidden",
+    "hidden_layers": "layers",
+}
 
 
 def _short(point: Point) -> dict[str, str]:
