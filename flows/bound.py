@@ -13,8 +13,11 @@ import threading
 from types import FrameType
 
 
-def main() -> int:
-    """Run our interpreter with the arguments; return its exit code."""
+def main() -> None:
+    """Run our interpreter with the arguments until it ends; then kill our whole process group.
+
+    We are in it: whatever the exit code of the arguments, the parent sees us die of SIGKILL.
+    """
     command = [sys.executable, *sys.argv[1:]]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments
 
@@ -23,9 +26,8 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=_watch_parent, daemon=True).start()
-    code = process.wait()
+    process.wait()
     os.killpg(0, signal.SIGKILL)
-    return code
 
 
 def _watch_parent() -> None:
@@ -34,4 +36,4 @@ def _watch_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -172,7 +172,10 @@ def prepare(
     ] = False,
     write_params: Annotated[
         bool,
-        typer.Option("--write-params", help="Write data/prepare.yaml, as DVC's stage, and stop."),
+        typer.Option(
+            "--write-params",
+            help="Write data/prepare.yaml, as DVC's stage, and stop; --json prints what it holds.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -189,6 +192,8 @@ def prepare(
         data = _data(project, params_file, overrides, dataset=None)
     if write_params:
         dataset_version.write_resolved(data)
+        if as_json:
+            emit({"data": data.model_dump(mode="json")})
         return
     document = dataset_commands.prepare(data)
     emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_prepared(document)

@@ -44,7 +44,10 @@ class Forecast(Record):
 
 
 def forecast(request: Request) -> Forecast:
-    """Say what `run` would train and what is cached; nothing is written."""
+    """Say what `run` would train and what is cached.
+
+    Nothing is written but data/.digests.json, where hashes of unchanged batches are remembered.
+    """
     params = request.params()
     decision = decide(params, trigger=request.trigger, force=request.force)
     if not prepared_is_current(params.data):

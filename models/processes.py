@@ -11,6 +11,9 @@ import psutil
 from models.config.base import Record
 
 _PR_SET_PDEATHSIG = 1
+_SAME_START_SECONDS = 1.5
+# psutil adds the ticks since boot to the time of boot, which the kernel gives in whole seconds:
+# a clock that is set by a little moves every start by one. No process number is used again so soon.
 
 
 class ProcessIdentity(Record):
@@ -28,8 +31,7 @@ class ProcessIdentity(Record):
             return True
         try:
             process = psutil.Process(self.pid)
-            # Start times are read in clock ticks: equal to the hundredth of a second.
-            same = abs(process.create_time() - self.started) < 1.0
+            same = abs(process.create_time() - self.started) < _SAME_START_SECONDS
             return bool(same and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False

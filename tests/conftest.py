@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,12 @@ def clean_environment() -> dict[str, str]:
     """The environment without what would lead a test into the developer's own stores."""
     dropped = ("MLFLOW_", "PREFECT_", "PITCHPIPE_", "COV_CORE", "COVERAGE")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
+def code_blocks(language: str, document: str = "README.md") -> list[str]:
+    """Fenced blocks of a document of the repository, in a language."""
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def make_project(root: Path) -> ProjectFolder:

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 from data_fixtures import class_folders, command, make_project, noise
 from dvc.repo import Repo
 from pydantic import JsonValue
@@ -240,6 +241,8 @@ def test_the_commands_print_the_documents_of_the_contract(
     assert isinstance(prepared, dict)
     assert prepared["digest"] == read_manifest(PREPARED).digest
     assert prepared.keys() >= {"splits", "dropped"}
+    resolved = shown("prepare", "--write-params", "--set", "data.name=pets", "--json")
+    assert resolved == yaml.safe_load(Path("data/prepare.yaml").read_text())
     status = shown("data", "status", "--dataset", "pets", "--json")
     assert isinstance(status, dict)
     assert status["batches"] == ["first.parquet"]

@@ -131,17 +131,17 @@ def test_few_images_excuse_a_calibration_error() -> None:
     assert found.by_chance > 0.1
 
 
-def board(*accuracies: float) -> Selection:
+def board(*accuracies: float, losses: Sequence[float] = (1.0, 1.0, 1.0)) -> Selection:
     rows = [
         LeaderboardRow(
             {},
-            Scores(accuracy=one, f1_macro=one, cross_entropy=1.0),
+            Scores(accuracy=one, f1_macro=one, cross_entropy=loss),
             1,
             1.0,
             "trained",
             cached=False,
         )
-        for one in accuracies
+        for one, loss in zip(accuracies, losses, strict=False)
     ]
     return Selection(rows, [], 1, "accuracy")
 
@@ -150,9 +150,19 @@ def test_selection_says_when_the_lead_is_luck() -> None:
     assert "is more than chance" in explain_selection(board(0.9, 0.8), validation_images=10_000)
     near = explain_selection(board(0.9, 0.899, 0.5), validation_images=10_000)
     assert "another trial lies within chance" in near
-    assert "tie went to the lower cross-entropy" in explain_selection(
-        board(0.9, 0.9), validation_images=100
-    )
+
+
+def test_selection_says_what_broke_a_tie() -> None:
+    """The lower cross-entropy; where that is level too, as by cross-entropy, the earlier trial."""
+    by_loss = board(0.9, 0.9, losses=(0.2, 0.3))
+    level = board(0.9, 0.9)
+    for tied, breaker in (
+        (by_loss, "the lower cross-entropy"),
+        (level, "the earlier trial"),
+        (replace(level, objective="cross_entropy"), "the earlier trial"),
+    ):
+        assert f"The tie went to {breaker}." in explain_selection(tied, validation_images=100)
+    assert "tie" not in explain_selection(board(0.9, 0.8), validation_images=100)
 
 
 def test_selection_by_cross_entropy_claims_nothing_about_chance() -> None:

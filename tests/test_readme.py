@@ -1,6 +1,5 @@
 """The README is code: each of its commands runs, and so does every shipped params file."""
 
-import re
 import shlex
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY, ProjectFolder, clean_environment, make_project
+from conftest import REPOSITORY, ProjectFolder, clean_environment, code_blocks, make_project
 from PIL import Image
 
 from flows.services import free_port, prefect_server, server_environment
@@ -21,14 +20,9 @@ SMALL = ("data.limit=150", "search.epochs=1", "trial.network.channels=[4, 4, 4]"
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 
-def blocks(language: str) -> list[str]:
-    """Code blocks of the README in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
-
-
 def commands() -> list[list[str]]:
     """Lines of the shell blocks as words, without comments."""
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for block in code_blocks("sh") for line in block.splitlines()]
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
@@ -105,7 +99,7 @@ def test_the_python_of_the_readme_runs_where_pitchpipe_is_not_imported(
     folder: ProjectFolder,
 ) -> None:
     """Three images in, three rows of probabilities out."""
-    (code,) = blocks("python")
+    (code,) = code_blocks("python")
     ran = subprocess.run(
         [sys.executable, "-c", f"{code}\nprint(probabilities.shape)"],
         cwd=folder.root,

@@ -12,17 +12,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import ProjectFolder, Ran, clean_environment
+from conftest import ProjectFolder, Ran, clean_environment, code_blocks
 
 from flows.services import answers, free_port
-
-ASK = """
-python -c 'import json, numpy
-images = numpy.load("data/prepared/test/images.npy")[:2]
-print(json.dumps({"inputs": images.tolist()}))' |
-  curl -s http://127.0.0.1:5001/invocations -H "Content-Type: application/json" --data-binary @-
-"""
-"""The README's example; test images stand in for one's own."""
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +47,11 @@ def served(retrained: tuple[ProjectFolder, Ran]) -> Iterator[tuple[ProjectFolder
 def asked(served: tuple[ProjectFolder, int]) -> subprocess.CompletedProcess[str]:
     """The example of the README, run by a shell."""
     folder, port = served
+    (example,) = code_blocks("bash")
+    assert ":5001/" in example
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", ASK.replace(":5001", f":{port}")],
+        ["bash", "-euo", "pipefail", "-c", example.replace(":5001", f":{port}")],
         cwd=folder.root,
         env={**clean_environment(), "PATH": beside},
         capture_output=True,

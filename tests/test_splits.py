@@ -87,14 +87,15 @@ def test_a_smaller_limit_is_within_a_greater_one(rows: list[Row], limit: int) ->
     assert less.items() <= more.items()
 
 
-@given(ROWS, st.integers(1, 5))
-def test_a_limit_never_cuts_a_declared_test_split(rows: list[Row], limit: int) -> None:
+@given(ROWS, st.sets(st.integers(0, 30), min_size=2), st.integers(1, 5))
+def test_a_limit_never_cuts_a_declared_test_split(
+    rows: list[Row], declared: set[int], limit: int
+) -> None:
     """Every picture declared test is in test, however small the limit."""
     one_label = [(number, 0, claim) for number, _, claim in rows]
+    one_label += [(number, 0, Claim.TEST) for number in declared]
     splits = placed(one_label, DataParams(limit=limit))
-    for number, _, claim in one_label:
-        if claim is Claim.TEST:
-            assert splits[bytes(ids_of([number])[0])] == "test"
+    assert {splits.get(bytes(ids_of([number])[0])) for number in declared} == {"test"}
 
 
 @pytest.mark.parametrize(

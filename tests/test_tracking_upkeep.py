@@ -37,14 +37,14 @@ def test_runs_of_a_killed_process_are_closed(tracking: Tracking) -> None:
     """After kill -9 the parent and its child are KILLED, with the reason."""
     process = run_python(
         """
-        import time
+        import signal
         from registry_records import NAME, flow_run_info, trial_spec
         from flows.tracking import Mirror, open_tracking
         mirror = Mirror(open_tracking(NAME), flow_run_info())
         mirror.trial_started(trial_spec(), {}, cached=False)
         mirror.flush()
         print("ready", flush=True)
-        time.sleep(600)
+        signal.pause()
         """
     )
     assert process.stdout is not None

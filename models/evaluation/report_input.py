@@ -40,7 +40,7 @@ class Selection:
     best_epoch: int
     """Epoch whose weights were kept."""
     objective: Objective
-    """Validation score that decided; ties went to cross-entropy."""
+    """Validation score that decided; ties went to cross-entropy, then to the earlier trial."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def explain_selection(selection: Selection, *, validation_images: int) -> str:
     second = _objective(rows[1], selection)
     text = f"Best of {len(rows)} trials by validation {name}: {best:.4f}, the next {second:.4f}."
     if best == second:
-        text += " The tie went to the lower cross-entropy."
+        text += f" The tie went to {_tie_breaker(rows)}."
     if selection.objective == "accuracy":
         text += _within_chance(rows, validation_images)
     return text
@@ -77,6 +77,12 @@ def where_it_errs(scores: PointScores) -> str:
 
 def _objective(row: LeaderboardRow, selection: Selection) -> float:
     return float(getattr(row.scores, selection.objective))
+
+
+def _tie_breaker(rows: Sequence[LeaderboardRow]) -> str:
+    """What set the first two rows apart, which are level in the objective."""
+    losses = [row.scores.cross_entropy for row in rows[:2] if row.scores is not None]
+    return "the earlier trial" if len(set(losses)) == 1 else "the lower cross-entropy"
 
 
 def _within_chance(rows: Sequence[LeaderboardRow], images: int) -> str:
