@@ -85,11 +85,7 @@ def evaluate(
     bins = load_params(Path("params.yaml")).evaluation.calibration_bins
     source = project.user_path(data) if data else None
     found = scoring.evaluate_target(tracking, target, bins=bins, source=source)
-    if as_json:
-        emit(found.model_dump(mode="json"))
-    else:
-        shown = found.model_dump(mode="json", exclude={"confusion", "per_class"})
-        version_tables.print_facts(shown)
+    emit(found.model_dump(mode="json")) if as_json else version_tables.print_scores(found)
 
 
 def serve(

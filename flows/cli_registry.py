@@ -86,7 +86,8 @@ def promote(
 ) -> None:
     """Make a version the champion, if the gate finds it better on today's test split.
 
-    Exits 3 where the gate refuses, or approval is awaited.
+    Exits 3 where the gate refuses, or approval is awaited. The champion itself is judged against
+    itself: the gate holds, it stays champion, and the command exits 0.
 
     Example: pitchpipe promote 3 --reason "new camera"
     """
@@ -189,7 +190,7 @@ def audit(
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the ledger, and whether it can be believed.
+    """Show the ledger, and whether it can be believed. Long reasons are whole in --json.
 
     Example: pitchpipe audit --verify
     """

@@ -10,11 +10,12 @@ from flows.evaluating import Evaluated
 from flows.notifying import notify, outcome_message
 from flows.prefect_api import mlflow_address, prefect_address
 from flows.promoting import Promotion
-from flows.requests import BestTrial, DatasetName, Retraining, Verdict
+from flows.requests import BestTrial, DatasetName, Retraining
 from flows.retraining_note import Links, retraining_note
 from flows.tuning import Tuning
 from flows.workshop import Workshop
 from models.config import Params
+from models.config.gate import Verdict
 from models.decision import Completed, Decision, Fingerprint
 from models.trials import Scores
 

@@ -120,7 +120,7 @@ def print_prepared(document: "PreparedDocument") -> None:
     """Say what the arrays hold."""
     console = Console()
     counts = ", ".join(f"{name} {split.images:,}" for name, split in document.splits.items())
-    console.print(f"{document.name}: {counts} images, digest {document.digest[:_SHORT]}")
+    console.print(f"{document.name}: {counts} images, prepared digest {document.digest[:_SHORT]}")
     _findings(console, "warning", document.warnings)
 
 

@@ -19,12 +19,19 @@ from types import FrameType
 
 from pydantic import TypeAdapter
 
-from flows.trial_store import read_history
 from models.errors import PitchpipeError
 from models.files import write_text
 from models.training.environment import ALLOCATOR_ENVIRONMENT
 from models.training.worker import Complaint, Work, run
-from models.trials import EpochRecord, Outcome, TrialFailure, TrialFiles, TrialSpec, read_outcome
+from models.trials import (
+    EpochRecord,
+    Outcome,
+    TrialFailure,
+    TrialFiles,
+    TrialSpec,
+    read_history,
+    read_outcome,
+)
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from flows.dataset_version import DatasetVersion, manifest_of
 from flows.progress import shown
-from flows.trial_store import directory_of, read_history
+from flows.trial_store import directory_of
 from flows.tuning import Tuning
 from models.config import Params
 from models.datasets.prepared import Manifest, open_split
@@ -15,8 +15,8 @@ from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Evaluation
 from models.evaluation.report import write_report
 from models.evaluation.report_input import (
-    DatasetFacts,
     LeaderboardRow,
+    ReportedDataset,
     ReportInput,
     Selection,
     TestSplit,
@@ -24,7 +24,7 @@ from models.evaluation.report_input import (
 from models.evaluation.scores import evaluate
 from models.files import replacing
 from models.training.checkpoint import load_serving
-from models.trials import TrialResult
+from models.trials import TrialResult, read_history
 
 PROBABILITIES = "probabilities.npy"
 
@@ -94,7 +94,7 @@ def _report(
     test: TestSplit,
 ) -> ReportInput:
     best = tuning.best
-    facts = DatasetFacts(
+    facts = ReportedDataset(
         name=manifest.name,
         digest=manifest.digest,
         images={name: info.images for name, info in manifest.splits.items()},

@@ -15,8 +15,8 @@ from typing import Literal
 from filelock import FileLock
 from pydantic import ConfigDict, Field, ValidationError
 
-from flows.requests import Verdict
 from models.config import Record
+from models.config.gate import Verdict
 from models.digests import digest_of
 from models.files import append_line, read_lines
 

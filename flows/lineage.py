@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import BaseModel, JsonValue
 
 from models.config import Record
+from models.config.base import leaves
 from models.trials import TrialResult, TrialSpec
 
 
@@ -79,14 +80,7 @@ def environment_facts(packages: Mapping[str, str]) -> dict[str, str]:
 
 def flattened(record: BaseModel) -> dict[str, str]:
     """Dotted path -> value of every leaf, as text: the form in which MLflow keeps params."""
-    return dict(_leaves(record.model_dump(mode="json"), ""))
-
-
-def _leaves(node: JsonValue, path: str) -> list[tuple[str, str]]:
-    if isinstance(node, dict) and node:
-        prefix = f"{path}." if path else ""
-        return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}{key}")]
-    return [(path, "" if node is None else str(node))]
+    return {path: "" if leaf is None else str(leaf) for path, leaf in leaves(record).items()}
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -10,8 +10,9 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from flows.requests import Retraining, Verdict
+from flows.requests import Retraining
 from models.config import NotifyParams, Params, Record
+from models.config.gate import Verdict
 from models.config.notify import NotifiedEvent
 from models.trials import Scores
 

@@ -11,10 +11,10 @@ from flows.lineage import CodeFacts
 from flows.promotion import judge, settle
 from flows.registry import register
 from flows.registry.records import Registration
-from flows.requests import Verdict
 from flows.trial_store import directory_of, read_trial
 from flows.workshop import Workshop, dataset_facts
 from models.config import Params
+from models.config.gate import Verdict
 from models.datasets.prepared import open_split
 from models.evaluation.records import Evaluation
 from models.training.checkpoint import load_serving

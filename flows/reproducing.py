@@ -18,7 +18,7 @@ from flows.progress import shown
 from flows.registry import VersionFiles, open_version
 from flows.registry.extras import another_release
 from flows.tracking import Tracking
-from flows.trial_store import directory_of, read_history
+from flows.trial_store import directory_of
 from models.config import DataParams, EvaluationParams, Record
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest, open_split
@@ -28,7 +28,7 @@ from models.evaluation.records import Evaluation
 from models.evaluation.scores import evaluate
 from models.training.checkpoint import load_serving
 from models.training.source import package_versions, training_source_digest
-from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec
+from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_history
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,13 @@
 """What a retraining is asked, and what it answers; light to import, plain to serialise."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, JsonValue
 
 from models.config import Params, Record, TrialConfig, load_params
+from models.config.gate import Verdict
 from models.decision import Decision, Trigger
 from models.trials import Scores
-
-Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
 
 
 class Request(Record):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.dataset_files import PREPARED
 from flows.prediction import pieces_of, pixels_of, stacked
 from flows.registry import load_version
 from flows.tracking import Tracking
@@ -19,7 +20,6 @@ from models.evaluation.scores import evaluate
 from models.training.checkpoint import load_serving
 from models.trials import TrialResult
 
-PREPARED = Path("data/prepared")
 _KEY = re.compile(r"[0-9a-f]{6,64}")
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from models.config.trial import Objective
 from models.errors import ConfigError
-from models.files import read_lines, write_text
+from models.files import write_text
 from models.training.progress import best_record
 from models.trials import (
     EpochRecord,
@@ -21,6 +21,7 @@ from models.trials import (
     TrialFiles,
     TrialResult,
     TrialSpec,
+    read_history,
     read_outcome,
 )
 
@@ -123,12 +124,6 @@ def mark_pruned(directory: Path, *, budget: int) -> None:
 def unmark_pruned(directory: Path) -> None:
     """Note that a trial was trained to the whole budget of a search after all."""
     (directory / PRUNED).unlink(missing_ok=True)
-
-
-def read_history(directory: Path) -> tuple[EpochRecord, ...]:
-    """Epochs recorded so far."""
-    lines = read_lines(directory / TrialFiles.HISTORY)
-    return tuple(EpochRecord.model_validate_json(line) for line in lines)
 
 
 def find_trial(prefix: str, store: Path = STORE) -> StoredTrial:

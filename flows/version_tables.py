@@ -1,5 +1,6 @@
 """Versions, moves and the ledger as JSON documents and as tables for the terminal."""
 
+import textwrap
 from collections.abc import Sequence
 
 from pydantic import JsonValue
@@ -9,8 +10,11 @@ from flows.ledger import Entry
 from flows.promotion import Audit, Moved
 from flows.registry import VersionFiles, VersionRecord
 from flows.tables import SCORE_HEADINGS, score_cells, trial_table
+from models.evaluation.records import Evaluation
 
 Document = dict[str, JsonValue]
+_REASONS = 100
+"""Characters of an entry's reasons that people are shown; `audit --json` has them whole."""
 
 
 def version_document(record: VersionRecord) -> Document:
@@ -104,6 +108,22 @@ def print_facts(document: Document) -> None:
         console.print(f"{name}[bold]{_escaped(value)}[/bold]")
 
 
+def print_scores(found: Evaluation) -> None:
+    """Print an evaluation for people, to four decimals; `--json` has every bit and every class."""
+    print_facts(_rounded(found.model_dump(mode="json", exclude={"confusion", "per_class"})))
+
+
+def _rounded(document: Document) -> Document:
+    return {
+        name: _rounded(value)
+        if isinstance(value, dict)
+        else f"{value:.4f}"
+        if isinstance(value, float)
+        else value
+        for name, value in document.items()
+    }
+
+
 def print_moved(moved: Moved) -> None:
     """Print what a command did to the champion, and why."""
     console = Console(highlight=False, soft_wrap=True)
@@ -116,7 +136,7 @@ def print_moved(moved: Moved) -> None:
 
 
 def print_audit(found: Audit) -> None:
-    """Print the ledger, oldest first, and what is wrong with it."""
+    """Print the ledger, oldest first, reasons cut short, and what is wrong with it."""
     console = Console(highlight=False, soft_wrap=True)
     for entry in found.entries:
         console.print(_escaped(_sentence(entry)))
@@ -130,9 +150,9 @@ def _sentence(entry: Entry) -> str:
     change = "" if entry.after is None else f" {_called(entry.before)} -> {_called(entry.after)}"
     verdict = f" {entry.verdict}" if entry.verdict else ""
     intends = f" to {entry.intends}" if entry.intends else ""
-    said = f": {'; '.join(entry.reasons)}" if entry.reasons else ""
+    said = textwrap.shorten("; ".join(entry.reasons), _REASONS, placeholder=" ...")
     head = f"{entry.number:>4} {entry.time[:19]} {entry.who} {entry.name}"
-    return f"{head} {entry.action}{intends}{change}{verdict}{said}"
+    return f"{head} {entry.action}{intends}{change}{verdict}{said and f': {said}'}"
 
 
 def _lines(node: Document, *, indent: int) -> list[tuple[str, str]]:

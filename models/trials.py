@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from models.config import Record, TrialConfig, read_record
 from models.config.trial import Objective
 from models.digests import digest_of
+from models.files import read_lines
 
 
 class TrialFiles:
@@ -83,6 +86,20 @@ class EpochRecord(Record):
             f1_macro=self.validation_f1_macro,
             cross_entropy=self.validation_loss,
         )
+
+
+def read_history(directory: Path) -> tuple[EpochRecord, ...]:
+    """Whole records of a trial, from the first epoch on; what is torn or out of order ends them."""
+    records: list[EpochRecord] = []
+    for line in read_lines(directory / TrialFiles.HISTORY):
+        try:
+            record = EpochRecord.model_validate_json(line)
+        except ValidationError:
+            break
+        if record.epoch != len(records) + 1:
+            break
+        records.append(record)
+    return tuple(records)
 
 
 class TrialResult(Record):

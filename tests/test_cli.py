@@ -58,7 +58,7 @@ WRONG = [
     (("run", "--params", "nowhere.yaml"), "nowhere.yaml"),
     (("run", "--workers", "0"), "--workers"),
     (("tune", "--set", "trial.network.name=transformer"), "'cnn'"),
-    (("params", "--set", "data=3"), "params.yaml: data"),
+    (("params", "--set", "data=3"), "--set data: 3"),
     (("trials", "show", "feed"), "no trial's key begins with 'feed'"),
     (("run", "--set", "trial.optimizer.learning_rate=0.5"), "search.axes.optimizer.learning_rate"),
     (("run", "--set", "data.name=nosuch"), "digits, fashion-mnist"),

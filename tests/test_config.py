@@ -31,6 +31,18 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     assert load("", tmp_path) == Params()
 
 
+def test_a_file_that_says_nothing_is_noticed_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Emptied by accident, it would run on defaults in silence; `{}` asks for them."""
+    load("{}", tmp_path)
+    assert caplog.messages == []
+    load("# all of it a comment", tmp_path)
+    load("", tmp_path)
+    (told,) = caplog.messages
+    assert "every param has its default" in told
+
+
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.yaml")), ids=lambda p: p.stem)
 def test_shipped_params_files_are_valid(path: Path) -> None:
     """Every example loads, and names a grid that can be enumerated."""
@@ -93,6 +105,29 @@ def test_an_override_that_is_none_is_refused(override: str, tmp_path: Path) -> N
     """--set takes KEY=VALUE of an existing key."""
     with pytest.raises(ConfigError):
         load("", tmp_path, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "blamed"),
+    [
+        ("search.epoch=3", "--set search.epoch: no such key; did you mean 'epochs'"),
+        ("search.epochs=0", "--set search.epochs: 0: "),
+        ("data={channels: 2}", "--set data: data.channels: 2: "),
+        ("data.fractions.test=0.9", "params.yaml with --set data.fractions.test: data.fractions: "),
+        ("data.image_size=8", "params.yaml with --set data.image_size: "),
+        ("search.axes.minibatch_size=[0]", "--set search.axes.minibatch_size: 0: "),
+        ("trial.seed=1", "params.yaml: data.channels: 2: "),
+    ],
+)
+def test_the_override_is_blamed_and_not_the_file(
+    override: str, blamed: str, tmp_path: Path
+) -> None:
+    """Who mends params.yaml for a wrong --set looks in vain; both are named where both made it."""
+    text = "data: {channels: 2}" if "seed" in override else "data: {fractions: {validation: 0.2}}"
+    with pytest.raises(ConfigError) as refused:
+        load(text, tmp_path, override)
+
+    assert str(refused.value).startswith(blamed)
 
 
 def test_overrides_apply_in_order_and_axes_keep_their_dots(tmp_path: Path) -> None:

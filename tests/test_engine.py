@@ -14,14 +14,21 @@ import pytest
 
 from flows.dataset_version import ensure_ingested
 from flows.engine import InterruptedTrialError, LocalEngine, TrialJob, warm_up
-from flows.trial_store import cached, directory_of, find_trial, read_history, stored_trials
+from flows.trial_store import cached, directory_of, find_trial, stored_trials
 from models.config import CnnConfig, DataParams, TrialConfig
 from models.config.trial import SgdConfig
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
 from models.errors import ConfigError, PitchpipeError
 from models.training.source import package_versions, training_source_digest
-from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_outcome
+from models.trials import (
+    EpochRecord,
+    TrialFailure,
+    TrialResult,
+    TrialSpec,
+    read_history,
+    read_outcome,
+)
 
 PREPARED = Path("data/prepared")
 SMALL = TrialConfig(network=CnnConfig(channels=(4,), hidden_units=8))

@@ -18,8 +18,8 @@ from models.evaluation.mistakes import confident_mistakes
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.records import Evaluation
 from models.evaluation.report import (
-    DatasetFacts,
     LeaderboardRow,
+    ReportedDataset,
     ReportInput,
     Selection,
     TestSplit,
@@ -74,7 +74,7 @@ def report_on(
         evaluation=evaluate(probabilities, labels, classes=classes, bins=15),
         selection=Selection([row(0.9, minibatch_size="16"), row(None)], epochs(4), 3, "accuracy"),
         test=TestSplit(images, labels, probabilities),
-        dataset=DatasetFacts("digits", "ab" * 32, {"train": 70, "validation": 20, "test": 10}),
+        dataset=ReportedDataset("digits", "ab" * 32, {"train": 70, "validation": 20, "test": 10}),
         config=TrialConfig(),
         links={"MLflow run": "http://127.0.0.1:5000/#/runs/1"},
     )

@@ -8,10 +8,9 @@ from flows.promotion.errors import NothingToMoveError, StaleVerdictError
 from flows.promotion.history import awaiting, champions, recorded_champion
 from flows.promotion.moving import Desk, desk
 from flows.registry import CHALLENGER, aliases, find_version, open_version, versions
-from flows.requests import Verdict
 from flows.tracking import Tracking, asking
 from models.config import Record
-from models.config.gate import GateParams
+from models.config.gate import GateParams, Verdict
 from models.digests import digest_of
 from models.errors import ConfigError
 from models.files import write_text

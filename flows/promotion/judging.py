@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flows.dataset_files import PREPARED
 from flows.promotion.commands import Judgement
 from flows.promotion.moving import desk
 from flows.registry import LoadedVersion, load_version
@@ -11,8 +12,6 @@ from models.datasets.naming import reordered
 from models.datasets.prepared import Manifest, Split, open_split, read_manifest
 from models.errors import InputError, PitchpipeError
 from models.gate.records import ChampionUnusable, GateInput, images_in_both
-
-PREPARED = Path("data/prepared")
 
 
 def judge(

@@ -23,9 +23,8 @@ from flows.tracking.events import (
     TrialStarted,
 )
 from flows.tracking.runs import Runs, metrics_of
-from models.files import read_lines
 from models.search.proposals import label_of
-from models.trials import EpochRecord, TrialFailure, TrialFiles, TrialResult
+from models.trials import TrialFailure, TrialResult, read_history
 
 TOLD = "pitchpipe.events"
 """Tag of a parent run: how many events it shows, once the retraining has ended."""
@@ -160,8 +159,7 @@ class Projection:
     def _stored_epochs(self, event: TrialFinished) -> Iterator[EpochEnded]:
         """Epochs in the trial's directory: all of a cached trial, the earlier of a resumed one."""
         outcome = event.outcome
-        for line in read_lines(self._trials / outcome.key / TrialFiles.HISTORY):
-            record = EpochRecord.model_validate_json(line)
+        for record in read_history(self._trials / outcome.key):
             if record.epoch <= outcome.epochs:
                 yield EpochEnded(at=event.at, key=outcome.key, record=record)
 

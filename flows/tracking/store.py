@@ -62,11 +62,6 @@ class Tracking:
         with _lock(database) if database else contextlib.nullcontext():
             return _find_or_create(self.client, self.name, inside=_is_inside(database))
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the store is a SQLite file on this host, so that runs of others are not in it."""
-        return _database_of(self.uri) is not None
-
 
 def open_tracking(name: str) -> Tracking:
     """Open the store for one registered name; a SQLite schema is created once, under a lock.

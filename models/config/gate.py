@@ -6,6 +6,9 @@ from pydantic import Field
 
 from models.config.base import Record
 
+Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
+"""What the gate says of a challenger."""
+
 
 class GateParams(Record):
     """Absolute floors, and what must and must not be shown against the champion."""

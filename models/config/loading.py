@@ -1,10 +1,13 @@
 """params.yaml and `--set` to Params; every fault in one message with its path and the way out."""
 
 import difflib
+import functools
 import json
+import logging
 import re
 import typing
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -15,6 +18,8 @@ from models.config.params import Params, check_fits
 from models.config.space import apply_point, axis_points, models_in, partial_axes
 from models.config.trial import TrialConfig
 from models.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 Tree = dict[str, object]
 """YAML as read: not yet known to be right."""
@@ -56,9 +61,40 @@ def load_params(path: Path, overrides: Sequence[str] = ()) -> Params:
     tree = _parse(text, where=str(path))
     if not isinstance(tree, dict | None):
         raise ConfigError(f"{path}: holds {tree!r}, not a mapping of sections such as `data:`")
-    params = _validate(_overridden(tree or {}, overrides), where=path.name)
+    if tree is None:
+        _say_defaults(str(path))
+    keys = tuple(override.partition("=")[0].strip() for override in overrides)
+    params = _validate(_overridden(tree or {}, overrides), _Origin(path.name, keys))
     _refuse_ignored(overrides, params)
     return params
+
+
+@functools.cache  # a command reads its params more than once
+def _say_defaults(path: str) -> None:
+    log.warning("%s says nothing: every param has its default (`pitchpipe params`)", path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where params were written."""
+
+    file: str
+    keys: tuple[str, ...]
+    """Of the overrides."""
+
+    def of(self, name: str) -> str:
+        """Say what to mend where the value at a dotted path is wrong; empty: the whole.
+
+        The override of it, or of a section around it; else the file, and with it the overrides of
+        what is inside.
+        """
+        around = [key for key in self.keys if f"{name}.".startswith(f"{key}.")]
+        if around:
+            return f"--set {name}" if around[-1] == name else f"--set {around[-1]}: {name}"
+        inside = (key for key in self.keys if not name or key.startswith(f"{name}."))
+        return " ".join([self.file, *(f"with --set {key}" for key in inside)]) + (
+            f": {name or 'params'}"
+        )
 
 
 def _refuse_ignored(overrides: Sequence[str], params: Params) -> None:
@@ -104,13 +140,13 @@ def _with(tree: object, keys: Sequence[str], value: object) -> Tree:
     return inner
 
 
-def _validate(tree: Tree, *, where: str) -> Params:
+def _validate(tree: Tree, origin: _Origin) -> Params:
     try:
         # JSON mode: lists become tuples, yet true is no 1 and "32" is no 32.
         params = Params.model_validate_json(json.dumps(_named(tree), default=str))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error.errors(), tree, where))) from None
-    _validate_axes(params, where)
+        raise ConfigError("\n".join(_explain(error.errors(), tree, origin))) from None
+    _validate_axes(params, origin)
     return params
 
 
@@ -129,27 +165,29 @@ def _named(tree: Tree) -> Tree:
     return {**tree, "trial": trial | named}
 
 
-def _validate_axes(params: Params, where: str) -> None:
+def _validate_axes(params: Params, origin: _Origin) -> None:
     """Try each axis value on its own: a wrong one fails here, before the first epoch."""
     for axis, value, point in axis_points(params.search.extremes):
+        where = origin.of(f"search.axes.{axis}")
         try:
             trial = apply_point(params.trial, point)
             check_fits(trial, image_size=params.data.image_size)
         except ValidationError as error:
             rule = _rule(error.errors()[0])
-            raise ConfigError(f"{where}: search.axes.{axis}: {value!r}: {rule}") from None
+            raise ConfigError(f"{where}: {value!r}: {rule}") from None
         except ConfigError as error:
-            raise ConfigError(f"{where}: search.axes.{axis}: {error}") from None
+            raise ConfigError(f"{where}: {error}") from None
         except ValueError as error:
-            raise ConfigError(f"{where}: search.axes.{axis}: {value!r}: {error}") from None
-    _refuse_partial(params, where)
+            raise ConfigError(f"{where}: {value!r}: {error}") from None
+    _refuse_partial(params, origin)
 
 
-def _refuse_partial(params: Params, where: str) -> None:
+def _refuse_partial(params: Params, origin: _Origin) -> None:
     partial = next(partial_axes(params.search.extremes), None)
     if params.search.strategy == "gp" and partial is not None:
+        where = origin.of(f"search.axes.{partial}")
         raise ConfigError(
-            f"{where}: search.axes.{partial}: not every kind chosen has it, and strategy: gp needs "
+            f"{where}: not every kind chosen has it, and strategy: gp needs "
             "the same axes in every trial; choose strategy: tpe, or search over one kind"
         )
 
@@ -158,15 +196,15 @@ def _rule(fault: ErrorDetails) -> str:
     return fault["msg"].removeprefix("Value error, ")
 
 
-def _explain(faults: Sequence[ErrorDetails], tree: Tree, where: str) -> Iterator[str]:
+def _explain(faults: Sequence[ErrorDetails], tree: Tree, origin: _Origin) -> Iterator[str]:
     for fault in faults:
         path = _path(fault, tree)
-        name = ".".join(path) or "params"
+        where = origin.of(".".join(path))
         if fault["type"] == "extra_forbidden":
-            yield f"{where}: {name}: no such key; {_meant(path)}"
+            yield f"{where}: no such key; {_meant(path)}"
         else:
             shown = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
-            yield f"{where}: {name}: {shown}{_rule(fault)}"
+            yield f"{where}: {shown}{_rule(fault)}"
 
 
 def _path(fault: ErrorDetails, tree: Tree) -> list[str]:

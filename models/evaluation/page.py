@@ -2,13 +2,14 @@
 
 import base64
 import importlib.resources
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import jinja2
 from pydantic import JsonValue
 
+from models.config.base import leaves
 from models.evaluation.calibration import CalibrationVerdict
 from models.evaluation.figures import ROOMY
 from models.evaluation.overfitting import OverfittingVerdict
@@ -54,7 +55,7 @@ def render_page(report: ReportInput, verdicts: Verdicts, figures: Mapping[str, b
         leaderboard=report.selection.leaderboard[:MOST_ROWS],
         classes=_weakest(evaluation),
         confusions=most_confused(evaluation, 10),
-        config=list(_flat(report.config.model_dump(mode="json"))),
+        config=[(path, _shown(leaf)) for path, leaf in leaves(report.config).items()],
         links={name: address for name, address in report.links.items() if _harmless(address)},
         roomy=len(evaluation.per_class) <= ROOMY,
         shown_mistakes=min(report.mistakes, _wrong(evaluation)),
@@ -89,14 +90,10 @@ def _wrong(evaluation: Evaluation) -> int:
     return evaluation.n - sum(row[index] for index, row in enumerate(evaluation.confusion))
 
 
-def _flat(node: JsonValue, prefix: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, dict):
-        for name, inner in node.items():
-            yield from _flat(inner, f"{prefix}.{name}" if prefix else name)
-    elif isinstance(node, list):
-        yield prefix, ", ".join(map(str, node))
-    else:
-        yield prefix, "null" if node is None else str(node)
+def _shown(leaf: JsonValue) -> str:
+    if isinstance(leaf, list):
+        return ", ".join(map(str, leaf))
+    return "null" if leaf is None else str(leaf)
 
 
 def _percent(share: float) -> str:

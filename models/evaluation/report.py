@@ -16,8 +16,8 @@ from models.evaluation.outcomes import Outcomes, outcomes_of
 from models.evaluation.overfitting import judge_overfitting
 from models.evaluation.page import Verdicts, render_page
 from models.evaluation.report_input import (
-    DatasetFacts,
     LeaderboardRow,
+    ReportedDataset,
     ReportInput,
     Selection,
     TestSplit,
@@ -26,10 +26,10 @@ from models.evaluation.wording import explain_selection, where_it_errs
 from models.files import replacing, write_text
 
 __all__ = [
-    "DatasetFacts",
     "LeaderboardRow",
     "ReportFiles",
     "ReportInput",
+    "ReportedDataset",
     "Selection",
     "TestSplit",
     "write_report",

@@ -58,7 +58,7 @@ class TestSplit:
 
 
 @dataclass(frozen=True, slots=True)
-class DatasetFacts:
+class ReportedDataset:
     """Which images these were."""
 
     name: str
@@ -76,7 +76,7 @@ class ReportInput:
     evaluation: Evaluation
     selection: Selection
     test: TestSplit
-    dataset: DatasetFacts
+    dataset: ReportedDataset
     config: Record
     """Config of the selected trial, or the whole Params."""
     links: Mapping[str, str] = field(default_factory=dict)

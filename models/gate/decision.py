@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from models.config.gate import GateParams
+from models.config.gate import GateParams, Verdict
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.scores import score
 from models.gate.comparison import Pair, better, compare, not_worse, pair_of
 from models.gate.floors import floors
-from models.gate.records import ChampionUnusable, GateDecision, GateInput, Reason, Verdict
+from models.gate.records import ChampionUnusable, GateDecision, GateInput, Reason
 
 _WAY_OUT = "decide by hand: pitchpipe promote VERSION --force --reason WHY."
 BINS = 15

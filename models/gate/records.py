@@ -1,15 +1,13 @@
 """What the gate is given, and what it answers."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from models.config.base import Record
+from models.config.gate import Verdict
 from models.evaluation.records import Interval
-
-Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
 
 
 @dataclass(frozen=True, slots=True)

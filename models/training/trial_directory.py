@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from models.digests import digest_file
-from models.files import append_line, read_lines, write_text
+from models.files import append_line, write_text
 from models.training.checkpoint import (
     TrainingState,
     Weights,
@@ -22,6 +20,7 @@ from models.trials import (
     TrialFiles,
     TrialResult,
     TrialSpec,
+    read_history,
     read_result,
     result_path,
 )
@@ -42,17 +41,8 @@ class TrialDirectory:
             write_text(path, text)
 
     def history(self) -> list[EpochRecord]:
-        """Whole records from the first epoch on; what is torn or out of order ends them."""
-        records: list[EpochRecord] = []
-        for line in read_lines(self.path / TrialFiles.HISTORY):
-            try:
-                record = EpochRecord.model_validate_json(line)
-            except ValidationError:
-                break
-            if record.epoch != len(records) + 1:
-                break
-            records.append(record)
-        return records
+        """Epochs recorded so far, as `models.trials.read_history` reads them."""
+        return list(read_history(self.path))
 
     def resume(self) -> TrainingState | None:
         """Return the last epoch's state and cut the history to it; None: begin anew."""
