@@ -55,6 +55,7 @@ bench: install
 bench-all: bench
 	$(BIN)/python bench/gate.py --processes 2
 	$(BIN)/python bench/gate_differing.py
+	$(BIN)/python bench/time_to_best.py
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
