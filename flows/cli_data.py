@@ -106,12 +106,35 @@ def status(
     Example: pitchpipe data status
     """
     project = enter_project(context)
-    data = _data(project, params_file, overrides, dataset=dataset)
+    params = _params(project, params_file, overrides, dataset=dataset)
     from flows import dataset_commands, dataset_tables
 
-    document = dataset_commands.status(data)
+    document = dataset_commands.status(params.data, params.inbox)
     emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_status(document)
     raise typer.Exit(1 if document.problems else 0)
+
+
+@data_app.command("inbox")
+def inbox(
+    context: typer.Context,
+    *,
+    dataset: DatasetOption = None,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add what was delivered into data/inbox/<dataset>/; a bad delivery is quarantined.
+
+    Exits 0 in either case: `quarantined` of the JSON document says what could not be added.
+
+    Example: pitchpipe data inbox --dataset pets
+    """
+    project = enter_project(context)
+    params = _params(project, params_file, overrides, dataset=dataset)
+    from flows import dataset_commands, dataset_tables
+
+    document = dataset_commands.take(params.data, params.inbox)
+    emit(document.model_dump(mode="json")) if as_json else dataset_tables.print_taken(document)
 
 
 @data_app.command("log")

@@ -14,7 +14,9 @@ from flows.dataset_version import (
     read_resolved,
     write_resolved,
 )
-from models.config import DataParams, Record, SplitName
+from flows.deliveries import inbox_state
+from flows.inbox import Delivered, Quarantined, take_deliveries
+from models.config import DataParams, InboxParams, Record, SplitName
 from models.datasets.checks import Report
 from models.datasets.ingest import check as check_source
 from models.datasets.prepared import Dropped, Finding, Manifest
@@ -63,6 +65,18 @@ class SplitDocument(Record):
     digest: str
 
 
+class InboxDocument(Record):
+    """Of `data status`: what waits to be added, by name."""
+
+    path: str
+    """Folder that deliveries for the dataset are put into."""
+    waiting: tuple[str, ...]
+    arriving: tuple[str, ...]
+    """Changed a moment ago, or empty."""
+    quarantined: tuple[str, ...]
+    """Folders of data/quarantine/, each with its report; of every dataset."""
+
+
 class StatusDocument(Record):
     """`data status`."""
 
@@ -77,6 +91,16 @@ class StatusDocument(Record):
     """The splits are of the batches as they are now."""
     splits: dict[SplitName, SplitDocument]
     """Empty where nothing of this dataset is prepared."""
+    inbox: InboxDocument
+
+
+class TakenDocument(Record):
+    """`data inbox`."""
+
+    added: tuple[Delivered, ...]
+    quarantined: tuple[Quarantined, ...]
+    arriving: tuple[str, ...]
+    dataset: DatasetDocument
 
 
 class LogDocument(Record):
@@ -123,9 +147,7 @@ def add(
         batch=added.path.as_posix(),
         images=added.images,
         classes=added.classes,
-        dataset=DatasetDocument(
-            name=data.name, digest=raw_version(data.name).digest, dvc_md5=tracked_md5(data.name)
-        ),
+        dataset=_dataset(data.name),
         moves=MovesDocument(before=added.moves.before, moved=added.moves.moved),
         warnings=added.warnings,
     )
@@ -143,7 +165,18 @@ def check(
     return ReportDocument(errors=report.errors, warnings=report.warnings)
 
 
-def status(data: DataParams) -> StatusDocument:
+def take(data: DataParams, inbox: InboxParams) -> TakenDocument:
+    """Take what lies in the inbox."""
+    taken = take_deliveries(data, inbox)
+    return TakenDocument(
+        added=taken.added,
+        quarantined=taken.quarantined,
+        arriving=taken.arriving,
+        dataset=_dataset(data.name),
+    )
+
+
+def status(data: DataParams, inbox: InboxParams) -> StatusDocument:
     """Compare the dataset with its last version."""
     found = dataset_status.status(data.name)
     problems = tuple(
@@ -162,7 +195,23 @@ def status(data: DataParams) -> StatusDocument:
         problems=problems,
         prepared=found.is_prepared,
         splits=_splits(found.manifest) if found.manifest else {},
+        inbox=_inbox(data.name, inbox),
     )
+
+
+def _inbox(name: str, inbox: InboxParams) -> InboxDocument:
+    state = inbox_state(name, inbox)
+    return InboxDocument(
+        path=f"{inbox.path}/{name}",
+        waiting=state.waiting,
+        arriving=state.arriving,
+        quarantined=state.quarantined,
+    )
+
+
+def _dataset(name: str) -> DatasetDocument:
+    digest = raw_version(name).digest
+    return DatasetDocument(name=name, digest=digest, dvc_md5=tracked_md5(name))
 
 
 def log(name: str, *, registered: str) -> list[LogDocument]:

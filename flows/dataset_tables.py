@@ -13,11 +13,13 @@ from models.datasets.prepared import Finding
 if TYPE_CHECKING:
     from flows.dataset_commands import (
         AddedDocument,
+        InboxDocument,
         LogDocument,
         PreparedDocument,
         ReportDocument,
         RestoredDocument,
         StatusDocument,
+        TakenDocument,
     )
     from flows.dataset_uses import RunUse, VersionUse
 
@@ -51,6 +53,7 @@ def print_report(document: "ReportDocument") -> None:
 def print_status(document: "StatusDocument") -> None:
     """Show the dataset, its splits, and what changed."""
     console = Console()
+    _print_inbox(console, document.inbox)
     if not document.batches and not document.removed:
         console.print(_nothing(document.name))
         return
@@ -68,6 +71,35 @@ def print_status(document: "StatusDocument") -> None:
     console.print(table)
     if not document.prepared:
         console.print("the arrays are not of these batches; `pitchpipe prepare` makes them")
+
+
+def _print_inbox(console: Console, inbox: "InboxDocument") -> None:
+    if inbox.waiting or inbox.arriving:
+        still = f", {len(inbox.arriving)} still arriving" if inbox.arriving else ""
+        console.print(
+            f"{escape(inbox.path)}: {len(inbox.waiting)} deliveries wait{still}; "
+            "`pitchpipe data inbox` adds them"
+        )
+    if inbox.quarantined:
+        console.print(
+            f"data/quarantine: {len(inbox.quarantined)} bad deliveries, each with its report.txt"
+        )
+
+
+def print_taken(document: "TakenDocument") -> None:
+    """Say what became of each delivery."""
+    console = Console()
+    for one in document.added:
+        added = f"{one.images:,} images" if one.is_new else "was delivered before, nothing added"
+        console.print(escape(f"{one.delivery} -> {one.batch}: {added}"))
+        _findings(console, "warning", one.warnings)
+    for bad in document.quarantined:
+        console.print(escape(f"{bad.delivery} -> {bad.place}: not added"))
+        _findings(console, "error", bad.errors)
+    if document.arriving:
+        console.print(f"still arriving: {escape(', '.join(document.arriving))}")
+    if not document.added and not document.quarantined:
+        console.print(f"nothing to take for {document.dataset.name}")
 
 
 def print_log(name: str, documents: "Sequence[LogDocument]") -> None:

@@ -18,7 +18,7 @@ from flows.dataset_dvc import cache_path
 from flows.dataset_files import PREPARED, RAW
 from flows.dataset_log import logged_versions
 from flows.dataset_version import prepare_dataset
-from models.config import DataParams
+from models.config import DataParams, InboxParams
 from models.datasets.prepared import open_split, read_manifest
 from models.datasets.rows import SPLITS
 from models.errors import InputError, IntegrityError
@@ -140,7 +140,7 @@ def test_a_bad_cache_file_is_found_and_named(tmp_path: Path, fault: str) -> None
         content[100] ^= 1
         path.write_bytes(content)
         path.chmod(0o444)
-    (problem,) = dataset_commands.status(PETS).problems
+    (problem,) = dataset_commands.status(PETS, InboxParams()).problems
     assert problem.code == f"cache_{fault}"
     assert problem.where == str(path)
     Path(first.batch).unlink()
@@ -157,7 +157,7 @@ def test_status_says_what_changed(tmp_path: Path) -> None:
     Path(first.batch).unlink()
     Path(second.batch).write_bytes(Path(third.batch).read_bytes())
     (RAW / "pets" / "by-hand.parquet").write_bytes(Path(third.batch).read_bytes())
-    status = dataset_commands.status(PETS)
+    status = dataset_commands.status(PETS, InboxParams())
     assert status.removed == (Path(first.batch).name,)
     assert status.altered == (Path(second.batch).name,)
     assert status.added == ("by-hand.parquet",)

@@ -1,0 +1,173 @@
+"""Deliveries: what lies in the inbox, what of it is whole, what it is, and where it goes.
+
+A delivery is a file or a folder in <inbox>/<dataset>/. It is whole when nothing in it has changed
+for `inbox.settle_seconds`, by the times the file system gives (ctime: renames and copied times
+count). Names that begin with a dot or end in .part or .tmp are not looked at: whoever renames a
+finished delivery to its name has it taken as one.
+"""
+
+import errno
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.config import InboxParams
+from models.datasets.prepared import Finding
+from models.datasets.sources.paths import shown, slug
+from models.digests import digest_file, digest_of
+
+TAKEN = Path("data/taken")
+"""Deliveries that are batches now, as they came."""
+QUARANTINE = Path("data/quarantine")
+_CLAIMED = ".taking"
+"""Folder in a dataset's inbox: what is being taken; a process that was killed left it there."""
+_UNFINISHED = (".part", ".tmp")
+
+now = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class InboxState:
+    """What lies where, by name."""
+
+    waiting: tuple[str, ...]
+    """Whole; they will be taken."""
+    arriving: tuple[str, ...]
+    """Empty, or changed a moment ago."""
+    quarantined: tuple[str, ...]
+    """Of every dataset."""
+
+
+def inbox_state(dataset: str, inbox: InboxParams) -> InboxState:
+    """Look into a dataset's inbox and the quarantine; nothing is moved."""
+    waiting = {path: _is_whole(path, inbox) for path in _entries(_folder(dataset, inbox))}
+    claimed = _entries(_folder(dataset, inbox) / _CLAIMED)
+    return InboxState(
+        waiting=tuple(
+            shown(path.name) for path in [*claimed, *(one for one in waiting if waiting[one])]
+        ),
+        arriving=tuple(shown(path.name) for path in waiting if not waiting[path]),
+        quarantined=tuple(path.name for path in _entries(QUARANTINE)),
+    )
+
+
+def claimed_deliveries(dataset: str, inbox: InboxParams) -> Iterator[Path]:
+    """Yield whole deliveries, each moved aside first so that no writer finds it by its name.
+
+    Those that a killed process had moved aside come first. The caller moves each one away before
+    it asks for the next, and holds the inbox's lock.
+    """
+    folder = _folder(dataset, inbox)
+    aside = folder / _CLAIMED
+    aside.mkdir(parents=True, exist_ok=True)
+    yield from _entries(aside)
+    for path in _entries(folder):
+        if _is_whole(path, inbox):
+            path.rename(aside / path.name)
+            yield aside / path.name
+
+
+def delivery_digest(delivery: Path) -> str:
+    """Digest of a delivery by the names and bytes of its files, whatever it is called itself."""
+    return digest_of(
+        {
+            os.fsencode(path.relative_to(delivery)).hex(): _content_of(path)
+            for path in _below(delivery)
+            if not path.is_dir() or path.is_symlink()
+        }
+    )
+
+
+def irregular(delivery: Path) -> tuple[Finding, ...]:
+    """Find links and special files, none of which a delivery may hold: they lead out of it."""
+    kinds = {path: path.lstat().st_mode for path in _below(delivery)}
+    return tuple(
+        Finding(
+            code="irregular",
+            message="is a link" if stat.S_ISLNK(mode) else "is no regular file",
+            where=shown(path.relative_to(delivery.parent)),
+        )
+        for path, mode in kinds.items()
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+    )
+
+
+def place_for(delivery: Path, digest: str, folder: Path, *, inner: Path = Path()) -> Path:
+    """Return where in a folder a delivery shall lie, named by its name and content.
+
+    The place is free: nothing is at `inner` of it, where the delivery itself will go.
+    """
+    name = f"{slug(delivery.stem)}-{digest[:12]}"
+    places = [folder / name]
+    while (places[-1] / inner).exists():
+        places.append(folder / f"{name}-{len(places) + 1}")
+    return places[-1]
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file or folder: at once, or from another file system by a copy that is whole first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copied = target.with_name(f".{target.name}.tmp")
+        _remove(copied)
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, copied, symlinks=True)
+        else:
+            shutil.copy2(source, copied, follow_symlinks=False)
+        copied.rename(target)
+        _remove(source)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _folder(dataset: str, inbox: InboxParams) -> Path:
+    return Path(inbox.path) / dataset
+
+
+def _entries(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".") and not path.name.endswith(_UNFINISHED)
+    )
+
+
+def _is_whole(delivery: Path, inbox: InboxParams) -> bool:
+    try:
+        times = {path: path.lstat().st_ctime for path in _below(delivery)}
+    except OSError:
+        return False  # it changes under our eyes
+    filled = delivery.is_symlink() or not delivery.is_dir() or len(times) > 1
+    return filled and now() - max(times.values()) >= inbox.settle_seconds
+
+
+def _below(delivery: Path) -> Iterator[Path]:
+    """Yield the delivery and everything in it; links are not followed."""
+    yield delivery
+    if delivery.is_dir() and not delivery.is_symlink():
+        for folder, folders, files in os.walk(delivery):
+            yield from (Path(folder) / name for name in sorted(folders + files))
+
+
+def _content_of(path: Path) -> str:
+    if path.is_symlink():
+        return f"link {os.fsencode(path.readlink()).hex()}"
+    try:
+        return digest_file(path) if path.is_file() else "special"
+    except OSError as error:
+        return f"unreadable {error.errno}"
