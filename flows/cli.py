@@ -18,6 +18,7 @@ from flows import (
     cli_run,
     cli_services,
     cli_trials,
+    cli_upkeep,
 )
 from flows.console import reserve_standard_output
 from models.errors import PitchpipeError
@@ -55,6 +56,7 @@ for part in (
     cli_prediction,
     cli_monitoring,
     cli_services,
+    cli_upkeep,
 ):
     part.mount(app)
 

@@ -20,12 +20,16 @@ REGISTRY = Path("mlruns/mlflow.db")
 LAST = Path("mlruns/last_retraining.json")
 
 
+NO_REASONS = {"notify", "drift", "inbox", "retention"}
+"""Sections of the params that decide nothing about a version: whom we tell, what we watch and
+how long we keep what is no reason to retrain."""
+
+
 def fingerprint(params: Params) -> Fingerprint:
     """Digest what a retraining with these params would depend on, now."""
     return Fingerprint(
         data=raw_version(params.data.name).digest,
-        # What trains, judges and registers; whom we tell and what we watch is no reason to.
-        params=digest_of(params.model_dump(mode="json", exclude={"notify", "drift", "inbox"})),
+        params=digest_of(params.model_dump(mode="json", exclude=NO_REASONS)),
         source=training_source_digest(),
         environment=digest_of(_installed()),
     )

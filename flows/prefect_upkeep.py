@@ -1,18 +1,24 @@
 """Prefect's records kept true: flow runs of this project that the dead left Running are closed."""
 
+import contextlib
+import itertools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
     FlowRunFilter,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from flows.services import PREFECT_HOME
@@ -20,6 +26,8 @@ from models.files import write_text
 
 _IDENTITY = PREFECT_HOME / "project.id"
 _OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+_PAGE = 200
+"""Records that Prefect gives out at a time."""
 
 
 def project_tag() -> str:
@@ -52,6 +60,39 @@ def close_orphans(*, except_for: UUID | None) -> int:
             )
         _close_tasks(client, orphans)
     return len(orphans)
+
+
+def ended_flow_runs() -> list[tuple[UUID, str, float]]:
+    """Id, name and days since its end of each flow run of this project that has ended."""
+    mine = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[project_tag()]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[*TERMINAL_STATES])),
+    )
+    now = datetime.now(UTC)
+    with get_client(sync_client=True) as client:
+        return [
+            (run.id, run.name, (now - (run.end_time or now)).total_seconds() / 86_400)
+            for page in itertools.takewhile(bool, _pages(client, mine))
+            for run in page
+        ]
+
+
+def delete_flow_run(flow_run: UUID) -> None:
+    """Delete a flow run with its task runs, artifacts and logs; one that is gone is no error."""
+    of_it = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
+    with get_client(sync_client=True) as client:
+        while artifacts := client.read_artifacts(artifact_filter=of_it):
+            for artifact in artifacts:
+                assert artifact.id is not None
+                client.delete_artifact(artifact.id)
+        # The server deletes its task runs with it, and the logs soon after.
+        with contextlib.suppress(ObjectNotFound):
+            client.delete_flow_run(flow_run)
+
+
+def _pages(client: SyncPrefectClient, wanted: FlowRunFilter) -> Iterator[Sequence[FlowRun]]:
+    for offset in itertools.count(0, _PAGE):
+        yield client.read_flow_runs(flow_run_filter=wanted, limit=_PAGE, offset=offset)
 
 
 def _close_tasks(client: SyncPrefectClient, flow_runs: Sequence[UUID]) -> None:

@@ -1,26 +1,41 @@
-"""Runs the flow, and waits until Prefect's server has written down how its tasks ended."""
+"""Runs a flow, and waits until Prefect's server has written down how its tasks ended."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar, cast
 from uuid import UUID
 
 from prefect import tags
+from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
 
+from flows.gc import gc
 from flows.prefect_api import wait_until_recorded
 from flows.prefect_upkeep import project_tag
 from flows.requests import Request, Retraining
+from flows.retention import Cleaning
 from flows.retrain import retrain
+
+T = TypeVar("T")
 
 
 def run_and_record(request: Request) -> Retraining:
-    """Run the flow against the API at hand; its records are whole when this returns or raises."""
+    """Retrain against the API at hand; its records are whole when this returns or raises."""
+    return _recorded(lambda: retrain(request, return_state=True))
+
+
+def clean_and_record(request: Request, *, dry_run: bool) -> Cleaning:
+    """Run the flow `gc` against the API at hand; its records are whole when this returns."""
+    return _recorded(lambda: gc(request, dry_run=dry_run, return_state=True))
+
+
+def _recorded(run: Callable[[], State[T]]) -> T:
     try:
         with tags(project_tag()):
-            state = retrain(request, return_state=True)
+            state = run()
     finally:
         APILogHandler().flush()
     flow_run = state.state_details.flow_run_id
     if flow_run is not None:
         wait_until_recorded(UUID(str(flow_run)))
     # Prefect hands out what the returned state carries, not the state.
-    return cast("Retraining", state.result(raise_on_failure=True))
+    return cast("T", state.result(raise_on_failure=True))

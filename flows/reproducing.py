@@ -2,7 +2,6 @@
 
 import json
 import logging
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from flows.lineage import Lineage, environment_facts
 from flows.progress import shown
 from flows.registry import VersionFiles, open_version
 from flows.registry.extras import another_release
+from flows.scratch import discard_leftovers, scratch_folder
 from flows.tracking import Tracking
 from flows.trial_store import directory_of
 from models.config import DataParams, EvaluationParams, Record
@@ -57,8 +57,8 @@ def reproduce(tracking: Tracking, wanted: str, *, say: Say) -> Reproduction:
     files = open_version(tracking, wanted)
     version, lineage = files.record.version, files.lineage
     asked = _asked(files)
-    with tempfile.TemporaryDirectory(dir="mlruns", prefix=".reproducing-") as scratch:
-        folder = Path(scratch)
+    discard_leftovers()
+    with scratch_folder(".reproducing-") as folder:
         try:
             manifest = _prepared(lineage, asked.data, folder, say=say)
         except PitchpipeError as error:

@@ -1,9 +1,9 @@
 """A version's files on this host: where MLflow keeps them, else one copy of them in mlruns/."""
 
 import contextlib
+import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 import mlflow
@@ -11,6 +11,7 @@ from mlflow.utils.uri import is_local_uri
 
 from flows.registry.packing import files_digest
 from flows.registry.records import VersionRecord
+from flows.scratch import scratch_folder
 from flows.tracking.store import Tracking
 from models.errors import IntegrityError
 
@@ -38,13 +39,13 @@ def fetch_files(tracking: Tracking, record: VersionRecord, digest: str) -> Path:
         shutil.rmtree(kept)
     if not kept.is_dir():
         _download(uri, kept)
+    os.utime(kept)  # when it was last used
     return kept
 
 
 def _download(uri: str, kept: Path) -> None:
-    KEPT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=KEPT, prefix=".fetching-") as scratch:
-        files = Path(scratch) / "files"
+    with scratch_folder(".fetching-", within=KEPT) as scratch:
+        files = scratch / "files"
         files.mkdir()
         mlflow.artifacts.download_artifacts(uri, dst_path=str(files))
         # Another process may have been first, with the same files.

@@ -32,6 +32,12 @@ def versions(tracking: Tracking) -> list[VersionRecord]:
     return sorted(records, key=lambda record: record.version, reverse=True)
 
 
+def all_versions(tracking: Tracking) -> list[VersionRecord]:
+    """Every version of every name in the store, without aliases."""
+    with asking():
+        return [_record(version, {}) for version in _search(tracking, "")]
+
+
 def find_version(tracking: Tracking, wanted: str | int) -> VersionRecord:
     """Find a version by number or alias.
 

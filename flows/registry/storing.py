@@ -1,6 +1,5 @@
 """A version's files kept by MLflow, and the version made from them in one transaction."""
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from flows.registry.packing import files_digest
+from flows.scratch import scratch_folder
 from flows.tracking.store import Tracking
 from models.errors import IntegrityError
 
@@ -44,8 +44,8 @@ def store_files(
         params=dict(storing.params),
     )
     try:
-        with tempfile.TemporaryDirectory(dir="mlruns", prefix=".packing-") as scratch:
-            directory = Path(scratch) / "model"
+        with scratch_folder(".packing-") as scratch:
+            directory = scratch / "model"
             digest = fill(directory, logged.model_id)
             client.log_model_artifacts(logged.model_id, str(directory))
         _check_stored(logged.model_id, digest)
@@ -75,8 +75,8 @@ def create_version(
 
 def _check_stored(model_id: str, digest: str) -> None:
     # To a folder of ours: of what is remote, MLflow leaves a copy among the temporary files.
-    with tempfile.TemporaryDirectory(dir="mlruns", prefix=".rereading-") as scratch:
-        stored = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=scratch)
+    with scratch_folder(".rereading-") as scratch:
+        stored = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(scratch))
         found = files_digest(Path(stored))
     if found != digest:
         raise IntegrityError(

@@ -3,6 +3,7 @@
 from flows.tracking.drift import ShownReport, show_report
 from flows.tracking.events import FlowRunInfo
 from flows.tracking.mirror import Mirror, MirrorReport
+from flows.tracking.retention import ShownRetraining, remove_retraining, shown_retrainings
 from flows.tracking.store import Tracking, TrackingError, asking, open_tracking, tracking_uri
 from flows.tracking.upkeep import SyncReport, reconcile, sync
 
@@ -11,13 +12,16 @@ __all__ = [
     "Mirror",
     "MirrorReport",
     "ShownReport",
+    "ShownRetraining",
     "SyncReport",
     "Tracking",
     "TrackingError",
     "asking",
     "open_tracking",
     "reconcile",
+    "remove_retraining",
     "show_report",
+    "shown_retrainings",
     "sync",
     "tracking_uri",
 ]

@@ -4,7 +4,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+    ViewType,
+)
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from flows.lineage import DatasetFacts
@@ -29,12 +38,18 @@ class Runs:
         )
         return str(run.info.run_id)
 
-    def search(self, condition: str) -> Iterator[Run]:
-        """Every run that satisfies a condition in MLflow's language, newest first."""
+    def search(self, condition: str, *, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
+        """Every run that satisfies a condition in MLflow's language, newest first.
+
+        view: one of MLflow's ViewType; by default runs that nobody deleted.
+        """
         token: str | None = None
         while True:
             page = self._tracking.client.search_runs(
-                [self._tracking.experiment_id], filter_string=condition, page_token=token
+                [self._tracking.experiment_id],
+                filter_string=condition,
+                run_view_type=view,
+                page_token=token,
             )
             yield from page
             token = page.token

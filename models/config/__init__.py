@@ -9,6 +9,7 @@ from models.config.inbox import InboxParams
 from models.config.loading import load_params
 from models.config.notify import NotifyParams
 from models.config.params import Params
+from models.config.retention import RetentionParams
 from models.config.search import SearchParams
 from models.config.space import Point, apply_point
 from models.config.trial import (
@@ -40,6 +41,7 @@ __all__ = [
     "Params",
     "Point",
     "Record",
+    "RetentionParams",
     "RnnConfig",
     "SearchParams",
     "SgdConfig",

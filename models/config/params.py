@@ -11,6 +11,7 @@ from models.config.evaluation import EvaluationParams
 from models.config.gate import GateParams
 from models.config.inbox import InboxParams
 from models.config.notify import NotifyParams
+from models.config.retention import RetentionParams
 from models.config.search import SearchParams
 from models.config.trial import CnnConfig, TrialConfig
 
@@ -34,6 +35,7 @@ class Params(Record):
     inbox: InboxParams = InboxParams()
     registry: RegistryParams = RegistryParams()
     notify: NotifyParams = NotifyParams()
+    retention: RetentionParams = RetentionParams()
 
     @model_validator(mode="after")
     def _image_survives_the_pools(self) -> Self:

@@ -1,0 +1,163 @@
+"""Retrainings that MLflow shows, found with all that belongs to them, and removed for good."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mlflow.entities import LoggedModel, Run, ViewType
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.uri import is_local_uri
+
+from flows.tracking.events import JOURNALS, now_ms
+from flows.tracking.runs import Runs
+from flows.tracking.store import Tracking, asking
+
+_JOURNAL = "flow_run.journal"
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRetraining:
+    """A retraining in MLflow: the run above, the runs of its trials, networks, its journal."""
+
+    runs: tuple[Run, ...]
+    """Those of trials first: while the one above them is there, the rest is found again."""
+    models: tuple[LoggedModel, ...]
+    journal: Path | None
+    """None where it is not of this project."""
+
+    @property
+    def name(self) -> str:
+        """Of the run above, else the journal's."""
+        return str(self.runs[-1].info.run_name) if self.runs else str(self.journal)
+
+    @property
+    def going_on(self) -> bool:
+        """Whether MLflow shows any of it as running."""
+        return any(run.info.status == "RUNNING" for run in self.runs)
+
+    @property
+    def days(self) -> float:
+        """Since the last of its runs ended."""
+        ends = [run.info.end_time or run.info.start_time for run in self.runs]
+        if self.journal is not None and self.journal.exists():
+            ends.append(int(self.journal.stat().st_mtime * 1000))
+        return (now_ms() - max(ends, default=now_ms())) / _DAY_MS
+
+    def folders(self) -> Iterator[Path]:
+        """Where its artifacts are, as far as that is on this host."""
+        kept = [(run.info.run_id, str(run.info.artifact_uri)) for run in self.runs]
+        kept += [(model.model_id, str(model.artifact_location)) for model in self.models]
+        for name, uri in kept:
+            folder = Path(uri.removeprefix("file://")).parent
+            if _is_local(uri) and folder.name == name:
+                yield folder
+
+
+class _HardDeleting(Protocol):
+    """MLflow's own stores, by what `mlflow gc` calls."""
+
+    def _hard_delete_run(self, run_id: str) -> None: ...
+
+    def _hard_delete_logged_model(self, model_id: str) -> None: ...
+
+    def _get_deleted_logged_models(self) -> list[str]: ...
+
+    def get_logged_model(self, model_id: str, *, allow_deleted: bool) -> LoggedModel: ...
+
+
+def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[ShownRetraining]:
+    """Retrainings of this project in the tracking's experiment, and journals MLflow never saw.
+
+    On a server that others write to as well, those whose journal is not here are not ours.
+    Raises TrackingError where MLflow cannot be asked.
+    """
+    files = {path.stem: path for path in (journals / tracking.name).glob("*.jsonl")}
+    families: dict[str, list[Run]] = {}
+    with asking():
+        for run in Runs(tracking).search("", view=ViewType.ALL):
+            above = run.data.tags.get(MLFLOW_PARENT_RUN_ID, run.info.run_id)
+            families.setdefault(above, []).append(run)
+        models = _models(tracking)
+    found = []
+    for above, runs in families.items():
+        runs.sort(key=lambda run: run.info.run_id == above)
+        journal = files.pop(runs[-1].data.tags.get(_JOURNAL, ""), None)
+        if journal is not None or (tracking.is_local and _is_ours(runs)):
+            ids = {run.info.run_id for run in runs}
+            theirs = tuple(model for model in models if model.source_run_id in ids)
+            found.append(ShownRetraining(tuple(runs), theirs, journal))
+    return found + [ShownRetraining((), (), path) for path in files.values()]
+
+
+def remove_retraining(
+    tracking: Tracking, shown: ShownRetraining, *, discard: Callable[[Path], None]
+) -> None:
+    """Remove a retraining from MLflow, its artifacts and its journal; killed anywhere, do it again.
+
+    discard: deletes a file or folder. A tracking server keeps deleted runs until its own
+    `mlflow gc`. Raises TrackingError where MLflow cannot be asked.
+    """
+    if shown.journal is not None and shown.journal.exists():
+        discard(shown.journal)  # first: `pitchpipe sync` would bring the runs back
+    for folder in shown.folders():
+        if folder.exists():
+            discard(folder)
+    with asking():
+        _remove_models(tracking, shown.models)
+        for run in shown.runs:
+            _remove_run(tracking, run)
+
+
+def _remove_models(tracking: Tracking, models: Sequence[LoggedModel]) -> None:
+    store = _hard_deleting(tracking)
+    for model in models:
+        tracking.client.delete_logged_model(model.model_id)
+        if store is not None:
+            store._hard_delete_logged_model(model.model_id)  # noqa: SLF001 - as `mlflow gc` does
+
+
+def _remove_run(tracking: Tracking, run: Run) -> None:
+    if run.info.lifecycle_stage == "active":
+        tracking.client.delete_run(run.info.run_id)
+    store = _hard_deleting(tracking)
+    if store is not None:
+        uri = str(run.info.artifact_uri)
+        if not _is_local(uri):
+            get_artifact_repository(uri).delete_artifacts()  # type: ignore[no-untyped-call]
+        store._hard_delete_run(run.info.run_id)  # noqa: SLF001 - as `mlflow gc` does
+
+
+def _hard_deleting(tracking: Tracking) -> _HardDeleting | None:
+    """The database behind the client; None for a server, which deletes softly only."""
+    store = tracking.client._tracking_client.store  # noqa: SLF001 - the only way to it
+    return store if hasattr(store, "_hard_delete_run") else None
+
+
+def _models(tracking: Tracking) -> list[LoggedModel]:
+    """Logged models of the experiment; of a database of ours, those that were deleted as well."""
+    store, found = _hard_deleting(tracking), list(_live_models(tracking))
+    if store is not None:
+        deleted = store._get_deleted_logged_models()  # noqa: SLF001 - as `mlflow gc` does
+        found += [store.get_logged_model(model_id, allow_deleted=True) for model_id in deleted]
+    return found
+
+
+def _live_models(tracking: Tracking) -> Iterator[LoggedModel]:
+    token: str | None = None
+    while True:
+        page = tracking.client.search_logged_models([tracking.experiment_id], page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _is_ours(runs: Sequence[Run]) -> bool:
+    return any(_JOURNAL in run.data.tags or "trial.key" in run.data.tags for run in runs)
+
+
+def _is_local(uri: str) -> bool:
+    return bool(is_local_uri(uri))  # type: ignore[no-untyped-call]  # mlflow does not type it
