@@ -4,32 +4,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from flows.artifacts import decorating, publish
-from flows.dataset_version import DatasetVersion
 from flows.decisions import remember
 from flows.evaluating import Evaluated
 from flows.notifying import notify, outcome_message
 from flows.prefect_api import mlflow_address, prefect_address
 from flows.promoting import Promotion
-from flows.requests import BestTrial, DatasetName, Retraining
+from flows.requests import Retraining
 from flows.retraining_note import Links, retraining_note
-from flows.tuning import Tuning
 from flows.workshop import Workshop
 from models.config import Params
 from models.config.gate import Verdict
-from models.decision import Completed, Decision, Fingerprint
+from models.decision import Completed, Fingerprint
 from models.trials import Scores
-
-
-def searched(decision: Decision, tuning: Tuning, dataset: DatasetVersion) -> Retraining:
-    """What is known after the search; raises NoTrialSucceededError where no trial did."""
-    best = tuning.best
-    return Retraining(
-        decision=decision,
-        trials=tuning.counts,
-        best=BestTrial(key=best.key, config=best.config, scores=best.scores),
-        dataset=DatasetName(name=dataset.name, digest=dataset.digest),
-        leaderboard=tuning.leaderboard,
-    )
 
 
 def judged(result: Retraining, evaluated: Evaluated, promotion: Promotion) -> Retraining:

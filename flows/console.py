@@ -38,13 +38,14 @@ def enter_project(context: typer.Context) -> Project:
     """Find the project's root, make it the working directory, and quieten telemetry.
 
     Root: --root, else PITCHPIPE_ROOT, else the nearest folder upwards that holds params.yaml.
-    Raises ConfigError where there is none.
+    Raises ConfigError where there is none, or where a file is in the place of one of its folders.
     """
     stood = Path.cwd()
     chosen = context.obj or os.environ.get("PITCHPIPE_ROOT")
     root = Path(chosen).resolve() if chosen else _nearest_root(stood)
     if not (root / "params.yaml").is_file():
         raise ConfigError(f"{root}: holds no params.yaml; name the project with --root DIR")
+    _check_folders(root)
     os.chdir(root)
     context.obj = root  # a relative --root would mean another folder at a second entry
     for name, value in QUIET.items():
@@ -52,6 +53,15 @@ def enter_project(context: typer.Context) -> Project:
     return Project(root=root, stood=stood)
 
 
+def _check_folders(root: Path) -> None:
+    for name in FOLDERS:
+        if (root / name).exists() and not (root / name).is_dir():
+            raise ConfigError(
+                f"{root / name}: is a file, where pitchpipe keeps a folder; move it away"
+            )
+
+
+FOLDERS = ("data", "mlruns", "mlruns/trials", ".prefect")
 QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.artifacts import completed
-from flows.concluding import conclude, judged, searched
+from flows.concluding import conclude, judged
 from flows.dataset_version import ensure_ingested
 from flows.decisions import fingerprint, last_retraining, nothing_to_do
 from flows.notifying import telling_of_failure
@@ -17,6 +17,7 @@ from flows.retraining_lock import only_retraining
 from flows.retraining_note import local_minute
 from flows.search import tune
 from flows.tasks import evaluate_on_test, prepare_data, promote, register_version
+from flows.tuning import searched
 from flows.workshop import open_workshop
 from models.decision import should_retrain
 

@@ -1,12 +1,15 @@
-"""One retraining from the outside: lock, data, decision, servers, flow."""
+"""One retraining from the outside: lock, data, decision, what is known, servers, flow."""
 
 import time
 
-from flows.dataset_version import ensure_ingested
+from flows.dataset_version import ensure_ingested, raw_version
 from flows.decisions import decide, nothing_to_do
 from flows.prefect_api import prefect_api
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
+from flows.tuning import known_tuning, searched
+from models.config import Params
+from models.decision import Decision
 from models.search.strategies import proposer_of
 
 
@@ -21,8 +24,16 @@ def run(request: Request) -> Retraining:
     with only_retraining():
         ensure_ingested(params.data)
         decision = decide(params, trigger=request.trigger, force=request.force)
-        result = _run_flow(request) if decision.retrain else nothing_to_do(decision, params)
+        result = _already_known(request, params, decision)
+        if result is None:
+            result = _run_flow(request) if decision.retrain else nothing_to_do(decision, params)
     return result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
+
+
+def _already_known(request: Request, params: Params, decision: Decision) -> Retraining | None:
+    """What a search that the store answers whole came to; None where something is to be done."""
+    tuning = known_tuning(params) if request.tune_only else None
+    return searched(decision, tuning, raw_version(params.data.name)) if tuning else None
 
 
 def _run_flow(request: Request) -> Retraining:

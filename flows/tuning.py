@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flows.requests import LeaderboardEntry, TrialCounts
+from flows.dataset_version import PREPARED, DatasetVersion, RawVersion, prepared_is_current
+from flows.requests import BestTrial, DatasetName, LeaderboardEntry, Retraining, TrialCounts
 from flows.trial_store import answer, cached
 from models.config import Params, TrialConfig
 from models.config.trial import Objective
-from models.datasets.prepared import Manifest
+from models.datasets.prepared import Manifest, read_manifest
+from models.decision import Decision
 from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
 from models.search.strategies import first_budget, proposer_of
@@ -152,4 +154,33 @@ def plan_search(params: Params, manifest: Manifest) -> Plan:
         budget=search.epochs,
         objective=by,
         later=proposer.total - len(trials),
+    )
+
+
+def known_tuning(params: Params) -> Tuning | None:
+    """Return a search that the store answers whole, its data being as it was; None: it must run.
+
+    Needs neither Prefect nor MLflow nor torch.
+    """
+    search = params.search
+    # Others ask as they go, and where they end is for the search itself to say.
+    listed = search.strategy in ("grid", "random") and search.pruner == "none"
+    if not listed or search.max_epochs_total or not prepared_is_current(params.data):
+        return None
+    plan = plan_search(params, read_manifest(PREPARED))
+    outcomes = tuple(trial.cached for trial in plan.trials if trial.cached is not None)
+    return Tuning(plan, outcomes) if len(outcomes) == len(plan.trials) else None
+
+
+def searched(
+    decision: Decision, tuning: Tuning, dataset: DatasetVersion | RawVersion
+) -> Retraining:
+    """What is known after the search; raises NoTrialSucceededError where no trial did."""
+    best = tuning.best
+    return Retraining(
+        decision=decision,
+        trials=tuning.counts,
+        best=BestTrial(key=best.key, config=best.config, scores=best.scores),
+        dataset=DatasetName(name=dataset.name, digest=dataset.digest),
+        leaderboard=tuning.leaderboard,
     )

@@ -11,6 +11,7 @@ from conftest import ProjectFolder, clean_environment
 COMMANDS = [
     ("run",),
     ("tune",),
+    ("gc",),
     ("params",),
     ("prepare",),
     ("data", "add"),
@@ -89,6 +90,18 @@ def test_outside_a_project_the_way_in_is_named(tmp_path: Path) -> None:
 
     assert ran.code == 2
     assert "--root" in ran.err
+
+
+@pytest.mark.parametrize("name", ["mlruns", ".prefect", "data"])
+def test_a_file_in_the_place_of_a_folder_is_named(project: ProjectFolder, name: str) -> None:
+    """Exit 2, the path, and what to do."""
+    (project.root / name).write_text("")
+
+    ran = project.pitchpipe("params")
+
+    assert ran.code == 2
+    assert f"{project.root / name}: is a file" in ran.err
+    assert "move it away" in ran.err
 
 
 def test_root_and_environment_choose_the_project(project: ProjectFolder, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -176,7 +177,7 @@ class Campaign:
 
     def attempt(self, project: ProjectFolder, most: int) -> Ran | None:
         """Start the search and kill in it; return what it came to, None if it was killed."""
-        process = project.start(*COMMAND)
+        process = project.start(*COMMAND, PYTHONFAULTHANDLER="1")
         survived = 0
         while self.kills.total < most and self.wait(project.root, process):
             targets = ("parent", "parent", "workers", "both")
@@ -187,8 +188,7 @@ class Campaign:
                 process.communicate()
                 return None
             survived += 1
-        out, err = process.communicate(timeout=600)
-        return Ran(process.returncode, out, err)
+        return finish(process)
 
     def wait(self, root: Path, process: subprocess.Popen[str]) -> bool:
         """Wait until a random moment; False where the search ended before."""
@@ -202,6 +202,17 @@ class Campaign:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(moment)
         return process.poll() is None
+
+
+def finish(process: subprocess.Popen[str], *, seconds: float = 400) -> Ran:
+    """Let the search end; one that hangs fails the test with what its threads are doing."""
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate()
+        raise AssertionError(err) from None
+    return Ran(process.returncode, out, err)
 
 
 def epochs(root: Path) -> int:

@@ -107,10 +107,6 @@ class Mirror:
         """Show numbers on the parent run, such as `test/accuracy`."""
         self._tell(Scored(metrics=metrics))
 
-    def set_tags(self, tags: dict[str, str]) -> None:
-        """Set tags of the parent run."""
-        self._tell(Tagged(tags=tags))
-
     def describe(self, markdown: str) -> None:
         """Set the description that the parent run's page begins with."""
         self._tell(Tagged(tags={MLFLOW_RUN_NOTE: markdown}))

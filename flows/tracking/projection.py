@@ -124,9 +124,12 @@ class Projection:
     def _recall_children(self, parent: str) -> None:
         """Learn of children that MLflow has and we do not know."""
         for run in self._runs.search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"):
-            ended = run.info.status in {"FINISHED", "FAILED"}
-            child = Child(run.info.run_id, ended=ended)
-            self._children.setdefault(run.data.tags["trial.key"], child)
+            if (key := run.data.tags["trial.key"]) in self._children:
+                continue
+            child = Child(run.info.run_id, ended=run.info.status in {"FINISHED", "FAILED"})
+            if not child.ended:
+                child.epochs = self._runs.steps(child.run_id, "validation/loss")
+            self._children[key] = child
 
     def _start_trial(self, event: TrialStarted) -> None:
         key = event.spec.key
@@ -171,8 +174,9 @@ class Projection:
         if event.verdict is not None:
             self._runs.rename(self._parent, f"{self._flow_run.name} · {event.verdict}")
             self._runs.set_tags(self._parent, {"verdict": event.verdict})
-        self._runs.set_tags(self._parent, {TOLD: str(self._told + 1)})
         self._runs.end(self._parent, event.status, at=event.at)
+        # Last: `sync` passes over what has it.
+        self._runs.set_tags(self._parent, {TOLD: str(self._told + 1)})
 
     def _shared_tags(self) -> dict[str, str]:
         dataset = self._flow_run.dataset

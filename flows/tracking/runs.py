@@ -83,6 +83,11 @@ class Runs:
         for chunk in _chunks(metrics, MOST_METRICS):
             self._tracking.client.log_batch(run_id, metrics=chunk)
 
+    def steps(self, run_id: str, metric: str) -> set[int]:
+        """Steps that MLflow has of a metric."""
+        history = self._tracking.client.get_metric_history(run_id, metric)
+        return {point.step for point in history}
+
     def log_dataset(self, run_id: str, facts: DatasetFacts, *, context: str) -> None:
         """Say which version of the data a run used, so that MLflow finds runs by its digest."""
         # What mlflow.data's MetaDataset over a CodeDatasetSource comes to, without its imports.

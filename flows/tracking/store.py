@@ -98,9 +98,17 @@ def asking() -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         # SQLAlchemy's messages go on with the statement; the first line says what is wrong.
         said = f"MLflow at {mlflow.get_tracking_uri()}: {str(error).strip().splitlines()[0]}"
-        raise TrackingError(
-            f"{without_credentials(said)}; see that it runs and that MLFLOW_TRACKING_URI names it"
-        ) from error
+        way = _way_out(_database_of(mlflow.get_tracking_uri()))
+        raise TrackingError(f"{without_credentials(said)}; {way}") from error
+
+
+def _way_out(database: Path | None) -> str:
+    if database is None:
+        return "see that it runs and that MLFLOW_TRACKING_URI names it"
+    return (
+        f"look at the disk and at who may write to {database}; where the file is damaged, put a "
+        "copy of it back, or move it away, and `pitchpipe sync` shows the retrainings in a new one"
+    )
 
 
 def _database_of(uri: str) -> Path | None:
