@@ -85,7 +85,7 @@ def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[Sho
     for above, runs in families.items():
         runs.sort(key=lambda run: run.info.run_id == above)
         journal = files.pop(runs[-1].data.tags.get(_JOURNAL, ""), None)
-        if journal is not None or (tracking.is_local and _is_ours(runs)):
+        if journal is not None or (_is_file(tracking) and _is_ours(runs)):
             ids = {run.info.run_id for run in runs}
             theirs = tuple(model for model in models if model.source_run_id in ids)
             found.append(ShownRetraining(tuple(runs), theirs, journal))
@@ -157,6 +157,11 @@ def _live_models(tracking: Tracking) -> Iterator[LoggedModel]:
 
 def _is_ours(runs: Sequence[Run]) -> bool:
     return any(_JOURNAL in run.data.tags or "trial.key" in run.data.tags for run in runs)
+
+
+def _is_file(tracking: Tracking) -> bool:
+    """Whether the store is a file of this project, into which nobody else writes."""
+    return tracking.uri.startswith("sqlite:")
 
 
 def _is_local(uri: str) -> bool:
