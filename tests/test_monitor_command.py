@@ -1,0 +1,178 @@
+"""`pitchpipe monitor`: the answer, its record, its run in MLflow, and what it refuses."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from registry_records import BARS
+from test_registry_commands import Command, answer, pitchpipe
+
+from flows import drift_log, monitoring
+from flows.drift_log import drift_records, latest_drift
+from flows.monitoring import monitor
+from flows.registry import load_version
+from flows.tracking import Tracking
+from flows.tracking.runs import Runs
+from models.config import DriftParams
+from models.datasets.prepared import open_split, read_manifest
+from models.errors import InputError
+
+pytest_plugins = ["registry_fixtures", "registry_project"]
+__all__ = ["pitchpipe"]
+
+PREPARED = Path("data/prepared")
+FEW = DriftParams(minimum_images=20, permutations=199)
+TESTS = ["brightness", "contrast", "embedding", "classes", "confidence"]
+
+
+@pytest.fixture(autouse=True)
+def _same_dataset(bars: Path) -> None:
+    """The prepared bars go by the name that the versions' lineage gives."""
+    manifest = read_manifest(bars / PREPARED).model_copy(update={"name": "digits"})
+    (bars / PREPARED / "manifest.json").write_text(manifest.model_dump_json())
+
+
+def images_of(folder: Path, *, inverted: bool = False) -> Path:
+    """The train split, which version 1 was not trained on, as PNGs."""
+    folder.mkdir()
+    for number, image in enumerate(open_split(PREPARED, "train", verify=False).images):
+        Image.fromarray(255 - image[0] if inverted else np.array(image[0])).save(
+            folder / f"{number:02}.png"
+        )
+    return folder
+
+
+def drift_runs(tracking: Tracking) -> list[str]:
+    return [run.info.run_id for run in Runs(tracking).search("tags.`drift.report` != ''")]
+
+
+def test_images_of_the_same_kind_and_of_another(bars_tracking: Tracking, tmp_path: Path) -> None:
+    """No drift, then drift: remembered in order, the newest alarm found, a torn file no matter."""
+    same = monitor(bars_tracking, images_of(tmp_path / "same"), FEW, version="1")
+    assert not same.report.drift
+    assert (same.version, same.trained_on) == (1, 0)
+    assert (same.report.reference_images, same.report.batch_images) == (30, 50)
+    assert latest_drift(BARS) is None
+    inverted = images_of(tmp_path / "inverted", inverted=True)
+    other = monitor(bars_tracking, inverted, FEW, version="1")
+    assert other.report.drift
+    (drift_log.REPORTS / BARS / "torn.json").write_text("{")
+    assert drift_records(BARS) == [same, other]
+    assert latest_drift(BARS) == other
+    assert latest_drift(BARS, since=other.at) is None
+    assert latest_drift(BARS, since=other.at - timedelta(seconds=1)) == other
+
+
+def test_the_same_question_is_one_record_and_one_run(
+    bars_tracking: Tracking, tmp_path: Path
+) -> None:
+    """Asked again, under another path too: the time of the first, no second run."""
+    first = monitor(bars_tracking, images_of(tmp_path / "one"), FEW, version="1")
+    again = monitor(bars_tracking, images_of(tmp_path / "two"), FEW, version="1")
+    assert (again.id, again.at, again.report) == (first.id, first.at, first.report)
+    assert drift_runs(bars_tracking) == [first.run_id] == [again.run_id]
+    assert len(drift_records(BARS)) == 1
+
+
+def test_a_report_is_a_run_that_says_what_it_is(bars_tracking: Tracking, tmp_path: Path) -> None:
+    """Finished, named, with p-values as metrics, a table as description, figure and JSON."""
+    source = images_of(tmp_path / "night shift", inverted=True)
+    record = monitor(bars_tracking, source, FEW, version="1")
+    assert record.run_id is not None
+    run = bars_tracking.client.get_run(record.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name.startswith("drift 20")
+    assert run.info.run_name.endswith("night shift · drift")
+    assert {f"drift/{name}_p" for name in TESTS} < set(run.data.metrics)
+    assert "| brightness | mean grey level" in run.data.tags["mlflow.note.content"]
+    listed = bars_tracking.client.list_artifacts(record.run_id, "drift")
+    assert [file.path for file in listed] == ["drift/drift.png", "drift/report.json"]
+
+
+def test_killed_while_it_was_shown_it_is_completed(
+    bars_tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that was begun is finished by the next call; no second one is made."""
+    source = images_of(tmp_path / "same")
+    with monkeypatch.context() as patch:
+        patch.setattr(Runs, "end", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            monitor(bars_tracking, source, FEW, version="1")
+    [begun] = drift_runs(bars_tracking)
+    assert monitor(bars_tracking, source, FEW, version="1").run_id == begun
+    assert bars_tracking.client.get_run(begun).info.status == "FINISHED"
+    assert drift_runs(bars_tracking) == [begun]
+
+
+def test_the_reference_is_what_was_validation_when_the_version_was_made(
+    bars_tracking: Tracking,
+) -> None:
+    """Images that came into validation later are no part of it, nor are any trained on."""
+    loaded = load_version(bars_tracking, 1)
+    split = open_split(PREPARED, "validation", verify=False)
+    loaded.files.__dict__["trained_ids"] = np.array(split.ids[:2])
+    [(images, ids)] = monitoring._reference(loaded)
+    # The fixture's ids come again after eight rows.
+    rows = [row for row in range(30) if row % 8 in (0, 1)]
+    assert np.array_equal(ids, split.ids[rows])
+    assert np.array_equal(images, split.images[rows])
+
+
+def test_the_document_and_the_table(pitchpipe: Command, tmp_path: Path) -> None:
+    """Exit 0 whatever the answer; every test with statistic, p-value and threshold."""
+    source = images_of(tmp_path / "inverted", inverted=True)
+    few = ("--version", "1", "--set", "drift.minimum_images=20")
+    document = answer(pitchpipe, "monitor", str(source), *few)
+    assert document["drift"] is True
+    assert [test["name"] for test in document["tests"]] == TESTS
+    for test in document["tests"]:
+        assert {"statistic", "p_value", "threshold", "shifted", "words"} < set(test)
+        assert test["shifted"] == (test["p_value"] <= test["threshold"])
+    assert document["reference"]["images"] == 30
+    assert document["batch"]["images"] == 50
+    assert document["run"]
+    code, out, _ = pitchpipe("monitor", str(source), *few)
+    assert code == 0
+    assert "drift, by brightness" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("no champion", "champion"),
+        ("few", "fewer than 50"),
+        ("broken", "broken.png: cannot be decoded"),
+        ("gone", "is not there"),
+        ("empty", "holds no image"),
+        ("other data", "pitchpipe prepare"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    pitchpipe: Command, tmp_path: Path, case: str, message: str
+) -> None:
+    """Exit 2 and one message with the way out; nothing is recorded or shown."""
+    source = tmp_path / "images"
+    if case == "empty":
+        source.mkdir()
+    elif case != "gone":
+        images_of(source)
+    if case == "broken":
+        (source / "broken.png").write_bytes(b"no image")
+    if case == "other data":
+        manifest = read_manifest(PREPARED).model_copy(update={"name": "others"})
+        (PREPARED / "manifest.json").write_text(manifest.model_dump_json())
+    version = () if case == "no champion" else ("--version", "1")
+    code, out, err = pitchpipe("monitor", str(source), *version)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+    assert drift_records(BARS) == []
+
+
+def test_an_image_alone_says_too_little(bars_tracking: Tracking, tmp_path: Path) -> None:
+    """One image is a source like any, and far too few."""
+    folder = images_of(tmp_path / "same")
+    with pytest.raises(InputError, match="1 images asked about"):
+        monitor(bars_tracking, folder / "00.png", FEW, version="1")
