@@ -17,6 +17,7 @@ from flows import (
     cli_registry,
     cli_run,
     cli_services,
+    cli_status,
     cli_trials,
     cli_upkeep,
 )
@@ -57,6 +58,7 @@ for part in (
     cli_monitoring,
     cli_services,
     cli_upkeep,
+    cli_status,
 ):
     part.mount(app)
 

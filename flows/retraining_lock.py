@@ -49,6 +49,8 @@ def only_retraining() -> Iterator[None]:
 
 def holder() -> Owner | None:
     """Return the process that is retraining now; None where nobody is."""
+    if not LOCK.exists():
+        return None
     try:
         with FileLock(LOCK, timeout=0):
             return None

@@ -119,6 +119,7 @@ def _trials(result: Retraining, links: Links) -> str:
 
 
 def _trial(entry: LeaderboardEntry, links: Links) -> str:
-    label, run = f"`{label_of(entry.differences)}`", links.trials.get(entry.key)
-    linked = f"[{label}]({links.to_run(run)})" if run else label
-    return f"{linked} {shown(entry.scores)}"
+    label, run = label_of(entry.differences), links.trials.get(entry.key)
+    # Prefect shows the backticks of code inside a link.
+    linked = f"[{label}]({links.to_run(run)})" if run else f"`{label}`"
+    return f"{linked}: {shown(entry.scores)}"

@@ -20,7 +20,7 @@ from models.config import DataParams, Params
 from models.trials import Outcome, TrialFailure
 
 
-@task(name="prepare data", cache_policy=NO_CACHE)
+@task(name="prepare data", task_run_name="prepare data", cache_policy=NO_CACHE)
 def prepare_data(data: DataParams) -> DatasetVersion:
     """Bring data/prepared/ up to date with the batches and params, through DVC."""
     return dataset_version.prepare_dataset(data)
@@ -37,19 +37,19 @@ def train(job: TrialJob, *, engine: LocalEngine, observers: Observers) -> State[
     return Completed(message=shown(outcome.scores), data=outcome)
 
 
-@task(name="evaluate on test", cache_policy=NO_CACHE)
+@task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)
 def evaluate_on_test(tuning: Tuning, dataset: DatasetVersion, params: Params) -> Evaluated:
     """Score the selected trial once, on the test split, and write its report."""
     return evaluating.evaluate_selected(tuning, dataset, params)
 
 
-@task(name="register version", cache_policy=NO_CACHE)
+@task(name="register version", task_run_name="register version", cache_policy=NO_CACHE)
 def register_version(evaluated: Evaluated, params: Params, workshop: Workshop) -> int:
     """Register the selected network, its normalisation inside, with its lineage."""
     return promoting.register_selected(evaluated, params, workshop)
 
 
-@task(name="promote", cache_policy=NO_CACHE)
+@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
 def promote(version: int, params: Params, workshop: Workshop, *, allowed: bool) -> Promotion:
     """Ask the gate, and move the champion where it says so."""
     return promoting.promote_if_better(version, params, workshop, allowed=allowed)

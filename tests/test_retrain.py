@@ -69,7 +69,7 @@ def test_plain_lines_tell_of_progress_where_there_is_no_terminal(retrained: Retr
     lines = [line for line in ran.err.splitlines() if re.match(r"\d/2 ", line)]
 
     assert len(lines) == 2
-    assert all("learning_rate=" in line and "accuracy" in line for line in lines)
+    assert all("lr=" in line and "accuracy" in line for line in lines)
     assert "Traceback" not in ran.err
     assert "Error" not in ran.err
 
@@ -123,7 +123,7 @@ def test_prefect_has_every_task_run_as_completed_with_its_score(retrained: Retra
     messages = rows(
         database,
         "select s.message from task_run t join task_run_state s on s.id = t.state_id "
-        "where t.name like 'learning_rate%'",
+        "where t.name like 'lr=%'",
     )
     artifacts = {key for (key,) in rows(database, "select key from artifact")}
 

@@ -1,0 +1,51 @@
+"""The champion in the project's own database, read without MLflow, whose import takes seconds."""
+
+import contextlib
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.trials import Scores
+
+DATABASE = Path("mlruns/mlflow.db")
+_ALIAS = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'"
+_TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version in service."""
+
+    version: int
+    test: Scores | None
+    """On the test split, when it was registered."""
+
+
+def glance_at_champion(name: str, database: Path = DATABASE) -> Champion | None:
+    """Return the champion of a registered name; None where there is none.
+
+    Raises sqlite3.Error where the database cannot be read.
+    """
+    if not database.exists():
+        return None
+    with contextlib.closing(open_read_only(database)) as connection:
+        found = connection.execute(_ALIAS, (name,)).fetchone()
+        if found is None:
+            return None
+        tags = dict(connection.execute(_TAGS, (name, int(found[0]))).fetchall())
+    return Champion(int(found[0]), _scores(tags))
+
+
+def open_read_only(database: Path) -> sqlite3.Connection:
+    """Open a database so that nothing is written to it, waiting two seconds for who writes."""
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
+
+
+def _scores(tags: dict[str, str]) -> Scores | None:
+    try:
+        return Scores.model_validate({name: float(tags[f"test.{name}"]) for name in _NAMES})
+    except (KeyError, ValueError):
+        return None
+
+
+_NAMES = tuple(Scores.model_fields)

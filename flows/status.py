@@ -1,0 +1,145 @@
+"""`pitchpipe status`: what runs, what is in service, what came last; light to import."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from flows import ledger
+from flows.decisions import last_retraining
+from flows.ledger import Entry
+from flows.prefect_api import running_services
+from flows.registry_glance import Champion, glance_at_champion
+from flows.retraining_lock import Owner, holder
+from flows.services import answers
+from models.config import Record, load_params
+from models.errors import PitchpipeError
+from models.trials import Scores
+
+
+class ServiceStatus(Record):
+    """A service of a living `pitchpipe up`."""
+
+    name: str
+    url: str
+    answers: bool
+
+
+class ChampionStatus(Record):
+    """The version in service."""
+
+    name: str
+    """Registered name."""
+    version: int
+    test: Scores | None
+    """On the test split, when it was registered."""
+
+
+class LastRun(Record):
+    """The last retraining that came to a verdict."""
+
+    finished: str
+    """ISO 8601, UTC."""
+    verdict: str
+    version: int | None
+    champion: int | None
+    """After it."""
+    reasons: tuple[str, ...]
+    """The gate's, in words."""
+
+
+class LastDecision(Record):
+    """The last time that there was no reason to retrain."""
+
+    time: str
+    reason: str
+
+
+class Status(Record):
+    """The project at a glance; what does not apply is null."""
+
+    services: tuple[ServiceStatus, ...]
+    schedules: tuple[JsonValue, ...]
+    champion: ChampionStatus | None
+    running: Owner | None
+    """The retraining that runs now."""
+    last_run: LastRun | None
+    last_decision: LastDecision | None
+    """Null where a retraining came after it."""
+
+
+def project_status() -> Status:
+    """Look at the project; ConfigError where params.yaml cannot be used."""
+    name = load_params(Path("params.yaml")).registered_name
+    entries = ledger.read().of(name)
+    last = _last_run(entries)
+    return Status(
+        services=tuple(_services()),
+        schedules=(),
+        champion=_champion(name),
+        running=holder(),
+        last_run=last,
+        last_decision=_last_decision(entries, last),
+    )
+
+
+def _services() -> Iterator[ServiceStatus]:
+    services = running_services()
+    if services is None:
+        return
+    for name, url, health in (
+        ("mlflow", services.mlflow, "/health"),
+        ("prefect", services.prefect, "/api/health"),
+    ):
+        yield ServiceStatus(name=name, url=url, answers=answers(f"{url}{health}"))
+
+
+def _champion(name: str) -> ChampionStatus | None:
+    found = _in_tracking(name) if os.environ.get("MLFLOW_TRACKING_URI") else _in_database(name)
+    if found is None:
+        return None
+    return ChampionStatus(name=name, version=found.version, test=found.test)
+
+
+def _in_database(name: str) -> Champion | None:
+    try:
+        return glance_at_champion(name)
+    except sqlite3.Error as error:
+        raise PitchpipeError(
+            f"mlruns/mlflow.db cannot be read ({error}); `pitchpipe doctor` says what to do"
+        ) from None
+
+
+def _in_tracking(name: str) -> Champion | None:
+    from flows.registry import aliases, find_version  # noqa: PLC0415 - MLflow takes seconds
+    from flows.tracking import open_tracking  # noqa: PLC0415
+
+    tracking = open_tracking(name)
+    version = aliases(tracking).get("champion")
+    if version is None:
+        return None
+    return Champion(version, find_version(tracking, version).test)
+
+
+def _last_run(entries: tuple[Entry, ...]) -> LastRun | None:
+    last = last_retraining()
+    if last is None:
+        return None
+    judged = [entry for entry in entries if entry.verdict is not None and entry.intends is None]
+    mine = [entry for entry in judged if entry.after == last.version]
+    return LastRun(
+        finished=last.finished.isoformat(timespec="seconds"),
+        verdict=last.verdict,
+        version=last.version,
+        champion=last.champion,
+        reasons=mine[-1].reasons if mine else (),
+    )
+
+
+def _last_decision(entries: tuple[Entry, ...], last: LastRun | None) -> LastDecision | None:
+    decisions = [entry for entry in entries if entry.action == "decision"]
+    if not decisions or (last is not None and decisions[-1].time < last.finished):
+        return None
+    return LastDecision(time=decisions[-1].time, reason=decisions[-1].reasons[0])
