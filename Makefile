@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # The stamp names the folder: scripts of a .venv that was moved point to where it was.
 STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | tr -d ' ')
 
-.PHONY: install run test test-slow lint types format bench bench-all up clean
+.PHONY: install run test test-slow lint types format bench bench-all bench-peers-env up clean
 
 install: $(STAMP)
 
@@ -46,13 +46,28 @@ format: install
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-# Ratios in one run, printed: training rate beside a plain PyTorch loop, preparing a million images.
-bench: install
+# Ratios in one run, printed: training rate beside a plain PyTorch loop, a grid beside its peers.
+bench: install bench-peers-env
 	$(BIN)/python bench/training_rate.py
-	$(BIN)/python bench/prepare.py
+	$(BIN)/python bench/grid.py
 
-# The rest too: the gate's error rates by simulation, and how real pairs of classifiers differ.
+# KerasTuner, Ray Tune, Optuna and PyTorch, in an environment of their own.
+PEERS := bench/.peers
+PEERS_STAMP := $(PEERS)/.installed-$(shell cksum < bench/peers/requirements.txt | tr -d ' ')
+
+bench-peers-env: $(PEERS_STAMP)
+
+$(PEERS_STAMP):
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_FROM) torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
+	rm -f $(PEERS)/.installed-*
+	touch $@
+
+# The rest too: preparing a million images, the gate's error rates by simulation, and how real pairs of
+# classifiers differ.
 bench-all: bench
+	$(BIN)/python bench/prepare.py
 	$(BIN)/python bench/gate.py --processes 2
 	$(BIN)/python bench/gate_differing.py
 	$(BIN)/python bench/time_to_best.py
