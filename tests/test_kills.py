@@ -35,7 +35,7 @@ SMALL = (
 """Three trials of three epochs: seconds of training after the seconds that starting takes."""
 COMMAND = ["tune", "--json", *overrides(*SMALL)]
 NAME = "digits-classifier"
-OURS = ("trial.key", "trial.budget", "trial.epochs", "trial.pruned", "weights.digest")
+OURS = ("trial.key", "trial.budget", "trial.epochs", "trial.pruned", "pitchpipe.weights")
 """Tags of a trial's run that no kill may change."""
 OF_TIME = ("seconds", "epoch/seconds")
 OF_THE_RUN = ("trials", "flow_runs", "searches", "artifacts")

@@ -88,13 +88,13 @@ def test_a_lost_database_is_filled_again_with_the_runs_of_trials_and_their_curve
     parent = "2026-11-23 06:40 digits · PROMOTE"
     assert [run[:2] for run in shown["runs"]] == [
         (parent, "FINISHED"),
-        ("learning_rate=0", "FINISHED"),
-        ("learning_rate=1", "FAILED"),
+        ("lr=0", "FINISHED"),
+        ("lr=1", "FAILED"),
     ]
-    assert shown["nesting"] == [("learning_rate=0", parent), ("learning_rate=1", parent)]
-    curve = [row[2] for row in shown["metrics"] if row[:2] == ("learning_rate=0", "train/loss")]
+    assert shown["nesting"] == [("lr=0", parent), ("lr=1", parent)]
+    curve = [row[2] for row in shown["metrics"] if row[:2] == ("lr=0", "train/loss")]
     assert curve == [1, 2, 3]
-    assert ("learning_rate=0", "optimizer.learning_rate", "0.1") in shown["params"]
+    assert ("lr=0", "optimizer.learning_rate", "0.1") in shown["params"]
 
 
 @pytest.mark.parametrize("after", [False, True])

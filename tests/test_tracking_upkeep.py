@@ -155,6 +155,27 @@ def test_first_opens_at_once_leave_one_sound_database(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlruns"]
 
 
+def test_a_kill_while_the_schema_is_made_leaves_no_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Migrations of SQLite are no transactions: half of one would stop every later start."""
+
+    class Killed(BaseException):
+        """The process died here."""
+
+    def dying(*_: object, **__: object) -> None:
+        raise Killed
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+    monkeypatch.setattr("mlflow.store.db.utils._upgrade_db", dying)
+
+    with pytest.raises(Killed):
+        open_tracking(NAME)
+
+    assert not Path("mlruns/mlflow.db").exists()
+
+
 def test_a_database_that_is_none_is_an_error_with_a_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.uri import is_local_uri
 
 from flows.tracking.events import JOURNALS, now_ms
+from flows.tracking.projection import JOURNAL
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
 
-_JOURNAL = "flow_run.journal"
 _DAY_MS = 86_400_000
 
 
@@ -84,7 +84,7 @@ def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[Sho
     found = []
     for above, runs in families.items():
         runs.sort(key=lambda run: run.info.run_id == above)
-        journal = files.pop(runs[-1].data.tags.get(_JOURNAL, ""), None)
+        journal = files.pop(runs[-1].data.tags.get(JOURNAL, ""), None)
         if journal is not None or (_is_file(tracking) and _is_ours(runs)):
             ids = {run.info.run_id for run in runs}
             theirs = tuple(model for model in models if model.source_run_id in ids)
@@ -156,7 +156,7 @@ def _live_models(tracking: Tracking) -> Iterator[LoggedModel]:
 
 
 def _is_ours(runs: Sequence[Run]) -> bool:
-    return any(_JOURNAL in run.data.tags or "trial.key" in run.data.tags for run in runs)
+    return any(JOURNAL in run.data.tags or "trial.key" in run.data.tags for run in runs)
 
 
 def _is_file(tracking: Tracking) -> bool:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from flows.tracking.experiment import experiment_tags
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
+from models.files import replacing
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -130,15 +131,23 @@ def _create_schema(database: Path, uri: str) -> None:
     for name in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with _lock(database):
-        is_new = not database.exists()
-        client = MlflowClient(uri)
-        _ = client.search_experiments(max_results=1)
-        if is_new and _is_inside(database):
-            # MLflow puts an empty one before ours; `mlflow experiments restore` brings it back.
-            client.delete_experiment("0")
+        if not database.exists():
+            _make_database(database)
+        _ = MlflowClient(uri).search_experiments(max_results=1)
         with contextlib.closing(sqlite3.connect(database)) as connection:
             # Readers (the UI) then never wait for writes. The mode is kept in the file.
             connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _make_database(database: Path) -> None:
+    """Make a database beside its place and move it there: killed in a migration, it is ruined."""
+    with replacing(database) as temporary:
+        client = MlflowClient(f"sqlite:///{temporary}")
+        client.search_experiments(max_results=1)
+        if _is_inside(database):
+            # MLflow puts an empty one before ours; `mlflow experiments restore` brings it back.
+            client.delete_experiment("0")
+        client._tracking_client.store.engine.dispose()  # noqa: SLF001 - the only way to close it
 
 
 def _find_or_create(client: MlflowClient, name: str, *, inside: bool) -> str:
