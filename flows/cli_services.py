@@ -1,4 +1,4 @@
-"""`pitchpipe up`: the MLflow UI and the Prefect server, on loopback."""
+"""`pitchpipe up`: the MLflow UI, the Prefect server and the schedules, on loopback."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ def up(
         int, typer.Option(min=1, max=65535, help="Port of the Prefect server, if it is free.")
     ] = 4200,
 ) -> None:
-    """Start the MLflow UI and the Prefect server on loopback; Ctrl-C stops both.
+    """Start MLflow's UI and Prefect's server on loopback and serve the schedules; Ctrl-C stops all.
 
     Example: pitchpipe up
     """

@@ -1,28 +1,40 @@
 """Asks `should_retrain`, importing neither torch nor MLflow nor Prefect; remembers the outcome."""
 
+import contextlib
 import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from flows import ledger
 from flows.dataset_files import raw_version
 from flows.ledger import Deed
-from flows.requests import DatasetName, Retraining
+from flows.requests import DatasetName, Request, Retraining
 from models.config import Params, read_record
-from models.decision import Completed, Decision, Fingerprint, Trigger, should_retrain
+from models.decision import (
+    Completed,
+    Decision,
+    Effort,
+    Fingerprint,
+    Occasion,
+    should_retrain,
+)
 from models.digests import digest_of
-from models.files import write_text
+from models.files import append_line, read_lines, write_text
 from models.training.source import training_source_digest
 
 REGISTRY = Path("mlruns/mlflow.db")
 LAST = Path("mlruns/last_retraining.json")
+EFFORTS = Path("mlruns/retrainings.jsonl")
 
 
-NO_REASONS = {"notify", "drift", "inbox", "retention"}
-"""Sections of the params that decide nothing about a version: whom we tell, what we watch and
-how long we keep what is no reason to retrain."""
+NO_REASONS = {"notify", "drift", "inbox", "retention", "retraining"}
+"""Sections of the params that decide nothing about a version: whom we tell, what we watch, how
+long we keep what and how often we retrain is no reason to."""
 
 
 def fingerprint(params: Params) -> Fingerprint:
@@ -35,9 +47,24 @@ def fingerprint(params: Params) -> Fingerprint:
     )
 
 
-def decide(params: Params, *, trigger: Trigger = "manual", force: bool = False) -> Decision:
-    """Decide whether to retrain with these params now."""
-    return should_retrain(fingerprint(params), last_retraining(), trigger=trigger, force=force)
+def decide(params: Params, request: Request, *, now: Fingerprint | None = None) -> Decision:
+    """Decide whether to retrain with these params now.
+
+    now: what it would depend on, where the caller has it already.
+    """
+    occasion = Occasion(
+        trigger=request.trigger,
+        time=datetime.now(UTC),
+        drift=request.drift,
+        efforts=recent_efforts(),
+    )
+    return should_retrain(
+        now or fingerprint(params),
+        last_retraining(),
+        occasion=occasion,
+        limits=params.retraining,
+        force=request.force,
+    )
 
 
 def last_retraining() -> Completed | None:
@@ -50,6 +77,40 @@ def last_retraining() -> Completed | None:
 def remember(completed: Completed) -> None:
     """Record a retraining that came to a verdict."""
     write_text(LAST, completed.model_dump_json(indent=2))
+
+
+def recent_efforts() -> tuple[Effort, ...]:
+    """Return the retrainings that ended within the last eight days, oldest first."""
+    since = datetime.now(UTC) - timedelta(days=8)  # the longest budget is of seven
+    return tuple(effort for effort in _efforts() if effort.finished > since)
+
+
+def _efforts() -> Iterator[Effort]:
+    for line in read_lines(EFFORTS):
+        with contextlib.suppress(ValidationError):  # a line of another release
+            yield Effort.model_validate_json(line)
+
+
+@contextlib.contextmanager
+def accounted(request: Request) -> Iterator[None]:
+    """Put a retraining inside on the account, whether it ends in a verdict or fails.
+
+    One that is interrupted is not: it is to go on at once. A search alone is no retraining.
+    """
+    began = time.monotonic()
+    try:
+        yield
+    except Exception:
+        _account(request, began)
+        raise
+    _account(request, began)
+
+
+def _account(request: Request, began: float) -> None:
+    if not request.tune_only:
+        seconds = round(time.monotonic() - began, 3)
+        effort = Effort(finished=datetime.now(UTC), seconds=seconds)
+        append_line(EFFORTS, effort.model_dump_json())
 
 
 def _installed() -> dict[str, JsonValue]:

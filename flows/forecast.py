@@ -49,7 +49,7 @@ def forecast(request: Request) -> Forecast:
     Nothing is written but data/.digests.json, where hashes of unchanged batches are remembered.
     """
     params = request.params()
-    decision = decide(params, trigger=request.trigger, force=request.force)
+    decision = decide(params, request)
     if not prepared_is_current(params.data):
         return _before_prepare(params, decision)
     manifest = read_manifest(PREPARED)

@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -40,15 +41,18 @@ def project_tag() -> str:
     return f"pitchpipe-{_IDENTITY.read_text(encoding='utf-8')[:12]}"
 
 
-def close_orphans(*, except_for: UUID | None) -> int:
+def close_orphans(*, except_for: UUID | None, begun_before: datetime | None = None) -> int:
     """Mark flow runs of this project that are still open as crashed; return how many there were.
 
-    To be called by who holds the retraining lock: every other open run's process is dead.
-    except_for: the flow run that calls.
+    To be called by who holds the retraining lock: every other open run's process is dead, or has
+    yet to ask for the lock. It also frees the slots of their deployments, which a server that
+    was restarted would hold for ever.
+    except_for: the flow run that calls. begun_before: leave alone what was to begin later.
     """
     mine = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[project_tag()]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_OPEN)),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=begun_before),
     )
     with get_client(sync_client=True) as client:
         orphans = [

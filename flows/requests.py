@@ -6,7 +6,7 @@ from pydantic import Field, JsonValue
 
 from models.config import Params, Record, TrialConfig, load_params
 from models.config.gate import Verdict
-from models.decision import Decision, Trigger
+from models.decision import Decision, DriftScore, Trigger
 from models.trials import Scores
 
 
@@ -17,6 +17,8 @@ class Request(Record):
     overrides: list[str] = Field(default_factory=list)
     """`K=V`, applied to the file."""
     trigger: Trigger = "manual"
+    drift: tuple[DriftScore, ...] = ()
+    """What monitoring found in the newest images."""
     force: bool = False
     """Retrain even if nothing changed."""
     promote: bool = True

@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from flows.artifacts import completed
 from flows.concluding import conclude, judged
 from flows.dataset_version import ensure_ingested
-from flows.decisions import fingerprint, last_retraining, nothing_to_do
+from flows.decisions import accounted, decide, fingerprint, nothing_to_do
 from flows.notifying import telling_of_failure
 from flows.prefect_upkeep import close_orphans
 from flows.requests import Request, Retraining
@@ -19,7 +19,6 @@ from flows.search import tune
 from flows.tasks import evaluate_on_test, prepare_data, promote, register_version
 from flows.tuning import searched
 from flows.workshop import open_workshop
-from models.decision import should_retrain
 
 
 def _flow_run_name() -> str:
@@ -34,14 +33,15 @@ def retrain(request: Request) -> State[Retraining]:
     with only_retraining(), telling_of_failure(params):
         ensure_ingested(params.data)
         now = fingerprint(params)
-        decision = should_retrain(
-            now, last_retraining(), trigger=request.trigger, force=request.force
-        )
+        decision = decide(params, request, now=now)
         if not decision.retrain:
             return completed(nothing_to_do(decision, params))
         close_orphans(except_for=UUID(str(flow_run.id)))
         dataset = prepare_data(params.data)
-        with open_workshop(params, request, dataset, flow_run=str(flow_run.id)) as workshop:
+        with (
+            accounted(request),
+            open_workshop(params, request, dataset, flow_run=str(flow_run.id)) as workshop,
+        ):
             tuning = tune(params, dataset, workshop)
             result = searched(decision, tuning, dataset)
             if not request.tune_only:

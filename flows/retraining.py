@@ -23,7 +23,7 @@ def run(request: Request) -> Retraining:
     proposer_of(params)  # an impossible combination is refused before anything is begun
     with only_retraining():
         ensure_ingested(params.data)
-        decision = decide(params, trigger=request.trigger, force=request.force)
+        decision = decide(params, request)
         result = _already_known(request, params, decision)
         if result is None:
             result = _run_flow(request) if decision.retrain else nothing_to_do(decision, params)

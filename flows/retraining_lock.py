@@ -34,7 +34,8 @@ def only_retraining() -> Iterator[None]:
     when its holder dies, however it dies.
     """
     LOCK.parent.mkdir(exist_ok=True)
-    lock = FileLock(LOCK, timeout=0, is_singleton=True)
+    # Whoever asks `holder` has it for a moment; that is no retraining.
+    lock = FileLock(LOCK, timeout=0.5, is_singleton=True)
     try:
         lock.acquire()
     except Timeout:
@@ -44,6 +45,8 @@ def only_retraining() -> Iterator[None]:
             write_text(OWNER, _owner().model_dump_json())
         yield
     finally:
+        if lock.lock_counter == 1:
+            OWNER.unlink(missing_ok=True)
         lock.release()
 
 
@@ -56,6 +59,12 @@ def holder() -> Owner | None:
             return None
     except Timeout:
         return _read_owner()
+
+
+def owner() -> Owner | None:
+    """Return the process that wrote its name at the lock and lives, without touching the lock."""
+    last = _read_owner()
+    return last if last is not None and last.process.alive else None
 
 
 def _owner() -> Owner:

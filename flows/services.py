@@ -20,20 +20,16 @@ from models.errors import BusyError, PitchpipeError
 LOOPBACK = "127.0.0.1"
 PREFECT_HOME = Path(".prefect")
 PREFECT_LOG = PREFECT_HOME / "server.log"
+SCHEDULES_LOG = PREFECT_HOME / "schedules.log"
 MLFLOW_LOG = Path("mlruns/ui.log")
 
 
-class Server:
-    """A Python server process on loopback; starts without waiting, ends with us (flows.bound)."""
+class Child:
+    """A Python process that starts without waiting and ends with us (flows.bound)."""
 
-    def __init__(
-        self, title: str, arguments: Sequence[str], *, port: int, health: str, log: Path
-    ) -> None:
+    def __init__(self, title: str, arguments: Sequence[str], *, log: Path) -> None:
         self.title = title
-        self.url = f"http://{LOOPBACK}:{port}"
-        self._port = port
         self.arguments = arguments
-        self._health = f"{self.url}{health}"
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -57,6 +53,44 @@ class Server:
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM without waiting, so that several processes end side by side."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def stop(self, *, grace_seconds: float = 2) -> None:
+        """End the process and its children; kill them where they do not end in time."""
+        if self._process is None:
+            return
+        self.ask_to_end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_seconds)
+        with self._process:  # closes its standard input, which kills whoever is left
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Server(Child):
+    """A server of ours on loopback."""
+
+    def __init__(
+        self, title: str, arguments: Sequence[str], *, port: int, health: str, log: Path
+    ) -> None:
+        super().__init__(title, arguments, log=log)
+        self.url = f"http://{LOOPBACK}:{port}"
+        self._port = port
+        self._health = f"{self.url}{health}"
 
     def wait_ready(self, *, seconds: float = 120) -> None:
         """Return once the server answers; raise PitchpipeError when it ends or takes too long."""
@@ -82,32 +116,6 @@ class Server:
             )
         except psutil.NoSuchProcess:
             return False
-
-    def ask_to_end(self) -> None:
-        """Send SIGTERM without waiting, so that several servers end side by side."""
-        if self._process is not None:
-            self._process.terminate()
-
-    def stop(self, *, grace_seconds: float = 3) -> None:
-        """End the process and its children; kill them where they do not end in time."""
-        if self._process is None:
-            return
-        self.ask_to_end()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(grace_seconds)
-        with self._process:  # closes its standard input, which kills whoever is left
-            pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
 
 def prefect_server(port: int) -> Server:
@@ -135,6 +143,22 @@ def mlflow_server(port: int) -> Server:
         health="/health",
         log=MLFLOW_LOG,
     )
+
+
+def schedule_worker() -> Child:
+    """The process that serves the schedules, and the parent of the flow runs they start."""
+    return Child("the schedules' worker", ["-m", "flows.schedule_worker"], log=SCHEDULES_LOG)
+
+
+def schedules_environment(api_url: str) -> dict[str, str]:
+    """Environment of the schedules' worker: Prefect's, and a look for due runs every 2 s."""
+    every = os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")  # Prefect's own: 10
+    return server_environment(api_url) | {
+        "PREFECT_WORKER_QUERY_SECONDS": every,
+        # A run taken up before its time would be turned away by one that ends before its time.
+        "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def mlflow_environment(tracking_uri: str) -> dict[str, str]:

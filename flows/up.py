@@ -1,11 +1,9 @@
-"""`pitchpipe up`: the MLflow UI and the Prefect server on loopback until Ctrl-C."""
+"""`pitchpipe up`: MLflow's UI, Prefect's server and the schedules, on loopback until Ctrl-C."""
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 from flows.prefect_api import (
     SERVICES,
@@ -14,15 +12,20 @@ from flows.prefect_api import (
     running_services,
 )
 from flows.services import (
+    SCHEDULES_LOG,
+    Child,
     Server,
     free_port,
     mlflow_environment,
     mlflow_server,
     prefect_server,
+    schedule_worker,
+    schedules_environment,
     server_environment,
 )
+from flows.status_page import StatusPage
 from flows.tracking.experiment import page_of
-from flows.tracking.store import open_tracking, tracking_uri
+from flows.tracking.store import Tracking, open_tracking, tracking_uri
 from models.config import load_params
 from models.credentials import without_credentials
 from models.errors import BusyError, PitchpipeError
@@ -31,23 +34,20 @@ from models.processes import this_process
 
 
 def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
-    """Start both servers, print their links, and wait; both end with us, however we end.
+    """Start both servers and the schedules' worker, and show where all stands.
 
-    Raises BusyError where another `up` of this project lives; PitchpipeError when a server ends.
+    They end with us, however we end. Raises BusyError where another `up` of this project lives;
+    PitchpipeError when one of them ends.
     """
-    running = running_services()
-    if running is not None:
-        raise BusyError(
-            f"`pitchpipe up` runs already: process {running.process.pid}, MLflow {running.mlflow}, "
-            f"Prefect {running.prefect}; stop it first"
-        )
+    _refuse_second()
     prepare_environment()
     # The schema is made by one process, before a server with several threads opens it.
     tracking = open_tracking(load_params(Path("params.yaml")).registered_name)
     prefect = prefect_server(free_port(prefect_port))
+    api = f"{prefect.url}/api"
     with contextlib.ExitStack() as stack:
         stack.callback(SERVICES.unlink, missing_ok=True)
-        servers = [stack.enter_context(prefect.start(server_environment(f"{prefect.url}/api")))]
+        servers = [stack.enter_context(prefect.start(server_environment(api)))]
         mlflow_url = tracking_uri()
         if not mlflow_url.startswith("http"):  # a tracking server has its UI already
             mlflow = mlflow_server(free_port(mlflow_port))
@@ -55,31 +55,51 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
             mlflow_url = mlflow.url
         for server in servers:
             server.wait_ready()
+        page = StatusPage(_links(prefect, mlflow_url, tracking), SCHEDULES_LOG)
+        worker = stack.enter_context(schedule_worker().start(schedules_environment(api)))
         announce(prefect.url, mlflow_url)
-        _point_to_runs(f"{without_credentials(mlflow_url)}/{page_of(tracking.experiment_id)}")
-        _wait_for_the_end_of_one(servers)
+        with page:
+            _wait_for_the_end_of_one(worker, servers, page.refresh)
+
+
+def _refuse_second() -> None:
+    running = running_services()
+    if running is not None:
+        raise BusyError(
+            f"`pitchpipe up` runs already: process {running.process.pid}, MLflow {running.mlflow}, "
+            f"Prefect {running.prefect}; stop it first"
+        )
 
 
 def announce(prefect: str, mlflow: str) -> None:
-    """Write down where the services are, for `run` to find, and print their links."""
+    """Write down where the services are, for `run` to find."""
     mlflow = without_credentials(mlflow)
     services = RunningServices(process=this_process(), prefect=prefect, mlflow=mlflow)
     write_text(SERVICES, services.model_dump_json(indent=2))
-    Console().print(f"MLflow   {mlflow}\nPrefect  {prefect}")
 
 
-def _point_to_runs(page: str) -> None:
-    """Print where retrainings are: MLflow's own first page speaks of traces and judges."""
-    # A link that is cut in two cannot be clicked.
-    Console().print(f"Runs     {page}\nCtrl-C stops both.", soft_wrap=True)
+def _links(prefect: Server, mlflow: str, tracking: Tracking) -> dict[str, str]:
+    """Where to look. Runs: MLflow's own first page speaks of traces and judges."""
+    mlflow = without_credentials(mlflow)
+    return {
+        "MLflow": mlflow,
+        "Prefect": prefect.url,
+        "Runs": f"{mlflow}/{page_of(tracking.experiment_id)}",
+    }
 
 
-def _wait_for_the_end_of_one(servers: Sequence[Server]) -> None:
+def _wait_for_the_end_of_one(
+    worker: Child, servers: Sequence[Server], refresh: Callable[[], None]
+) -> None:
+    children = (worker, *servers)
     try:
-        while all(server.alive for server in servers):
-            time.sleep(0.2)  # until Ctrl-C; there is no one event for the end of either process
+        while all(child.alive for child in children):
+            refresh()
+            time.sleep(0.5)  # until Ctrl-C; there is no one event for all that is shown
     finally:
-        ended = [server for server in servers if not server.alive]
+        ended = [child for child in children if not child.alive]
+        # Flow runs first: they tell the servers how they ended.
+        worker.stop()
         for server in servers:
             server.ask_to_end()
     raise PitchpipeError(f"{ended[0].title} ended; see {ended[0].log}")

@@ -2,15 +2,27 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.retraining_lock import holder, only_retraining
-from models.decision import Completed, Fingerprint, should_retrain
+from models.config import RetrainingParams
+from models.decision import (
+    Completed,
+    Decision,
+    DriftScore,
+    Effort,
+    Fingerprint,
+    Occasion,
+    Trigger,
+    should_retrain,
+)
 from models.errors import BusyError
 from models.processes import ProcessIdentity, this_process
 
@@ -54,6 +66,138 @@ def test_whatever_changed_is_named(changed: set[str]) -> None:
 def test_force_retrains_although_nothing_changed() -> None:
     """--force is a reason."""
     assert should_retrain(NOW, completed(NOW), force=True).retrain
+
+
+CHANGED = completed(NOW.model_copy(update={"data": "before"}))
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
+DRIFTED = DriftScore(name="brightness", statistic=9.0, p_value=0.001, threshold=0.01, drift=True)
+CALM = DriftScore(name="embedding", statistic=0.5, p_value=0.6, threshold=0.01, drift=False)
+
+
+def asked(
+    trigger: Trigger = "cron",
+    *,
+    drift: tuple[DriftScore, ...] = (),
+    ended_hours_ago: tuple[float, ...] = (),
+    last: Completed | None = CHANGED,
+    limits: Mapping[str, float | None] = MappingProxyType({}),
+) -> Decision:
+    """Ask at noon, with other data than the last time unless told otherwise."""
+    efforts = tuple(
+        Effort(finished=NOON - timedelta(hours=ago), seconds=1800.0) for ago in ended_hours_ago
+    )
+    return should_retrain(
+        NOW,
+        last,
+        occasion=Occasion(trigger=trigger, time=NOON, drift=drift, efforts=efforts),
+        limits=RetrainingParams.model_validate(dict(limits), strict=False),
+    )
+
+
+@pytest.mark.parametrize("trigger", ["manual", "cron", "interval", "new data", "drift"])
+@pytest.mark.parametrize("drift", [(), (DRIFTED,)])
+def test_nothing_changed_is_no_whoever_asks(
+    trigger: Trigger, drift: tuple[DriftScore, ...]
+) -> None:
+    """Not even drift helps: the same images would give the same network to the bit."""
+    decision = asked(trigger, drift=drift, last=completed(NOW))
+
+    assert not decision.retrain
+    assert "nothing changed" in decision.reason
+    assert ("drift was found (brightness)" in decision.reason) is bool(drift)
+    assert decision.not_before is None
+
+
+@pytest.mark.parametrize(
+    ("trigger", "drift", "retrain", "words"),
+    [
+        ("drift", (CALM, DRIFTED), True, "changed: data; drift: brightness"),
+        ("drift", (CALM,), False, "changed: data; but none of 1 tests found drift"),
+        ("drift", (), False, "changed: data; but no drift was measured"),
+        ("new data", (CALM,), True, "changed: data"),
+        ("cron", (DRIFTED,), True, "changed: data; drift: brightness"),
+    ],
+)
+def test_a_trigger_of_drift_needs_drift_and_others_mention_it(
+    trigger: Trigger, drift: tuple[DriftScore, ...], *, retrain: bool, words: str
+) -> None:
+    """New images alone are no drift."""
+    decision = asked(trigger, drift=drift)
+
+    assert decision.retrain is retrain
+    assert decision.reason.startswith(words)
+
+
+def test_the_first_retraining_waits_for_no_drift() -> None:
+    """There is no champion yet that anything could drift from."""
+    assert asked("drift", last=None).retrain
+
+
+@pytest.mark.parametrize(
+    ("limits", "ended_hours_ago", "wait_hours"),
+    [
+        ({}, (0.0, 0.1, 0.2), None),
+        ({"cool_down_hours": 6}, (), None),
+        ({"cool_down_hours": 6}, (6.0,), None),
+        ({"cool_down_hours": 6}, (30.0, 5.0), 1.0),
+        ({"per_day": 2}, (1.0,), None),
+        ({"per_day": 2}, (1.0, 24.0), None),
+        ({"per_day": 2}, (20.0, 1.0), 4.0),
+        ({"per_day": 2}, (23.0, 20.0, 1.0), 4.0),
+        ({"hours_per_week": 1}, (30.0,), None),
+        ({"hours_per_week": 1}, (100.0, 30.0), 68.0),
+        ({"hours_per_week": 1}, (168.0, 30.0), None),
+        ({"cool_down_hours": 6, "per_day": 1}, (1.0,), 23.0),
+    ],
+)
+def test_what_schedules_ask_for_keeps_to_cool_down_and_budget(
+    limits: dict[str, float], ended_hours_ago: tuple[float, ...], wait_hours: float | None
+) -> None:
+    """Half an hour each: no, and from when it would be yes; at that moment it is."""
+    decision = asked(ended_hours_ago=ended_hours_ago, limits=limits)
+
+    expected = None if wait_hours is None else NOON + timedelta(hours=wait_hours)
+    assert decision.not_before == expected
+    assert decision.retrain is (wait_hours is None)
+    later = tuple(ago + (wait_hours or 0) for ago in ended_hours_ago)
+    assert asked(ended_hours_ago=later, limits=limits).retrain
+    assert asked("manual", ended_hours_ago=ended_hours_ago, limits=limits).retrain
+
+
+TRIGGERS = st.sampled_from(["manual", "cron", "interval", "new data", "drift"])
+HOURS = st.lists(st.floats(-2, 200), max_size=6).map(tuple)
+LIMITS = st.fixed_dictionaries(
+    {
+        "cool_down_hours": st.floats(0, 100),
+        "per_day": st.none() | st.integers(1, 4),
+        "hours_per_week": st.none() | st.floats(0.1, 4),
+    }
+)
+
+
+@given(
+    trigger=TRIGGERS,
+    drift=st.sampled_from([(), (CALM,), (DRIFTED,)]),
+    hours=HOURS,
+    last=st.sampled_from([None, CHANGED, completed(NOW)]),
+    limits=LIMITS,
+)
+def test_every_question_has_an_answer_with_a_reason(
+    trigger: Trigger,
+    drift: tuple[DriftScore, ...],
+    hours: tuple[float, ...],
+    last: Completed | None,
+    limits: dict[str, float | None],
+) -> None:
+    """Total, also with clocks that went back; asking later only where time is what is lacking."""
+    decision = asked(trigger, drift=drift, ended_hours_ago=hours, last=last, limits=limits)
+    unlimited = asked(trigger, drift=drift, ended_hours_ago=hours, last=last)
+
+    assert decision.reason
+    assert unlimited.not_before is None
+    assert unlimited.retrain or not decision.retrain
+    assert (decision.not_before is not None) == (unlimited.retrain and not decision.retrain)
+    assert decision.not_before is None or decision.not_before > NOON
 
 
 HOLD_THE_LOCK = """

@@ -10,6 +10,7 @@ from models.config.loading import load_params
 from models.config.notify import NotifyParams
 from models.config.params import Params
 from models.config.retention import RetentionParams
+from models.config.retraining import RetrainingParams
 from models.config.search import SearchParams
 from models.config.space import Point, apply_point
 from models.config.trial import (
@@ -42,6 +43,7 @@ __all__ = [
     "Point",
     "Record",
     "RetentionParams",
+    "RetrainingParams",
     "RnnConfig",
     "SearchParams",
     "SgdConfig",

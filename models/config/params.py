@@ -12,6 +12,7 @@ from models.config.gate import GateParams
 from models.config.inbox import InboxParams
 from models.config.notify import NotifyParams
 from models.config.retention import RetentionParams
+from models.config.retraining import RetrainingParams
 from models.config.search import SearchParams
 from models.config.trial import CnnConfig, TrialConfig
 
@@ -34,6 +35,7 @@ class Params(Record):
     drift: DriftParams = DriftParams()
     inbox: InboxParams = InboxParams()
     registry: RegistryParams = RegistryParams()
+    retraining: RetrainingParams = RetrainingParams()
     notify: NotifyParams = NotifyParams()
     retention: RetentionParams = RetentionParams()
 

@@ -1,0 +1,143 @@
+"""`python -m flows.schedule_worker`: what `pitchpipe up` runs to serve the schedules.
+
+A worker of the project's pool, and beside it a thread that keeps Prefect's deployments as
+schedules.yaml says. It ends with `up` (flows.bound), and with it the flow runs it started.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from types import FrameType
+
+import httpx
+import psutil
+from prefect.exceptions import PrefectException
+from prefect.workers.process import ProcessWorker
+
+from flows.arrivals import News, news
+from flows.deployments import apply_schedules, ask_now, take_up
+from flows.prefect_upkeep import close_orphans, project_tag
+from flows.retraining_lock import only_retraining, owner
+from flows.schedules import SCHEDULES, read_schedules
+from models.errors import BusyError, PitchpipeError
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 1.5
+"""For flow runs to end in, when asked to."""
+
+
+def main() -> None:
+    """Serve the project's schedules until told to end."""
+    _log_to_standard_error()
+    began = datetime.now(UTC)
+    signal.signal(signal.SIGTERM, _end_flow_runs)
+    keeper = Keeper(began)
+    keeper.step()
+    threading.Thread(target=keeper.keep, daemon=True).start()
+    worker = ProcessWorker(work_pool_name=project_tag(), name="pitchpipe up")
+    asyncio.run(worker.start(printer=log.info))
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler()  # the root logger is Prefect's
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+NEWS_SECONDS = 300.0
+"""After which deliveries that still lie there are asked about again."""
+
+
+class Keeper:
+    """Keeps Prefect true to the project: the dead are closed, deployments are as the file says."""
+
+    def __init__(self, began: datetime) -> None:
+        self._began = began
+        self._closed = False
+        self._seen: object = self  # not what a file may be
+        self._taken_up = False
+        self._said = ""
+        self._news: dict[str, tuple[News, float]] = {}
+
+    def keep(self) -> None:
+        """Look once a second, for the life of the process."""
+        while True:
+            self.step()
+            time.sleep(1)  # files tell nobody that they changed
+
+    def step(self) -> None:
+        """Do what is to be done now; what fails is said, and tried again."""
+        try:
+            self._close()
+            self._apply()
+            self._take_up()
+            self._watch()
+        except (PitchpipeError, OSError, httpx.HTTPError, PrefectException) as error:
+            if str(error) != self._said:
+                log.warning("%s", error)
+            self._said = str(error)
+
+    def _close(self) -> None:
+        """Close what the dead left Running, which also holds their slots, once nobody retrains."""
+        if self._closed:
+            return
+        try:
+            with only_retraining():
+                closed = close_orphans(except_for=None, begun_before=self._began)
+        except BusyError:
+            return  # its flow run is open with good reason, and cannot be told from the others
+        self._closed = True
+        if closed:
+            log.info("%d flow runs were left open by processes that died; closed", closed)
+
+    def _apply(self) -> None:
+        state = SCHEDULES.stat().st_mtime_ns if SCHEDULES.exists() else None
+        if state != self._seen:
+            apply_schedules(read_schedules())
+            self._seen = state
+
+    def _take_up(self) -> None:
+        if self._closed and not self._taken_up:
+            names = take_up(read_schedules(), now=self._began)
+            self._taken_up = True
+            if names:
+                log.info("taken up again: %s", ", ".join(names))
+
+    def _watch(self) -> None:
+        """Ask for the schedules that wait for news, when there is any and nobody retrains."""
+        for schedule in read_schedules():
+            if schedule.on is None or not schedule.active:
+                continue
+            there = news(schedule)
+            before, asked = self._news.get(schedule.name, (None, 0.0))
+            # Who delivered while a retraining was ending may have been turned away.
+            again = there.deliveries and time.monotonic() - asked > NEWS_SECONDS
+            if there and (there != before or again) and owner() is None:
+                ask_now(schedule.name)
+                self._news[schedule.name] = (there, time.monotonic())
+            elif not there:
+                self._news.pop(schedule.name, None)
+
+
+def _end_flow_runs(_number: int, _frame: FrameType | None) -> None:
+    """Ask the flow runs to end, so that they finish their checkpoints; then end at once.
+
+    Prefect's own way down waits for its connections: 8 s.
+    """
+    running = psutil.Process().children()
+    for process in running:
+        process.terminate()
+    psutil.wait_procs(running, timeout=GRACE_SECONDS)
+    sys.stdout.flush()
+    os._exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

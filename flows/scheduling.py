@@ -1,0 +1,40 @@
+"""`schedule apply` and `schedule run-now`: what they do beyond the file."""
+
+import os
+
+from flows import retraining
+from flows.prefect_api import prefect_api, running_services
+from flows.requests import Retraining
+from flows.schedules import named, read_schedules
+
+
+def apply() -> None:
+    """Make the deployments of the Prefect server at hand agree with schedules.yaml."""
+    schedules = read_schedules()
+    with prefect_api() as wait_for_api:
+        wait_for_api()
+        from flows.deployments import apply_schedules  # noqa: PLC0415 - imports Prefect
+
+        apply_schedules(schedules)
+
+
+def run_now(name: str) -> Retraining | None:
+    """Let whoever serves the schedule run it now; retrain here where nobody does.
+
+    Returns what it came to; None where it was handed over, so that it is not known yet.
+    """
+    schedule = named(read_schedules(), name)
+    if not is_served():
+        return retraining.run(schedule.request())
+    with prefect_api() as wait_for_api:
+        wait_for_api()
+        from flows.deployments import apply_schedules, ask_now  # noqa: PLC0415
+
+        apply_schedules(read_schedules())
+        ask_now(name)
+    return None
+
+
+def is_served() -> bool:
+    """Whether there is a Prefect server to hand a run over to: the user's, or that of `up`."""
+    return "PREFECT_API_URL" in os.environ or running_services() is not None

@@ -1,0 +1,61 @@
+"""Where the project stands, from its own files: champion, last verdict, who retrains now."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from flows import ledger
+from flows.decisions import last_retraining
+from flows.retraining_lock import Owner, owner
+from flows.schedules import Schedule, read_schedules
+from models.config import load_params
+from models.decision import Completed
+from models.errors import PitchpipeError
+
+_MOVES = {"promote", "rollback", "adopt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a person wants to know at a glance."""
+
+    name: str
+    """Registered name."""
+    champion: int | None
+    """By the ledger."""
+    last: Completed | None
+    retraining: Owner | None
+    """The process that is retraining now."""
+    schedules: tuple[Schedule, ...]
+    trouble: str | None = None
+    """Why some of this cannot be told."""
+
+    @property
+    def last_line(self) -> str:
+        """The last verdict, in words."""
+        if self.last is None:
+            return "no retraining was completed yet"
+        version = "" if self.last.version is None else f" version {self.last.version}"
+        return f"{self.last.verdict}{version}, {self.last.finished:%Y-%m-%d %H:%M} UTC"
+
+    @property
+    def champion_line(self) -> str:
+        """The champion, in words."""
+        return f"{self.name} version {self.champion}" if self.champion else f"{self.name}: none yet"
+
+    def next_tick(self, now: datetime) -> datetime | None:
+        """When the first of the schedules comes next."""
+        ticks = [one.next_tick(now) for one in self.schedules]
+        return min((tick for tick in ticks if tick is not None), default=None)
+
+
+def standing() -> Standing:
+    """Read it; what cannot be read becomes `trouble`, since a page goes on being shown."""
+    try:
+        schedules = read_schedules()
+        name = load_params(Path("params.yaml")).registered_name
+    except PitchpipeError as error:
+        return Standing("", None, last_retraining(), owner(), (), trouble=str(error))
+    moves = [entry for entry in ledger.read().of(name) if entry.action in _MOVES]
+    champion = moves[-1].after if moves else None
+    return Standing(name, champion, last_retraining(), owner(), schedules)

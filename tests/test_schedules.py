@@ -1,0 +1,211 @@
+"""schedules.yaml and its commands: what a schedule may be, and when it comes next."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from conftest import ProjectFolder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prefect.server.schemas import schedules as served
+
+from flows.schedules import (
+    SCHEDULES,
+    Schedule,
+    add_schedule,
+    new_schedule,
+    read_schedules,
+    remove_schedule,
+    set_active,
+    unused_name,
+)
+from models.errors import ConfigError
+
+NOW = datetime(2026, 3, 28, 12, 0, 30, tzinfo=UTC)
+NIGHTLY = Schedule(name="nightly", cron="0 3 * * *", timezone="Europe/Berlin")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"cron": "0 3 * *"}, "cron '0 3 \\* \\*': not a cron line"),
+        ({"cron": "61 3 * * *"}, "not a cron line"),
+        ({"cron": "0 0 30 2 *"}, "ever comes"),
+        ({"cron": "0 0 3 * * *"}, "minute, hour, day, month, weekday"),
+        ({"cron": "0 3 LW * *"}, "not a cron line"),
+        ({"cron": ""}, "not a cron line"),
+        ({"cron": "0 3 * * *", "timezone": "Europe/Atlantis"}, "'Europe/Atlantis': not a time"),
+        ({"cron": "0 3 * * *", "timezone": "../etc/passwd"}, "not a time zone"),
+        ({"cron": "0 3 * * *", "timezone": "Europe"}, "not a time zone"),
+        ({"interval": 0}, "interval: 0: Input should be greater than 0"),
+        ({"interval": -5}, "interval: -5"),
+        ({}, "exactly one of cron, interval, on"),
+        ({"cron": "0 3 * * *", "interval": 5}, "exactly one"),
+        ({"interval": 5, "name": "a b"}, "name: 'a b'"),
+        ({"on": "sunday"}, "on: 'sunday'"),
+    ],
+)
+def test_a_schedule_that_could_not_work_is_refused(fields: dict[str, Any], words: str) -> None:
+    """One message with the value and the rule."""
+    with pytest.raises(ConfigError, match=words):
+        new_schedule(**{"name": "one"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Schedule(name="a", cron="*/5 * * * *"), "2026-03-28T12:05:00+00:00"),
+        (NIGHTLY, "2026-03-29T03:00:00+02:00"),  # clocks go from 2 to 3 that night
+        (Schedule(name="a", cron="0 3 * * MON"), "2026-03-30T03:00:00+00:00"),
+        (Schedule(name="a", interval=60), "2026-03-28T12:01:00+00:00"),
+        (Schedule(name="a", interval=45, since=NOW), "2026-03-28T12:01:15+00:00"),
+        (NIGHTLY.model_copy(update={"active": False}), None),
+        (Schedule(name="a", on="new data"), None),
+    ],
+)
+def test_the_next_tick_is_known_without_a_server(schedule: Schedule, expected: str | None) -> None:
+    """Later than now, in the schedule's own zone; none where it is paused or waits for data."""
+    assert schedule.document(NOW)["next"] == expected
+
+
+@settings(max_examples=40, deadline=None)  # Prefect's calendar takes its time
+@given(
+    line=st.sampled_from(
+        ["* * * * *", "*/7 3,15 * * *", "0 3 * * 1-5", "30 4 1 */2 *", "5 0 L * *"]
+    ),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]),
+    # Away from the nights in which clocks change: there the two differ by up to an hour.
+    day=st.dates(date(2026, 4, 10), date(2026, 9, 20)),
+    minute=st.integers(0, 24 * 60 - 1),
+)
+def test_ticks_are_those_of_prefect(line: str, zone: str, day: date, minute: int) -> None:
+    """What `schedule list` announces is when Prefect starts."""
+    after = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(minutes=minute)
+    schedule = Schedule(name="one", cron=line, timezone=zone)
+    prefects = served.CronSchedule(cron=line, timezone=zone)
+
+    (expected,) = prefects._get_dates_generator(n=1, start=after + timedelta(seconds=1))
+
+    assert schedule.next_tick(after) == expected
+
+
+@settings(deadline=None)
+@given(
+    interval=st.integers(1, 10**6),
+    since=st.datetimes(timezones=st.just(UTC)),
+    after=st.datetimes(timezones=st.just(ZoneInfo("Asia/Tokyo"))),
+)
+def test_an_interval_ticks_in_equal_steps(interval: int, since: datetime, after: datetime) -> None:
+    """The first tick later than now, whichever came first: now or `since`."""
+    schedule = Schedule(name="one", interval=interval, since=since)
+    step = timedelta(seconds=interval)
+
+    tick = schedule.next_tick(after)
+
+    assert tick is not None
+    assert timedelta(0) < tick - after <= step
+    assert (tick - since) % step == timedelta(0)
+
+
+def test_the_file_says_no_more_than_was_asked_and_is_read_back() -> None:
+    """A line a fact, in the order they came, so that git shows what changed."""
+    add_schedule(NIGHTLY)
+    add_schedule(Schedule(name="often", interval=60, since=NOW, set=("search.epochs=3",)))
+
+    text = SCHEDULES.read_text()
+
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        "- name: nightly",
+        "  cron: 0 3 * * *",
+        "  timezone: Europe/Berlin",
+        "- name: often",
+        "  interval: 60",
+        "  since: '2026-03-28T12:00:30Z'",
+        "  set:",
+        "  - search.epochs=3",
+    ]
+    assert [one.name for one in read_schedules()] == ["nightly", "often"]
+    assert unused_name("cron") == "cron"
+
+
+def test_pausing_and_removing_change_one_and_an_unknown_name_none() -> None:
+    """What is not there is named together with what is."""
+    add_schedule(NIGHTLY)
+    set_active("nightly", active=False)
+    before = SCHEDULES.read_text()
+
+    for change in (remove_schedule, lambda name: set_active(name, active=True)):
+        with pytest.raises(ConfigError, match=r"'daily': there is none.*there are: nightly"):
+            change("daily")
+    with pytest.raises(ConfigError, match="'nightly': there is one of this name"):
+        add_schedule(NIGHTLY)
+
+    assert SCHEDULES.read_text() == before
+    assert not read_schedules()[0].active
+    remove_schedule("nightly")
+    assert read_schedules() == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- name: a\n  cron: 0 3 * * *\n  when: now\n", "0.when: 'now': Extra inputs"),
+        ("- {name: a, interval: 5}\n- {name: a, interval: 6}\n", "'a' is given twice"),
+        ("- {name: a, interval: '5'}\n", "0.interval"),
+        ("name: [", "cannot be read"),
+        ("just text", "valid array|valid tuple"),
+    ],
+)
+def test_a_file_edited_by_hand_is_validated_whole(text: str, words: str) -> None:
+    """Nothing of a wrong file is taken."""
+    SCHEDULES.write_text(text)
+
+    with pytest.raises(ConfigError, match=words):
+        read_schedules()
+
+
+def test_the_commands_tell_the_schedules_as_json(project: ProjectFolder) -> None:
+    """Each answers with the whole list: name, trigger, next, active."""
+    line = ["--cron", "0 3 * * *", "--timezone", "Europe/Berlin"]
+
+    added = project.pitchpipe("schedule", *line, "--name", "nightly", "--json")
+    paused = project.pitchpipe("schedule", "pause", "nightly", "--json")
+    table = project.pitchpipe("schedule", "list")
+
+    (entry,) = added.document
+    assert entry["name"] == "nightly"
+    assert entry["trigger"] == "cron 0 3 * * * Europe/Berlin"
+    assert "T03:00:00+0" in entry["next"]
+    assert entry["active"] is True
+    assert (paused.document[0]["next"], paused.document[0]["active"]) == (None, False)
+    assert "paused" in table.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cron", "0 3 * *"],
+        ["--interval", "0"],
+        ["--interval", "5", "--timezone", "UTC"],
+        ["--on-drift", "--on-new-data"],
+        ["--interval", "5", "--set", "search.epochz=3"],
+        [],
+    ],
+)
+def test_a_wrong_schedule_is_one_message_and_exit_2(
+    project: ProjectFolder, arguments: list[str]
+) -> None:
+    """And nothing is written."""
+    ran = project.pitchpipe("schedule", *arguments)
+
+    assert ran.code == 2
+    assert ran.err.startswith("pitchpipe: ")
+    assert len(ran.err.splitlines()) == 1
+    assert not (project.root / SCHEDULES).exists()
