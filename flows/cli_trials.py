@@ -1,4 +1,4 @@
-"""`pitchpipe trials`, `pitchpipe trials show KEY`: the trial store."""
+"""`pitchpipe trials`, `trials show KEY`, `trials compare A B`: the trial store."""
 
 from typing import Annotated
 
@@ -58,3 +58,25 @@ def show(
         emit(row.document(history=True))
     else:
         trial_listing.print_trial(row)
+
+
+@trials_app.command("compare")
+def compare(
+    context: typer.Context,
+    first: Annotated[str, typer.Argument(help="A trial's key, or its first digits.")],
+    second: Annotated[str, typer.Argument(help="Another's.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two trials: what they differ in, scores side by side, and both curves.
+
+    Example: pitchpipe trials compare 3fa9 07c2
+    """
+    enter_project(context)
+    from flows import trial_comparison
+
+    one, other = trial_comparison.pair_of(first, second)
+    if as_json:
+        emit(trial_comparison.comparison(one, other))
+    else:
+        trial_comparison.print_comparison(one, other)

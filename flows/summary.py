@@ -7,7 +7,7 @@ from rich.table import Table
 from flows.forecast import Forecast
 from flows.progress import shown
 from flows.requests import LeaderboardEntry, Retraining
-from flows.tables import SCORE_HEADINGS, score_cells, trial_table
+from flows.tables import Column, fitted_table, score_columns
 
 _ROWS = 20
 
@@ -18,7 +18,7 @@ def print_retraining(result: Retraining) -> None:
     if not result.decision.retrain:
         console.print(f"Nothing to do: {result.decision.reason}.")
         return
-    console.print(_leaderboard(result))
+    console.print(_leaderboard(result, width=console.width))
     counts = result.trials
     console.print(
         f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
@@ -34,28 +34,36 @@ def _pruned(count: int) -> str:
     return f"{count} pruned, " if count else ""
 
 
-def _leaderboard(result: Retraining) -> Table:
-    axes = list(dict.fromkeys(axis for entry in result.leaderboard for axis in entry.differences))
-    table = trial_table(
-        ("", *axes, *SCORE_HEADINGS, "epochs", "s", "key"), title="Leaderboard, by validation"
+def _leaderboard(result: Retraining, *, width: int) -> Table:
+    shown_entries = result.leaderboard[:_ROWS]
+    axes = dict.fromkeys(axis for entry in shown_entries for axis in entry.differences)
+    table = fitted_table(
+        (
+            Column("", [str(place) for place, _ in enumerate(shown_entries, start=1)]),
+            *(
+                Column(
+                    axis, [entry.differences.get(axis, "") for entry in shown_entries], axis=True
+                )
+                for axis in axes
+            ),
+            *score_columns([entry.scores for entry in shown_entries]),
+            Column("epochs", [str(entry.epochs) for entry in shown_entries]),
+            Column("s", [_time_of(entry) for entry in shown_entries]),
+            Column("key", [entry.key[:8] for entry in shown_entries]),
+        ),
+        width=width,
+        title="Leaderboard, by validation",
     )
-    for place, entry in enumerate(result.leaderboard[:_ROWS], start=1):
-        table.add_row(
-            str(place),
-            *(entry.differences.get(axis, "") for axis in axes),
-            *score_cells(entry.scores),
-            str(entry.epochs),
-            _time_of(entry),
-            entry.key[:8],
-        )
     if len(result.leaderboard) > _ROWS:
-        table.caption = f"{len(result.leaderboard) - _ROWS} more: pitchpipe trials"
+        more = f"{len(result.leaderboard) - _ROWS} more: pitchpipe trials"
+        table.caption = f"{table.caption}\n{more}" if table.caption else more
     return table
 
 
 def _time_of(entry: LeaderboardEntry) -> str:
-    took = "cached" if entry.cached else f"{entry.seconds:.1f}"
-    return f"pruned {took}" if entry.pruned else took
+    if entry.pruned:
+        return "pruned"
+    return "cached" if entry.cached else f"{entry.seconds:.1f}"
 
 
 def _print_verdict(console: Console, result: Retraining) -> None:

@@ -1,7 +1,9 @@
 """Tables of trials for a terminal of 80 columns: narrow headings, numbers never cut."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.table import Table
 
 from models.trials import Scores
@@ -9,14 +11,96 @@ from models.trials import Scores
 SCORE_HEADINGS = ("accuracy", "macro\nF1", "cross-\nentropy")
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table, and what becomes of it where the terminal is too narrow."""
+
+    heading: str
+    cells: Sequence[str]
+    spare: int = 0
+    """Left out where there is no room, the greatest first; 0: never."""
+    axis: bool = False
+    """Told in words, together with the other axes, where there still is no room."""
+    wraps: bool = False
+    """Cells may take several lines."""
+
+    @property
+    def width(self) -> int:
+        """Characters that it takes."""
+        longest = max(map(cell_len, (*_narrow(self.heading).split("\n"), *self.cells)))
+        return min(longest, _WORDS) if self.wraps else longest
+
+
+_WORDS = 30
+"""Characters that a column of words needs at least."""
+
+
+def fitted_table(columns: Sequence[Column], *, width: int, title: str | None = None) -> Table:
+    """Make a table that fits into a terminal; what is left out is named under it."""
+    kept = _spared(columns, width)
+    if _too_wide(kept, width):
+        kept = _spared(_in_words(columns), width)
+    table = trial_table([column.heading for column in kept], title=title)
+    for place, column in enumerate(kept):
+        if column.wraps:
+            table.columns[place].no_wrap, table.columns[place].justify = False, "left"
+    for cells in zip(*(column.cells for column in kept), strict=True):
+        table.add_row(*cells)
+    left_out = [column.heading for column in columns if column.spare and column not in kept]
+    if left_out:
+        names = ", ".join(left_out).replace("-\n", "-").replace("\n", " ")
+        table.caption = f"a wider terminal also shows: {names}"
+    return table
+
+
+def _spared(columns: Sequence[Column], width: int) -> list[Column]:
+    """Leave columns out until the others have room, or none can be spared."""
+    kept = list(columns)
+    for column in sorted(columns, key=lambda column: -column.spare):
+        if column.spare and _too_wide(kept, width):
+            kept.remove(column)
+    return kept
+
+
+def _in_words(columns: Sequence[Column]) -> list[Column]:
+    """Put what all axes say into one column."""
+    axes = [column for column in columns if column.axis]
+    if not axes:
+        return list(columns)
+    rows = zip(*(column.cells for column in axes), strict=True)
+    words = [
+        " ".join(f"{axis.heading}={cell}" for axis, cell in zip(axes, row, strict=True) if cell)
+        for row in rows
+    ]
+    place = columns.index(axes[0])
+    others = [column for column in columns if not column.axis]
+    return [*others[:place], Column("differs in", words, wraps=True), *others[place:]]
+
+
+def _too_wide(columns: Sequence[Column], width: int) -> bool:
+    return sum(column.width for column in columns) + len(columns) - 1 > width
+
+
 def trial_table(headings: Sequence[str], *, title: str | None = None) -> Table:
     """Make an empty table; underscores and dots of axis names become line breaks."""
     # No box: its separators cost a column each, and eleven columns must fit into 80.
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
-        narrow = heading.replace("_", "\n").replace(".", "\n")
-        table.add_column(narrow, justify="right", no_wrap=True)
+        table.add_column(_narrow(heading), justify="right", no_wrap=True)
     return table
+
+
+def _narrow(heading: str) -> str:
+    return heading.replace("_", "\n").replace(".", "\n")
+
+
+def score_columns(scores: Sequence[Scores | None]) -> list[Column]:
+    """Columns of scores, of which accuracy always has room."""
+    cells = zip(*map(score_cells, scores), strict=True) if scores else ((), (), ())
+    return [
+        Column(heading, tuple(column), spare=spare)
+        for heading, column, spare in zip(SCORE_HEADINGS, cells, (0, 3, 4), strict=True)
+    ]
 
 
 def score_cells(scores: Scores | None) -> tuple[str, str, str]:

@@ -1,22 +1,32 @@
 """`pitchpipe trials` and `trials show`: the trial store as rows and as a curve in the terminal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 from rich.console import Console
+from rich.table import Table
 
 from flows.dataset_version import PREPARED
 from flows.lineage import flattened
 from flows.progress import shown
-from flows.tables import SCORE_HEADINGS, score_cells, trial_table
+from flows.tables import Column, fitted_table, score_columns
 from flows.trial_store import StoredTrial, find_trial, stored_trials
-from models.config import TrialConfig
 from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
-from models.training.source import training_source_digest
+from models.search.proposals import short_names
+from models.training.source import package_versions, training_source_digest
 from models.trials import Scores, TrialFailure, TrialResult
 
+CURVES = {
+    "train loss": "train_loss",
+    "validation loss": "validation_loss",
+    "validation accuracy": "validation_accuracy",
+}
+"""Title -> field of EpochRecord."""
 _BARS = " ▁▂▃▄▅▆▇█"
+_CURVE = 40
+"""Columns of a curve: 80 less its title and two numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,26 @@ class TrialRow:
     """A trial as it is listed."""
 
     trial: StoredTrial
+    here: "Here"
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: `cached` where a run of now would take it, else what is not of now.
+
+        Nothing for a trial of now that has no result.
+        """
+        spec = self.trial.spec
+        elsewhere = [
+            what
+            for what, now, then in (
+                ("other data", self.here.dataset, spec.dataset),
+                ("older code", self.here.source, spec.source),
+                ("other packages", self.here.versions, spec.versions),
+            )
+            if now != then
+        ]
+        finished = isinstance(self.trial.outcome, TrialResult)
+        return ", ".join(elsewhere) or ("cached" if finished else "")
 
     @property
     def scores(self) -> Scores | None:
@@ -37,6 +67,10 @@ class TrialRow:
         """Training time so far."""
         return round(sum(record.seconds for record in self.trial.history), 3)
 
+    def curve(self, name: str) -> list[float]:
+        """A field of each epoch's record."""
+        return [float(getattr(record, name)) for record in self.trial.history]
+
     def document(self, *, history: bool = False) -> dict[str, JsonValue]:
         """As `--json` prints it."""
         trial, outcome = self.trial, self.trial.outcome
@@ -47,8 +81,11 @@ class TrialRow:
             "scores": self.scores.model_dump() if self.scores else None,
             "epochs": len(trial.history),
             "seconds": self.seconds,
-            "cached": isinstance(outcome, TrialResult),
+            "cached": self.origin == "cached",
+            "from": self.origin or None,
             "dataset": trial.spec.dataset,
+            "source": trial.spec.source,
+            "versions": dict(trial.spec.versions),
             "reason": outcome.reason if isinstance(outcome, TrialFailure) else None,
         }
         if history:
@@ -56,22 +93,34 @@ class TrialRow:
         return row
 
 
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What trials would be trained on now."""
+
+    dataset: str | None
+    """Digest of the prepared arrays; null where there are none."""
+    source: str
+    versions: dict[str, str]
+
+    @classmethod
+    def now(cls) -> "Here":
+        """Look it up."""
+        return cls(_current_dataset(), training_source_digest(), package_versions())
+
+
 def rows(*, everything: bool) -> list[TrialRow]:
     """Trials of the current dataset and code, or all; best first, unfinished and failed last."""
-    trials = [TrialRow(trial) for trial in stored_trials()]
+    here = Here.now()
+    trials = [TrialRow(trial, here) for trial in stored_trials()]
     if not everything:
-        dataset, source = _current_dataset(), training_source_digest()
-        trials = [
-            row
-            for row in trials
-            if row.trial.spec.dataset == dataset and row.trial.spec.source == source
-        ]
+        now = (here.dataset, here.source)
+        trials = [row for row in trials if (row.trial.spec.dataset, row.trial.spec.source) == now]
     return sorted(trials, key=_place)
 
 
 def row_of(key: str) -> TrialRow:
     """The trial whose key begins so. Raises ConfigError for none or several."""
-    return TrialRow(find_trial(key))
+    return TrialRow(find_trial(key), Here.now())
 
 
 def _current_dataset() -> str | None:
@@ -95,52 +144,66 @@ def print_rows(listed: list[TrialRow]) -> None:
     if not listed:
         console.print("No trial on the current dataset and code; --all shows the rest.")
         return
-    axes = _differing([row.trial.spec.config for row in listed])
-    table = trial_table(("key", "state", *axes, *SCORE_HEADINGS, "epochs", "s"))
-    for row in listed:
-        config = flattened(row.trial.spec.config)
-        table.add_row(
-            row.trial.key[:8],
-            row.trial.state,
-            *(config.get(axis, "") for axis in axes),
-            *score_cells(row.scores),
-            str(len(row.trial.history)),
-            f"{row.seconds:.0f}",
-        )
-    console.print(table)
+    console.print(_table(listed, width=console.width))
 
 
-def _differing(configs: list[TrialConfig]) -> list[str]:
-    flat = [flattened(config) for config in configs]
-    names = dict.fromkeys(name for config in flat for name in config)
-    return [name for name in names if len({config.get(name, "") for config in flat}) > 1]
+def _table(listed: list[TrialRow], *, width: int) -> Table:
+    configs = [flattened(row.trial.spec.config) for row in listed]
+    return fitted_table(
+        (
+            Column("key", [row.trial.key[:8] for row in listed]),
+            Column("state", [row.trial.state for row in listed]),
+            *(
+                Column(name, [config.get(axis, "") for config in configs], axis=True)
+                for axis, name in short_names(_differing(configs)).items()
+            ),
+            *score_columns([row.scores for row in listed]),
+            Column("epochs", [str(len(row.trial.history)) for row in listed]),
+            Column("s", [f"{row.seconds:.0f}" for row in listed], spare=2),
+            Column("from", [row.origin for row in listed], spare=1),
+        ),
+        width=width,
+    )
+
+
+def _differing(configs: list[dict[str, str]]) -> list[str]:
+    """Fields that differ among the configs that have them: a kind's own defaults tell nothing."""
+    names = dict.fromkeys(name for config in configs for name in config)
+    values = {name: {config[name] for config in configs if name in config} for name in names}
+    return [name for name, found in values.items() if len(found) > 1]
 
 
 def print_trial(row: TrialRow) -> None:
     """Print one trial's config, scores and validation curves."""
     console, trial = Console(markup=False), row.trial
-    console.print(f"trial {trial.key}\nstate {trial.state}", highlight=False)
+    origin = f", {row.origin}" if row.origin else ""
+    console.print(f"trial {trial.key}\nstate {trial.state}{origin}", highlight=False)
     if isinstance(trial.outcome, TrialFailure):
         console.print(f"reason {trial.outcome.reason}", highlight=False)
     for name, value in flattened(trial.spec.config).items():
         console.print(f"  {name}: {value}", highlight=False)
     if row.scores:
         console.print(f"validation {shown(row.scores)}", highlight=False)
-    for title, values in (
-        ("train loss", [record.train_loss for record in trial.history]),
-        ("validation loss", [record.validation_loss for record in trial.history]),
-        ("validation accuracy", [record.validation_accuracy for record in trial.history]),
-    ):
-        if values:
-            console.print(
-                f"{title:>20} {sparkline(values)} {values[0]:.4f} -> {values[-1]:.4f}",
-                highlight=False,
-            )
+    for title, name in CURVES.items():
+        if values := row.curve(name):
+            console.print(curve_line(title, values), highlight=False)
 
 
-def sparkline(values: list[float]) -> str:
-    """Draw numbers as bars between their least and their greatest."""
-    low, high = min(values), max(values)
+def curve_line(title: str, values: list[float], *, among: Sequence[float] = ()) -> str:
+    """One curve in at most 80 columns, on the scale of all numbers it is shown among."""
+    bars = sparkline(thinned(values), low=min((*values, *among)), high=max((*values, *among)))
+    return f"{title:>20} {bars} {values[0]:.4f} -> {values[-1]:.4f}"
+
+
+def thinned(values: list[float]) -> list[float]:
+    """At most 40 of the numbers, evenly spaced, the first and the last among them."""
+    if len(values) <= _CURVE:
+        return values
+    return [values[round(place * (len(values) - 1) / (_CURVE - 1))] for place in range(_CURVE)]
+
+
+def sparkline(values: list[float], *, low: float, high: float) -> str:
+    """Draw numbers as bars between low and high."""
     if high == low:
         return _BARS[4] * len(values)
     steps = len(_BARS) - 2

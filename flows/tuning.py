@@ -160,16 +160,16 @@ def plan_search(params: Params, manifest: Manifest) -> Plan:
 def known_tuning(params: Params) -> Tuning | None:
     """Return a search that the store answers whole, its data being as it was; None: it must run.
 
-    Needs neither Prefect nor MLflow nor torch.
+    Needs neither Prefect nor MLflow, and torch for a Gaussian process alone.
     """
     search = params.search
-    # Others ask as they go, and where they end is for the search itself to say.
-    listed = search.strategy in ("grid", "random") and search.pruner == "none"
-    if not listed or search.max_epochs_total or not prepared_is_current(params.data):
+    # Where a search with a pruner or a budget ends is for the search itself to say.
+    limited = search.pruner != "none" or search.max_epochs_total
+    if limited or not prepared_is_current(params.data):
         return None
     plan = plan_search(params, read_manifest(PREPARED))
     outcomes = tuple(trial.cached for trial in plan.trials if trial.cached is not None)
-    return Tuning(plan, outcomes) if len(outcomes) == len(plan.trials) else None
+    return Tuning(plan, outcomes) if len(outcomes) == plan.total else None
 
 
 def searched(

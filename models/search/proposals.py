@@ -1,6 +1,6 @@
 """What a search proposes: a point on its axes, and the TrialConfig that it makes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -28,7 +28,7 @@ class Proposal:
     @property
     def differences(self) -> dict[str, str]:
         """Shortest unambiguous axis name -> value as text."""
-        return {shown: _text(self.point[axis]) for axis, shown in _short(self.point).items()}
+        return {shown: _text(self.point[axis]) for axis, shown in short_names(self.point).items()}
 
 
 def label_of(differences: Mapping[str, str]) -> str:
@@ -67,8 +67,9 @@ _SHORTENED = {
 }
 
 
-def _short(point: Point) -> dict[str, str]:
-    last = {axis: axis.rpartition(".")[2] for axis in point}
+def short_names(axes: Iterable[str]) -> dict[str, str]:
+    """Axis -> its last part, or the whole of it where that would be another's too."""
+    last = {axis: axis.rpartition(".")[2] for axis in axes}
     names = list(last.values())
     return {
         axis: axis if names.count(name) > 1 or name == "name" else name

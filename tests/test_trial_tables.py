@@ -1,0 +1,90 @@
+"""Tables and curves of trials: 80 columns hold them, and no number is cut."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from flows.tables import Column, fitted_table
+from flows.trial_listing import curve_line, sparkline, thinned
+
+COLUMNS = (
+    Column("key", ["24cece0f", "e0eece74"]),
+    Column("learning_rate", ["0.001427", "0.0003262"], axis=True),
+    Column("momentum", ["0.9", ""], axis=True),
+    Column("accuracy", ["0.9802", "0.9703"]),
+    Column("macro\nF1", ["0.9797", "0.9712"], spare=2),
+    Column("cross-\nentropy", ["0.0651", "0.0803"], spare=3),
+    Column("s", ["40", "33"], spare=1),
+)
+
+
+def printed(width: int) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width).print(fitted_table(COLUMNS, width=width))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(53, "cross-entropy"), (45, "macro F1, cross-entropy"), (38, "macro F1, cross-entropy, s")],
+)
+def test_columns_that_can_be_spared_make_room(width: int, left_out: str) -> None:
+    """Cross-entropy first; under the table stands what is not in it. Numbers are whole."""
+    text = printed(width)
+
+    assert " ".join(text.split()).endswith(f"a wider terminal also shows: {left_out}")
+    assert "0.0003262" in text
+
+
+def test_where_there_is_room_nothing_is_left_out() -> None:
+    """And nothing is said."""
+    text = printed(54)
+
+    assert "0.0803" in text
+    assert "wider" not in text
+
+
+@given(st.integers(60, 200))
+def test_no_line_is_too_long_and_no_cell_is_cut(width: int) -> None:
+    """Whatever the terminal's width."""
+    text = printed(width)
+
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+def test_where_nothing_can_be_spared_axes_are_told_in_words() -> None:
+    """Nine axes of a mixed store: one column, several lines."""
+    columns = [
+        Column("key", ["24cece0f"]),
+        *(Column(f"an_axis_{place}", ["0.001427"], axis=True) for place in range(12)),
+        Column("accuracy", ["0.9802"]),
+        Column("s", ["40"], spare=1),
+    ]
+    file = io.StringIO()
+    Console(file=file, width=80).print(fitted_table(columns, width=80))
+
+    text = file.getvalue()
+    assert "an_axis_11=0.001427" in text
+    assert "40" in text  # there is room for it again
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=500))
+def test_curves_keep_within_80_columns(values: list[float]) -> None:
+    """However many epochs: the first and the last are among those drawn."""
+    drawn = thinned(values)
+
+    assert (drawn[0], drawn[-1]) == (values[0], values[-1])
+    assert len(drawn) == min(len(values), 40)
+    assert len(curve_line("validation accuracy", values)) <= 80
+
+
+def test_curves_on_one_scale() -> None:
+    """The lowest bar is the least of both, the highest the greatest of both."""
+    assert sparkline([0.0, 0.5, 1.0], low=0, high=1) == "▁▅█"
+    assert curve_line("a", [0.0, 0.5], among=[0.0, 1.0]).split()[1] == "▁▅"
+    assert sparkline([2.0, 2.0], low=2, high=2) == "▄▄"
