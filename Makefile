@@ -64,13 +64,14 @@ $(PEERS_STAMP):
 	rm -f $(PEERS)/.installed-*
 	touch $@
 
-# The rest too: preparing a million images, the gate's error rates by simulation, and how real pairs of
-# classifiers differ.
+# The rest too: a million images prepared, the gate's error rates by simulation, how real pairs of
+# classifiers differ, time to best, and how long a trial's process takes to start.
 bench-all: bench
 	$(BIN)/python bench/prepare.py
 	$(BIN)/python bench/gate.py --processes 2
 	$(BIN)/python bench/gate_differing.py
 	$(BIN)/python bench/time_to_best.py
+	$(BIN)/python bench/start_up.py
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

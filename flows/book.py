@@ -14,7 +14,7 @@ from models.digests import digest_of
 from models.search.proposals import Proposal
 from models.search.strategies import strategy_of
 from models.search.strategy import Job, Strategy
-from models.trials import Outcome, Scores, TrialFailure, TrialSpec
+from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -133,12 +133,14 @@ class Book:
         entry.closed = True
 
 
-def open_book(params: Params, manifest: Manifest, observers: TrialObserver) -> Book:
+def open_book(
+    params: Params, manifest: Manifest, device: Device, *, observers: TrialObserver
+) -> Book:
     """Open the book of a search on a dataset; one that was killed is taken up again.
 
     Raises ConfigError where a combination is impossible.
     """
-    specs, strategy = SpecMaker.on(manifest), strategy_of(params)
+    specs, strategy = SpecMaker.on(manifest, device), strategy_of(params)
     if params.search.pruner != "none":
         identity = digest_of(
             {

@@ -1,10 +1,12 @@
 """`pitchpipe run | tune | params`."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.choices import AskedDevice, EngineName
 from flows.console import JsonOption, ParamsOption, Project, SetOption, emit, enter_project
 
 if TYPE_CHECKING:
@@ -15,6 +17,30 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=1, max=1024, help="Trials at once; default: one per core."),
 ]
+
+EngineOption = Annotated[
+    EngineName, typer.Option("--engine", help="Where trials run: here, or on a cluster.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine-address",
+        help="HOST:PORT of an existing cluster; default: one is started, and ends with the search.",
+    ),
+]
+DeviceOption = Annotated[
+    AskedDevice, typer.Option("--device", help="auto: a GPU where this machine has one.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Where trials run, in the words of a Request."""
+
+    workers: int | None
+    engine: EngineName
+    engine_address: str | None
+    device: AskedDevice
 
 
 def mount(app: typer.Typer) -> None:
@@ -39,6 +65,9 @@ def run(
         bool, typer.Option("--no-promote", help="Register, but leave the champion.")
     ] = False,
     workers: WorkersOption = None,
+    engine: EngineOption = "processes",
+    engine_address: AddressOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Retrain once, whole: prepare, tune, evaluate, register, promote.
@@ -48,7 +77,8 @@ def run(
     Example: pitchpipe run --params examples/fashion_mnist.yaml --set search.epochs=3
     """
     project = enter_project(context)
-    request = _request(project, params_file, overrides, workers=workers)
+    where = _Where(workers, engine, engine_address, device)
+    request = _request(project, params_file, overrides, where)
     request = request.model_copy(update={"force": force, "promote": not no_promote})
     from flows import forecast, retraining, summary
 
@@ -67,6 +97,9 @@ def tune(
     params_file: ParamsOption = None,
     overrides: SetOption = None,
     workers: WorkersOption = None,
+    engine: EngineOption = "processes",
+    engine_address: AddressOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Run the search alone: no test score, no version, no promotion.
@@ -74,7 +107,8 @@ def tune(
     Example: pitchpipe tune --set 'search.axes={minibatch_size: [32, 64]}'
     """
     project = enter_project(context)
-    request = _request(project, params_file, overrides, workers=workers)
+    where = _Where(workers, engine, engine_address, device)
+    request = _request(project, params_file, overrides, where)
     from flows import retraining, summary
 
     result = retraining.run(request.model_copy(update={"tune_only": True, "force": True}))
@@ -119,13 +153,13 @@ def load(project: Project, params_file: Path | None, overrides: list[str] | None
 
 
 def _request(
-    project: Project, params_file: Path | None, overrides: list[str] | None, *, workers: int | None
+    project: Project, params_file: Path | None, overrides: list[str] | None, where: _Where
 ) -> "Request":
     from flows.requests import Request
 
     load(project, params_file, overrides)
     return Request(
-        params_file=str(_path(project, params_file)), overrides=overrides or [], workers=workers
+        params_file=str(_path(project, params_file)), overrides=overrides or [], **asdict(where)
     )
 
 

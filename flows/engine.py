@@ -1,10 +1,11 @@
-"""Where trials run: child processes of a preloaded fork server, one trial each.
+"""Where trials run: behind one small interface, here in children of a preloaded fork server.
 
-A fork server starts a child in 0.02 s where spawning costs 8 s of imports, and a crash, a timeout
-or a kill hurts its own trial only.
+Clusters are in flows/clusters. A fork server starts a child in 0.02 s where spawning costs 8 s of
+imports, and a crash, a timeout or a kill hurts its own trial only.
 """
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
@@ -16,9 +17,11 @@ from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 from pydantic import TypeAdapter
 
+from flows.devices import DevicePool, cuda_devices
 from models.errors import PitchpipeError
 from models.files import write_text
 from models.training.environment import ALLOCATOR_ENVIRONMENT
@@ -47,6 +50,11 @@ PRELOAD = ["models.training.fit", "models.training.worker", "flows.cli"]
 class InterruptedTrialError(PitchpipeError):
     """The engine was told to stop while the trial was training; its last epoch is kept."""
 
+    @classmethod
+    def of(cls, label: str) -> "InterruptedTrialError":
+        """Say which trial, and the way on."""
+        return cls(f"{label}: stopped; run again to go on")
+
 
 @dataclass(frozen=True, slots=True)
 class TrialJob:
@@ -58,6 +66,16 @@ class TrialJob:
     budget: int
     label: str
     """What differs from the other trials, for people."""
+
+    def work(self, gpus: tuple[str, ...] = ()) -> Work:
+        """The job as it travels to whoever does it."""
+        return Work(
+            spec=self.spec,
+            directory=str(self.directory),
+            prepared=str(self.prepared),
+            budget=self.budget,
+            cuda_devices=gpus,
+        )
 
 
 def warm_up() -> None:
@@ -79,34 +97,60 @@ def warm_up() -> None:
                 os.environ[name] = value
 
 
+class Engine(Protocol):
+    """What trains trials; `train` blocks, so it is called from a thread for each trial at once."""
+
+    def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
+        """Train the job's trial and return what its directory says.
+
+        A worker that dies is replaced, three starts in all; then the trial has failed. Raises
+        InterruptedTrialError once `stop` was called.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End every trial; what their last epochs left is whole, so that the next run goes on."""
+        ...
+
+
 class LocalEngine:
-    """Trains trials in child processes; `train` blocks, so call it from a thread per core."""
+    """Trains trials in child processes."""
 
     def __init__(self) -> None:
         self._children: set[ForkServerProcess] = set()
         self._lock = threading.Lock()
         self._stopping = False
 
-    def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
-        """Train the job's trial in a child of its own and return what its directory says.
+    @functools.cached_property
+    def _gpus(self) -> DevicePool:
+        return DevicePool(cuda_devices())
 
-        A child that is killed is replaced, three starts in all; then the trial has failed.
-        Raises InterruptedTrialError once `stop` was called.
-        """
+    def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
+        """Train the job's trial in a child of its own, on GPUs of its own where it asks for one."""
+        if job.spec.device == "cpu":
+            return self._train(job, on_epoch, gpus=())
+        with self._gpus.taken(job.spec.config.devices) as gpus:
+            return self._train(job, on_epoch, gpus=gpus)
+
+    def _train(
+        self, job: TrialJob, on_epoch: Callable[[EpochRecord], None], *, gpus: tuple[str, ...]
+    ) -> Outcome:
         for _ in range(MOST_STARTS):
-            exit_code = self._run_child(job, on_epoch)
+            exit_code = self._run_child(job.work(gpus), on_epoch, label=job.label)
             outcome = read_outcome(job.directory, job.budget)
             if exit_code == 0 and outcome is not None:
                 return outcome
             if self._stopping:
-                raise InterruptedTrialError(f"{job.label}: stopped; run again to go on")
+                raise InterruptedTrialError.of(job.label)
             log.warning("worker of trial %s ended with %s; replaced", job.label, exit_code)
-        return _give_up(job, exit_code)
+        return give_up(job, how=_in_words(exit_code))
 
-    def _run_child(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> int | None:
+    def _run_child(
+        self, work: Work, on_epoch: Callable[[EpochRecord], None], *, label: str
+    ) -> int | None:
         receiver, sender = multiprocessing.Pipe(duplex=False)
         with receiver:
-            child = self._start(job, sender)
+            child = self._start(work, sender, label=label)
             sender.close()
             try:
                 for record in _epochs(receiver):
@@ -117,19 +161,13 @@ class LocalEngine:
                 with self._lock:
                     self._children.discard(child)
 
-    def _start(self, job: TrialJob, sender: connection.Connection) -> ForkServerProcess:
-        work = Work(
-            spec=job.spec,
-            directory=str(job.directory),
-            prepared=str(job.prepared),
-            budget=job.budget,
-        )
+    def _start(self, work: Work, sender: connection.Connection, *, label: str) -> ForkServerProcess:
         context = multiprocessing.get_context("forkserver")
         # Not a daemon, which may have no children: a trial on several devices has them.
         child = context.Process(target=run, args=(work.model_dump_json(), sender))
         with self._lock:
             if self._stopping:
-                raise InterruptedTrialError(f"{job.label}: stopped; run again to go on")
+                raise InterruptedTrialError.of(label)
             child.start()
             self._children.add(child)
         return child
@@ -141,27 +179,28 @@ class LocalEngine:
             for child in self._children:
                 child.terminate()
 
-    @contextlib.contextmanager
-    def stopped_by_signals(self) -> Iterator[None]:
-        """While inside, Ctrl-C and SIGTERM end the children, then raise in the main thread."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-        def handle(number: int, _frame: FrameType | None) -> None:
-            self.stop()
-            if number == signal.SIGTERM:
-                raise SystemExit(128 + number)
-            raise KeyboardInterrupt
+@contextlib.contextmanager
+def stopped_by_signals(engine: Engine) -> Iterator[None]:
+    """While inside, Ctrl-C and SIGTERM end the engine's trials, then raise in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-        for number in handlers:
-            signal.signal(number, handle)
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+    def handle(number: int, _frame: FrameType | None) -> None:
+        engine.stop()
+        if number == signal.SIGTERM:
+            raise SystemExit(128 + number)
+        raise KeyboardInterrupt
+
+    for number in handlers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _epochs(receiver: connection.Connection) -> Iterator[EpochRecord]:
@@ -180,9 +219,13 @@ def _epochs(receiver: connection.Connection) -> Iterator[EpochRecord]:
         yield record
 
 
-def _give_up(job: TrialJob, exit_code: int | None) -> TrialFailure:
+def _in_words(exit_code: int | None) -> str:
     killed = exit_code is not None and exit_code < 0
-    how = signal.Signals(-exit_code).name if killed and exit_code else f"exit code {exit_code}"
+    return signal.Signals(-exit_code).name if killed and exit_code else f"exit code {exit_code}"
+
+
+def give_up(job: TrialJob, *, how: str) -> TrialFailure:
+    """Write down, and return, that a trial's workers died time and again."""
     failure = TrialFailure(
         key=job.spec.key,
         config=job.spec.config,

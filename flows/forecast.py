@@ -5,6 +5,7 @@ from statistics import median
 
 from pydantic import JsonValue
 
+from flows.clusters.opening import check_engine, device_of
 from flows.dataset_version import PREPARED, prepared_is_current
 from flows.decisions import decide
 from flows.requests import Request, Retraining, TrialCounts
@@ -49,11 +50,13 @@ def forecast(request: Request) -> Forecast:
     Nothing is written but data/.digests.json, where hashes of unchanged batches are remembered.
     """
     params = request.params()
+    check_engine(request)
+    device = device_of(request)
     decision = decide(params, request)
     if not prepared_is_current(params.data):
         return _before_prepare(params, decision)
     manifest = read_manifest(PREPARED)
-    plan = plan_search(params, manifest)
+    plan = plan_search(params, manifest, device)
     missing = len(plan.missing) + plan.later
     pace = _pace(manifest)
     return Forecast(
@@ -67,7 +70,9 @@ def forecast(request: Request) -> Forecast:
         later=plan.later,
         epochs=plan.budget,
         seconds=round(
-            pace.seconds_an_epoch * planned_epochs(params, missing) / workers_for(params, request),
+            pace.seconds_an_epoch
+            * planned_epochs(params, missing)
+            / workers_for(params, request, device),
             1,
         ),
         basis=pace.basis,

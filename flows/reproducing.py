@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from flows.dataset_files import data_lock
 from flows.dataset_restore import copy_batches, find_version
 from flows.differences import UNEXPLAINED, Results, Surroundings, causes, results
-from flows.engine import LocalEngine, TrialJob, warm_up
+from flows.engine import LocalEngine, TrialJob, stopped_by_signals, warm_up
 from flows.lineage import Lineage, environment_facts
 from flows.progress import shown
 from flows.registry import VersionFiles, open_version
@@ -148,7 +148,7 @@ def _trained(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialRe
         label="reproduction",
     )
     try:
-        with engine.stopped_by_signals():
+        with stopped_by_signals(engine):
             return engine.train(job, tell)
     finally:
         engine.stop()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, JsonValue
 
+from flows.choices import AskedDevice, EngineName
 from models.config import Params, Record, TrialConfig, load_params
 from models.config.gate import Verdict
 from models.decision import Decision, DriftScore, Trigger
@@ -27,6 +28,12 @@ class Request(Record):
     """End after the search."""
     workers: int | None = Field(None, ge=1)
     """Trials at once; null: one for each core, or fewer where a trial takes several threads."""
+    engine: EngineName = "processes"
+    """Where trials run: children of this process, or workers of a Dask or Ray cluster."""
+    engine_address: str | None = None
+    """`host:port` of an existing cluster, which is left alive; null: one that ends with us."""
+    device: AskedDevice = "auto"
+    """Kind of processor trained on; auto: a GPU where this machine has one."""
 
     def params(self) -> Params:
         """Read and validate the params asked for."""

@@ -2,6 +2,7 @@
 
 import time
 
+from flows.clusters.opening import check_engine, device_of
 from flows.dataset_version import ensure_ingested, raw_version
 from flows.decisions import decide, nothing_to_do
 from flows.prefect_api import prefect_api
@@ -20,6 +21,7 @@ def run(request: Request) -> Retraining:
     """
     began = time.monotonic()
     params = request.params()
+    check_engine(request)
     proposer_of(params)  # an impossible combination is refused before anything is begun
     with only_retraining():
         ensure_ingested(params.data)
@@ -32,14 +34,15 @@ def run(request: Request) -> Retraining:
 
 def _already_known(request: Request, params: Params, decision: Decision) -> Retraining | None:
     """What a search that the store answers whole came to; None where something is to be done."""
-    tuning = known_tuning(params) if request.tune_only else None
+    tuning = known_tuning(params, device_of(request)) if request.tune_only else None
     return searched(decision, tuning, raw_version(params.data.name)) if tuning else None
 
 
 def _run_flow(request: Request) -> Retraining:
-    from flows.engine import warm_up  # noqa: PLC0415 - a no-op needs none of these
+    if request.engine == "processes":
+        from flows.engine import warm_up  # noqa: PLC0415 - a no-op needs none of these
 
-    warm_up()
+        warm_up()
     with prefect_api() as wait_for_api:
         from flows.recorded_flow import run_and_record  # noqa: PLC0415 - imports Prefect
 

@@ -27,14 +27,15 @@ Future = PrefectFuture[State[Outcome]]
 def tune(params: Params, dataset: DatasetVersion, workshop: Workshop) -> Tuning:
     """Run the search on a dataset; an outcome for each trial, failures included."""
     manifest = manifest_of(dataset)
-    plan = plan_search(params, manifest)
+    plan = plan_search(params, manifest, workshop.device)
     with SearchProgress(
         total=plan.total,
         epochs=planned_epochs(params, len(plan.missing) + plan.later),
         budget=plan.budget,
         objective=plan.objective,
     ) as progress:
-        book = open_book(params, manifest, Observers((progress, workshop.mirror)))
+        observers = Observers((progress, workshop.mirror))
+        book = open_book(params, manifest, workshop.device, observers=observers)
         _Loop(book, dataset.prepared, workshop, progress).run()
         return book.close()
 

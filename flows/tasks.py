@@ -9,7 +9,7 @@ from prefect.states import Completed
 from flows import dataset_version, evaluating, promoting
 from flows.artifacts import decorating, trial_markdown
 from flows.dataset_version import DatasetVersion
-from flows.engine import LocalEngine, TrialJob
+from flows.engine import Engine, TrialJob
 from flows.evaluating import Evaluated
 from flows.observers import Observers
 from flows.progress import shown
@@ -27,8 +27,8 @@ def prepare_data(data: DataParams) -> DatasetVersion:
 
 
 @task(name="train", task_run_name="{job.label}", cache_policy=NO_CACHE)
-def train(job: TrialJob, *, engine: LocalEngine, observers: Observers) -> State[Outcome]:
-    """Train one trial in a child process; a failed trial is a completed task with its reason."""
+def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outcome]:
+    """Have one trial trained; a failed trial is a completed task with its reason."""
     outcome = engine.train(job, lambda record: observers.epoch(job.spec.key, record))
     with decorating():
         create_markdown_artifact(trial_markdown(outcome), key="trial", description=job.label)

@@ -15,7 +15,7 @@ from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
 from models.search.strategies import first_budget, proposer_of
 from models.training.source import package_versions, training_source_digest
-from models.trials import Outcome, TrialFailure, TrialResult, TrialSpec
+from models.trials import Device, Outcome, TrialFailure, TrialResult, TrialSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,26 +121,32 @@ class SpecMaker:
     dataset: str
     source: str
     versions: dict[str, str]
+    device: Device
 
     @classmethod
-    def on(cls, manifest: Manifest) -> "SpecMaker":
-        """Make one for the dataset of a manifest."""
-        return cls(manifest.digest, training_source_digest(), package_versions())
+    def on(cls, manifest: Manifest, device: Device) -> "SpecMaker":
+        """Make one for the dataset of a manifest, and the kind of processor trained on."""
+        return cls(manifest.digest, training_source_digest(), package_versions(), device)
 
     def spec(self, config: TrialConfig) -> TrialSpec:
         """Say what identifies the trial of a config."""
         return TrialSpec(
-            config=config, dataset=self.dataset, source=self.source, versions=self.versions
+            config=config,
+            dataset=self.dataset,
+            source=self.source,
+            versions=self.versions,
+            device=self.device,
         )
 
 
-def plan_search(params: Params, manifest: Manifest) -> Plan:
+def plan_search(params: Params, manifest: Manifest, device: Device) -> Plan:
     """Say which trials a search on this dataset has, and look each up in the store.
 
     A search that learns is taken as far as the store can answer it.
     Raises ConfigError where a combination is impossible.
     """
-    specs, search, by = SpecMaker.on(manifest), params.search, params.trial.objective
+    search, by = params.search, params.trial.objective
+    specs = SpecMaker.on(manifest, device)
     proposer, trials = proposer_of(params), list[PlannedTrial]()
     while (proposal := proposer.propose()) is not None:
         spec = specs.spec(proposal.config)
@@ -157,7 +163,7 @@ def plan_search(params: Params, manifest: Manifest) -> Plan:
     )
 
 
-def known_tuning(params: Params) -> Tuning | None:
+def known_tuning(params: Params, device: Device) -> Tuning | None:
     """Return a search that the store answers whole, its data being as it was; None: it must run.
 
     Needs neither Prefect nor MLflow, and torch for a Gaussian process alone.
@@ -167,7 +173,7 @@ def known_tuning(params: Params) -> Tuning | None:
     limited = search.pruner != "none" or search.max_epochs_total
     if limited or not prepared_is_current(params.data):
         return None
-    plan = plan_search(params, read_manifest(PREPARED))
+    plan = plan_search(params, read_manifest(PREPARED), device)
     outcomes = tuple(trial.cached for trial in plan.trials if trial.cached is not None)
     return Tuning(plan, outcomes) if len(outcomes) == plan.total else None
 

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from flows.clusters.opening import open_engine
 from flows.dataset_portrait import portrait
 from flows.dataset_version import DatasetVersion
-from flows.engine import LocalEngine
+from flows.engine import Engine, stopped_by_signals
 from flows.lineage import CodeFacts, DatasetFacts, flattened
 from flows.requests import Request
 from flows.retraining_note import failure_note, local_minute
@@ -15,8 +16,8 @@ from flows.tracking.events import FlowRunInfo
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import Tracking, TrackingError, open_tracking
 from flows.tracking.upkeep import reconcile
-from flows.workers import workers_for
 from models.config import Params
+from models.trials import Device
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,11 @@ log = logging.getLogger(__name__)
 class Workshop:
     """The engine that trains, and the mirror that shows."""
 
-    engine: LocalEngine
+    engine: Engine
     mirror: Mirror
     workers: int
     """Trials at once."""
+    device: Device
     tracking: Tracking
     flow_run: str
     """Prefect's id of the flow run."""
@@ -39,25 +41,26 @@ def open_workshop(
     params: Params, request: Request, dataset: DatasetVersion, *, flow_run: str
 ) -> Iterator[Workshop]:
     """Open the tools of one retraining; however it ends, children stop and the runs are closed."""
-    engine = LocalEngine()
-    tracking = open_tracking(params.registered_name)
-    _close_orphans(tracking)
-    mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
-    try:
-        mirror.log_artifacts(portrait(dataset.prepared), under="dataset")
-        with engine.stopped_by_signals():
-            yield Workshop(
-                engine,
-                mirror,
-                workers=workers_for(params, request),
-                tracking=tracking,
-                flow_run=flow_run,
-            )
-    except BaseException as error:
-        engine.stop()
-        mirror.describe(failure_note(error))
-        mirror.finish("FAILED" if isinstance(error, Exception) else "KILLED")
-        raise
+    with open_engine(params, request) as opened:
+        tracking = open_tracking(params.registered_name)
+        _close_orphans(tracking)
+        mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
+        try:
+            mirror.log_artifacts(portrait(dataset.prepared), under="dataset")
+            with stopped_by_signals(opened.engine):
+                yield Workshop(
+                    opened.engine,
+                    mirror,
+                    workers=opened.workers,
+                    device=opened.device,
+                    tracking=tracking,
+                    flow_run=flow_run,
+                )
+        except BaseException as error:
+            opened.engine.stop()
+            mirror.describe(failure_note(error))
+            mirror.finish("FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
 
 
 def _commit() -> dict[str, str]:

@@ -10,6 +10,8 @@ from models.config.trial import Objective
 from models.digests import digest_of
 from models.files import read_lines
 
+Device = Literal["cpu", "cuda"]
+
 
 class TrialFiles:
     """Names inside mlruns/trials/<key>/; result or failure is written last, atomically."""
@@ -32,7 +34,7 @@ class TrialSpec(Record):
     """Digest of the source files that training uses."""
     versions: dict[str, str]
     """Package -> version: torch, pytorch-lightning, numpy."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     """Kind of processor trained on."""
 
     @property

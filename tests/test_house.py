@@ -155,7 +155,12 @@ def test_nothing_is_printed() -> None:
     sorted(
         [
             *PYPROJECT["project"]["dependencies"],
-            *PYPROJECT["project"]["optional-dependencies"]["dev"],
+            *(
+                requirement
+                for extra in PYPROJECT["project"]["optional-dependencies"].values()
+                for requirement in extra
+                if Requirement(requirement).name != PYPROJECT["project"]["name"]
+            ),
         ]
     ),
 )

@@ -254,3 +254,12 @@ class TrialConfig(Record):
     ddp where there are several."""
     precision: Literal["float32", "bf16"] = "float32"
     """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32."""
+
+    @model_validator(mode="after")
+    def _each_device_has_an_image(self) -> Self:
+        if self.optimizer.name != "gd" and self.devices > self.minibatch_size:
+            raise ValueError(
+                f"devices {self.devices} must not be above minibatch_size {self.minibatch_size}: "
+                "each device takes a share of every minibatch"
+            )
+        return self

@@ -5,6 +5,7 @@ the parent imports this module only, which is light. MLflow, Prefect and DVC are
 """
 
 import logging
+import os
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -28,6 +29,8 @@ class Work(Record):
     """Folder of the prepared arrays."""
     budget: int
     """Epochs."""
+    cuda_devices: tuple[str, ...] = ()
+    """GPUs to train on, as CUDA_VISIBLE_DEVICES names them; none for a trial on the CPU."""
 
 
 class Complaint(Record):
@@ -47,6 +50,8 @@ def run(work_json: str, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     work = Work.model_validate_json(work_json)
+    if work.cuda_devices:  # read when this process first uses CUDA, which no parent of it did
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(work.cuda_devices)
 
     def tell(record: EpochRecord | Complaint) -> None:
         connection.send_bytes(record.model_dump_json().encode())
