@@ -46,9 +46,10 @@ format: install
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
-# Ratios in one run, printed: training rate beside a plain PyTorch loop, a grid beside its peers.
+# Ratios in one run, printed: training rate beside a plain PyTorch loop, start-up, a grid beside its peers.
 bench: install bench-peers-env
 	$(BIN)/python bench/training_rate.py
+	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/grid.py
 
 # KerasTuner, Ray Tune, Optuna and PyTorch, in an environment of their own.

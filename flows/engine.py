@@ -1,7 +1,8 @@
 """Where trials run: behind one small interface, here in children of a preloaded fork server.
 
-Clusters are in flows/clusters. A fork server starts a child in 0.02 s where spawning costs 8 s of
-imports, and a crash, a timeout or a kill hurts its own trial only.
+Clusters are in flows/clusters. A fork server starts a child in hundredths of a second where
+spawning costs seconds of imports (bench/startup.py), and a crash, a timeout or a kill hurts its own
+trial only.
 """
 
 import contextlib
@@ -43,7 +44,7 @@ _MESSAGE: TypeAdapter[EpochRecord | Complaint] = TypeAdapter(EpochRecord | Compl
 MOST_STARTS = 3
 """A worker that dies without a word is replaced; the trial goes on from its last epoch."""
 
-PRELOAD = ["models.training.fit", "models.training.worker", "flows.cli"]
+PRELOAD = ["flows.preloaded", "flows.cli"]
 """Training, and the module that `__main__` of the console script imports again in a child."""
 
 

@@ -19,7 +19,9 @@ from models.search.strategies import planned_epochs, proposer_of
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0
-"""Images a second on one core, where nothing was trained yet: the article's CNN, minibatch 32."""
+"""Images a second on one core, where nothing was trained yet: the article's CNN, minibatch 32.
+
+Under half of what bench/training_rate.py finds on a quiet machine: one that is used has less."""
 
 
 class Forecast(Record):

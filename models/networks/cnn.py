@@ -25,7 +25,7 @@ class Cnn(nn.Module):
         self.hidden = nn.Linear(config.channels[-1] * side * side, config.hidden_units)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden_units, classes)
-        # Channels innermost suits the CPU's convolutions: +15-30 % images a second.
+        # Channels innermost suits the CPU's convolutions; bench/training_rate.py's peer is without.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # in no stub
 
     def forward(self, images: Tensor) -> Tensor:
