@@ -24,6 +24,7 @@ from models.decision import (
     should_retrain,
 )
 from models.digests import digest_of
+from models.errors import can_heal
 from models.files import append_line, read_lines, write_text
 from models.training.source import training_source_digest
 
@@ -95,13 +96,15 @@ def _efforts() -> Iterator[Effort]:
 def accounted(request: Request) -> Iterator[None]:
     """Put a retraining inside on the account, whether it ends in a verdict or fails.
 
-    One that is interrupted is not: it is to go on at once. A search alone is no retraining.
+    One that is interrupted, or stopped by what time heals, is not: it is to go on soon. A search
+    alone is no retraining.
     """
     began = time.monotonic()
     try:
         yield
-    except Exception:
-        _account(request, began)
+    except Exception as error:
+        if not can_heal(error):
+            _account(request, began)
         raise
     _account(request, began)
 

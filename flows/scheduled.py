@@ -18,6 +18,7 @@ from flows.artifacts import completed
 from flows.dataset_version import ensure_ingested
 from flows.decisions import decide, nothing_to_do
 from flows.deployments import ask_again, cancel_missed
+from flows.healing import persistently
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
 from flows.retraining_note import local_minute
@@ -70,7 +71,7 @@ def _retrain(request: Request) -> State[Retraining]:
     warm_up()
     from flows.retrain import retrain  # noqa: PLC0415
 
-    return retrain.fn(request)
+    return persistently(lambda: retrain.fn(request), say=get_run_logger().warning)
 
 
 def _announce(decision: Decision) -> None:

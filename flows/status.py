@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -13,6 +14,7 @@ from flows.ledger import Entry
 from flows.prefect_api import running_services
 from flows.registry_glance import Champion, glance_at_champion
 from flows.retraining_lock import Owner, holder
+from flows.schedules import read_schedules
 from flows.services import answers
 from models.config import Record, load_params
 from models.errors import PitchpipeError
@@ -77,7 +79,7 @@ def project_status() -> Status:
     last = _last_run(entries)
     return Status(
         services=tuple(_services()),
-        schedules=(),
+        schedules=tuple(one.document(datetime.now(UTC)) for one in read_schedules()),
         champion=_champion(name),
         running=holder(),
         last_run=last,

@@ -1,5 +1,6 @@
 """Errors a user may meet: each message names the value, the rule and the way out."""
 
+import urllib.error
 from typing import ClassVar
 
 
@@ -27,3 +28,15 @@ class IntegrityError(PitchpipeError):
 
 class BusyError(PitchpipeError):
     """Another process holds what this one needs."""
+
+
+class UnreachableError(PitchpipeError):
+    """A service does not answer, or refuses; later it may do better."""
+
+
+def can_heal(error: BaseException | None) -> bool:
+    """Whether time may mend what went wrong: somebody's absence, not somebody's mistake."""
+    if error is None or isinstance(error, ConfigError | BusyError):
+        return False
+    absences = (UnreachableError, ConnectionError, TimeoutError, urllib.error.URLError)
+    return isinstance(error, absences) or can_heal(error.__cause__)

@@ -6,10 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -47,12 +47,24 @@ class ProjectFolder:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start `pitchpipe ...` in the project."""
+        return self._start(arguments, environment, subprocess.PIPE)
+
+    def start_into(
+        self, output: Path, *arguments: str, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Start `pitchpipe ...` in the project; all it says is appended to a file."""
+        with output.open("a") as file:
+            return self._start(arguments, environment, file)
+
+    def _start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], where: IO[str] | int
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(Path(sys.executable).parent / "pitchpipe"), *arguments],
             cwd=self.root,
             env={**clean_environment(), **self.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=where,
+            stderr=where,
             text=True,
         )
 

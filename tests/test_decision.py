@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import urllib.error
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.healing import persistently
 from flows.retraining_lock import holder, only_retraining
 from models.config import RetrainingParams
 from models.decision import (
@@ -23,7 +25,7 @@ from models.decision import (
     Trigger,
     should_retrain,
 )
-from models.errors import BusyError
+from models.errors import BusyError, ConfigError, InputError, UnreachableError
 from models.processes import ProcessIdentity, this_process
 
 NOW = Fingerprint(data="d", params="p", source="s", environment="e")
@@ -200,8 +202,70 @@ def test_every_question_has_an_answer_with_a_reason(
     assert decision.not_before is None or decision.not_before > NOON
 
 
+class FarEnd:
+    """Something far away that fails so many times."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors, self.waited, self.said = list(errors), list[float](), list[str]()
+
+    def ask(self) -> str:
+        if self.errors:
+            raise self.errors.pop(0)
+        return "answer"
+
+    def asked(self) -> str:
+        return persistently(self.ask, say=self.said.append, wait=self.waited.append)
+
+
+def test_what_time_heals_is_tried_again_after_longer_and_longer_pauses() -> None:
+    """Four attempts in all; each failure is said."""
+    away = UnreachableError("MLflow is away")
+    far = FarEnd(away, away, away)
+    lost = FarEnd(away, away, away, away)
+
+    assert far.asked() == "answer"
+    with pytest.raises(UnreachableError):
+        lost.asked()
+
+    assert far.waited == lost.waited == [60, 300, 900]
+    assert far.said[0] == "MLflow is away; tried again in 60 s"
+
+
+def fetching() -> InputError:
+    """A download that the network broke, as it is told to users."""
+    error = InputError("cannot be fetched")
+    error.__cause__ = urllib.error.URLError("no route to host")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "heals"),
+    [
+        (UnreachableError("away"), True),
+        (fetching(), True),
+        (ConnectionResetError(), True),
+        (ConfigError("epochs: -1"), False),
+        (InputError("no image"), False),
+        (BusyError("held"), False),
+        (PermissionError("read only"), False),
+        (TypeError("ours"), False),
+    ],
+)
+def test_mistakes_do_not_heal(error: Exception, *, heals: bool) -> None:
+    """Absence may end by itself; a wrong config is wrong in an hour too."""
+    far = FarEnd(error)
+
+    if heals:
+        assert far.asked() == "answer"
+    else:
+        with pytest.raises(type(error)):
+            far.asked()
+        assert far.waited == []
+
+
 HOLD_THE_LOCK = """
 import sys
+from flows.healing import persistently
 from flows.retraining_lock import only_retraining
 with only_retraining():
     print("held", flush=True)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from flows.tracking.experiment import experiment_tags
 from models.credentials import without_credentials
-from models.errors import PitchpipeError
+from models.errors import UnreachableError
 from models.files import replacing
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LOCAL_URI = "sqlite:///mlruns/mlflow.db"
 ARTIFACTS = Path("mlruns/artifacts")
 
 
-class TrackingError(PitchpipeError):
+class TrackingError(UnreachableError):
     """MLflow cannot be asked, or refuses."""
 
 
