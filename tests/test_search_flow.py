@@ -126,3 +126,63 @@ def test_a_search_ends_with_its_seconds(searched: tuple[ProjectFolder, Any]) -> 
 
     assert ran.code == 1
     assert "no trial was run" in ran.err
+
+
+def test_a_search_that_learns_is_foreseen_and_goes_on(
+    searched: tuple[ProjectFolder, Any],
+) -> None:
+    """Its first ten are of a random search, six of which are there; two more are two more."""
+    folder, _ = searched
+    learning = (*SPACE, "search.strategy=tpe", "search.epochs=1", "search.ahead=2")
+    eleven, thirteen = (overrides(*learning, f"search.trials={n}") for n in (11, 13))
+
+    before = folder.pitchpipe("tune", "--dry-run", "--json", *eleven).document
+    ran = folder.pitchpipe("tune", "--json", *eleven)
+    after = folder.pitchpipe("tune", "--dry-run", "--json", *thirteen).document
+    again = folder.pitchpipe("tune", "--json", *eleven).document
+
+    assert ran.code == 0, ran.err
+    assert ran.document["trials"]["total"] == before["trials"]["total"] == 11
+    assert ran.document["trials"]["trained"] == before["trials"]["trained"] <= 5
+    assert before["later"] + len(before["labels"]) == before["trials"]["trained"]
+    assert after["trials"] | {"trained": 2, "cached": 11, "total": 13} == after["trials"]
+    assert again["trials"]["cached"] == 11
+
+
+def test_two_trials_are_compared(searched: tuple[ProjectFolder, Any]) -> None:
+    """What they differ in, both scores and their difference, both curves; within 80 columns."""
+    folder, document = searched
+    keys = [entry["key"] for entry in document["leaderboard"]]
+    best, worst = keys[0], keys[-1]
+
+    compared = folder.pitchpipe("trials", "compare", best[:10], worst[:10], "--json").document
+    shown = folder.pitchpipe("trials", "compare", best[:10], worst[:10])
+    same = folder.pitchpipe("trials", "compare", best[:10], best[:11])
+
+    assert [trial["key"] for trial in compared["trials"]] == [best, worst]
+    rates = [trial["config"]["optimizer"]["learning_rate"] for trial in compared["trials"]]
+    assert compared["differences"] == {"optimizer.learning_rate": rates}
+    accuracy = compared["scores"]["accuracy"]
+    assert accuracy["difference"] == accuracy["values"][1] - accuracy["values"][0] < 0
+    assert "validation accuracy" in shown.out
+    assert all(len(line) <= 80 for line in shown.out.splitlines())
+    assert same.code == 2
+    assert "are the same trial" in same.err
+
+
+def test_trials_say_where_they_come_from(searched: tuple[ProjectFolder, Any]) -> None:
+    """Cached: a run of now would take it. Once the data is another, it is of other data."""
+    folder, document = searched
+    keys = {entry["key"] for entry in document["leaderboard"]}
+    prepared = folder.root / "data/prepared/manifest.json"
+    text = prepared.read_text()
+
+    here = folder.pitchpipe("trials", "--json").document
+    prepared.unlink()
+    try:
+        elsewhere = folder.pitchpipe("trials", "--all", "--json").document
+    finally:
+        prepared.write_text(text)
+
+    assert {row["from"] for row in here if row["key"] in keys} == {"cached"}
+    assert {(row["from"], row["cached"]) for row in elsewhere} == {("other data", False)}
