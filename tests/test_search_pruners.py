@@ -129,6 +129,7 @@ def test_hyperband_worked_by_hand() -> None:
         (searching("hyperband", epochs=9), 0, 0),
         (searching("median", epochs=9), 1, 9),
         (searching("none", epochs=9), 3, 27),
+        (searching("none", epochs=9, max_epochs_total=20), 3, 20),
     ],
 )
 def test_expected_epochs_worked_by_hand(search: SearchParams, trials: int, epochs: int) -> None:

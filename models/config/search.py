@@ -121,7 +121,8 @@ class SearchParams(Record):
     min_trials: int = Field(5, ge=1, le=100_000)
     """median: at a rung that fewer trials came to before, none is stopped."""
     max_epochs_total: int | None = Field(None, ge=1)
-    """No trial is begun or goes on that would bring all epochs beyond this; cached ones count."""
+    """Cost in trial-epochs: no trial is begun or goes on that would bring the epochs asked for, of
+    all trials together, beyond this. Cached ones count, and so do those saved by early stopping."""
     max_seconds: float | None = Field(None, gt=0)
     """No trial is begun or goes on after so long; what runs then is finished first."""
     axes: dict[str, Axis] = Field(default_factory=dict)

@@ -54,8 +54,12 @@ def first_budget(search: SearchParams) -> int:
 
 
 def planned_epochs(params: Params, trials: int) -> int:
-    """Epochs that so many trials are expected to take all together."""
-    search = params.search
+    """Epochs that so many trials are expected to take all together, within the search's budget."""
+    epochs = _expected_epochs(params.search, trials)
+    return min(epochs, params.search.max_epochs_total or epochs)
+
+
+def _expected_epochs(search: SearchParams, trials: int) -> int:
     match search.pruner:
         case "none":
             return trials * search.epochs
