@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # The stamp names the folder: scripts of a .venv that was moved point to where it was.
 STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | tr -d ' ')
 
-.PHONY: install run test test-slow lint types format bench bench-all bench-peers-env up clean
+.PHONY: install run test test-slow lint types format bench bench-all bench-peers-env up screenshots clean
 
 install: $(STAMP)
 
@@ -73,6 +73,10 @@ bench-all: bench
 	$(BIN)/python bench/gate_differing.py
 	$(BIN)/python bench/time_to_best.py
 	$(BIN)/python bench/start_up.py
+
+# The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
+screenshots: install
+	$(BIN)/python tests/screenshots.py
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,13 +10,14 @@ from pydantic import JsonValue
 
 from flows import ledger
 from flows.decisions import last_retraining
+from flows.deliveries import inbox_state
 from flows.ledger import Entry
 from flows.prefect_api import running_services
 from flows.registry_glance import Champion, glance_at_champion
 from flows.retraining_lock import Owner, holder
 from flows.schedules import read_schedules
 from flows.services import answers
-from models.config import Record, load_params
+from models.config import Params, Record, load_params
 from models.errors import PitchpipeError
 from models.trials import Scores
 
@@ -59,12 +60,22 @@ class LastDecision(Record):
     reason: str
 
 
+class Deliveries(Record):
+    """How many deliveries lie in the inbox of the dataset, or were set aside."""
+
+    waiting: int
+    arriving: int
+    """Still being written."""
+    quarantined: int
+
+
 class Status(Record):
     """The project at a glance; what does not apply is null."""
 
     services: tuple[ServiceStatus, ...]
     schedules: tuple[JsonValue, ...]
     champion: ChampionStatus | None
+    deliveries: Deliveries
     running: Owner | None
     """The retraining that runs now."""
     last_run: LastRun | None
@@ -74,13 +85,15 @@ class Status(Record):
 
 def project_status() -> Status:
     """Look at the project; ConfigError where params.yaml cannot be used."""
-    name = load_params(Path("params.yaml")).registered_name
+    params = load_params(Path("params.yaml"))
+    name = params.registered_name
     entries = ledger.read().of(name)
     last = _last_run(entries)
     return Status(
         services=tuple(_services()),
         schedules=tuple(one.document(datetime.now(UTC)) for one in read_schedules()),
         champion=_champion(name),
+        deliveries=_deliveries(params),
         running=holder(),
         last_run=last,
         last_decision=_last_decision(entries, last),
@@ -96,6 +109,15 @@ def _services() -> Iterator[ServiceStatus]:
         ("prefect", services.prefect, "/api/health"),
     ):
         yield ServiceStatus(name=name, url=url, answers=answers(f"{url}{health}"))
+
+
+def _deliveries(params: Params) -> Deliveries:
+    state = inbox_state(params.data.name, params.inbox)
+    return Deliveries(
+        waiting=len(state.waiting),
+        arriving=len(state.arriving),
+        quarantined=len(state.quarantined),
+    )
 
 
 def _champion(name: str) -> ChampionStatus | None:

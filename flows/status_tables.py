@@ -36,6 +36,9 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
     last = status.last_run
     if last is not None:
         yield "last retraining", f"{last.finished}: {last.verdict}, version {last.version}"
+    lying = {name: count for name, count in status.deliveries if count}
+    if lying:
+        yield "deliveries", ", ".join(f"{count} {name}" for name, count in lying.items())
     if status.last_decision is not None:
         yield "asked since", f"{status.last_decision.time}: {status.last_decision.reason}"
 

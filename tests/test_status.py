@@ -14,7 +14,7 @@ from flows.decisions import remember
 from flows.ledger import Deed
 from flows.registry_glance import glance_at_champion
 from flows.retraining_lock import only_retraining
-from flows.status import Status, project_status
+from flows.status import Deliveries, Status, project_status
 from flows.status_tables import print_status
 from flows.tracking import Tracking
 from models.decision import Completed, Fingerprint
@@ -60,7 +60,13 @@ def test_status_of_a_new_project_is_empty_and_says_how_to_begin(
     print_status(found)
 
     assert found == Status(
-        services=(), schedules=(), champion=None, running=None, last_run=None, last_decision=None
+        services=(),
+        schedules=(),
+        champion=None,
+        deliveries=Deliveries(waiting=0, arriving=0, quarantined=0),
+        running=None,
+        last_run=None,
+        last_decision=None,
     )
     assert "none yet: pitchpipe run" in capsys.readouterr().out
     assert [path for path in sorted(project.root.rglob("*")) if path not in before] == []
