@@ -31,6 +31,9 @@ AddressOption = Annotated[
 DeviceOption = Annotated[
     AskedDevice, typer.Option("--device", help="auto: a GPU where this machine has one.")
 ]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be trained; train nothing.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,7 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Retrain even if nothing changed.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be trained; train nothing.")
-    ] = False,
+    dry_run: DryRunOption = False,
     no_promote: Annotated[
         bool, typer.Option("--no-promote", help="Register, but leave the champion.")
     ] = False,
@@ -80,15 +81,7 @@ def run(
     where = _Where(workers, engine, engine_address, device)
     request = _request(project, params_file, overrides, where)
     request = request.model_copy(update={"force": force, "promote": not no_promote})
-    from flows import forecast, retraining, summary
-
-    if dry_run:
-        ahead = forecast.forecast(request)
-        emit(ahead.document()) if as_json else summary.print_forecast(ahead)
-        return
-    result = retraining.run(request)
-    emit(result.document()) if as_json else summary.print_retraining(result)
-    raise typer.Exit(result.exit_code)
+    _answer(request, dry_run=dry_run, as_json=as_json)
 
 
 def tune(
@@ -96,6 +89,7 @@ def tune(
     *,
     params_file: ParamsOption = None,
     overrides: SetOption = None,
+    dry_run: DryRunOption = False,
     workers: WorkersOption = None,
     engine: EngineOption = "processes",
     engine_address: AddressOption = None,
@@ -109,10 +103,21 @@ def tune(
     project = enter_project(context)
     where = _Where(workers, engine, engine_address, device)
     request = _request(project, params_file, overrides, where)
-    from flows import retraining, summary
+    request = request.model_copy(update={"tune_only": True, "force": True})
+    _answer(request, dry_run=dry_run, as_json=as_json)
 
-    result = retraining.run(request.model_copy(update={"tune_only": True, "force": True}))
+
+def _answer(request: "Request", *, dry_run: bool, as_json: bool) -> None:
+    """Carry out a request, or say what it would do; print that, and exit."""
+    from flows import forecast, retraining, summary
+
+    if dry_run:
+        ahead = forecast.forecast(request)
+        emit(ahead.document()) if as_json else summary.print_forecast(ahead)
+        return
+    result = retraining.run(request)
     emit(result.document()) if as_json else summary.print_retraining(result)
+    raise typer.Exit(result.exit_code)
 
 
 def params(

@@ -18,7 +18,7 @@ from flows.retraining_note import local_minute
 from flows.search import tune
 from flows.tasks import evaluate_on_test, prepare_data, promote, register_version
 from flows.tuning import searched
-from flows.workshop import open_workshop
+from flows.workshop import close_left_runs, open_workshop
 
 
 def _flow_run_name() -> str:
@@ -32,11 +32,12 @@ def retrain(request: Request) -> State[Retraining]:
     params = request.params()
     with only_retraining(), telling_of_failure(params):
         ensure_ingested(params.data)
+        close_orphans(except_for=UUID(str(flow_run.id)))
         now = fingerprint(params)
         decision = decide(params, request, now=now)
         if not decision.retrain:
+            close_left_runs(params)
             return completed(nothing_to_do(decision, params))
-        close_orphans(except_for=UUID(str(flow_run.id)))
         dataset = prepare_data(params.data)
         with (
             accounted(request),

@@ -23,17 +23,20 @@ def run(request: Request) -> Retraining:
     params = request.params()
     check_engine(request)
     proposer_of(params)  # an impossible combination is refused before anything is begun
-    with only_retraining():
+    with only_retraining() as died:
         ensure_ingested(params.data)
         decision = decide(params, request)
-        result = _already_known(request, params, decision)
+        # What a killed one left open in MLflow and Prefect is for the flow to close.
+        result = None if died else _without_flow(request, params, decision)
         if result is None:
-            result = _run_flow(request) if decision.retrain else nothing_to_do(decision, params)
+            result = _run_flow(request)
     return result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
 
 
-def _already_known(request: Request, params: Params, decision: Decision) -> Retraining | None:
-    """What a search that the store answers whole came to; None where something is to be done."""
+def _without_flow(request: Request, params: Params, decision: Decision) -> Retraining | None:
+    """Nothing to do, or a search that the store answers whole; None where there is work."""
+    if not decision.retrain:
+        return nothing_to_do(decision, params)
     tuning = known_tuning(params, device_of(request)) if request.tune_only else None
     return searched(decision, tuning, raw_version(params.data.name)) if tuning else None
 

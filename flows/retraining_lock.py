@@ -27,9 +27,10 @@ class Owner(Record):
 
 
 @contextlib.contextmanager
-def only_retraining() -> Iterator[None]:
+def only_retraining() -> Iterator[bool]:
     """Hold the project's retraining lock; a process that holds it may enter again.
 
+    Yields whether the last holder died with it: what it left open is still to be closed.
     Raises BusyError with the holder's process where another holds it. The kernel releases the lock
     when its holder dies, however it dies.
     """
@@ -41,9 +42,10 @@ def only_retraining() -> Iterator[None]:
     except Timeout:
         raise BusyError(_busy_message()) from None
     try:
+        died = lock.lock_counter == 1 and OWNER.exists()
         if lock.lock_counter == 1:
             write_text(OWNER, _owner().model_dump_json())
-        yield
+        yield died
     finally:
         if lock.lock_counter == 1:
             OWNER.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
             mlflow_url = mlflow.url
         for server in servers:
             server.wait_ready()
-        page = StatusPage(_links(prefect, mlflow_url, tracking), SCHEDULES_LOG)
+        page = StatusPage(links(prefect, mlflow_url, tracking), SCHEDULES_LOG)
         worker = stack.enter_context(schedule_worker().start(schedules_environment(api)))
         announce(prefect.url, mlflow_url)
         with page:
@@ -78,7 +78,7 @@ def announce(prefect: str, mlflow: str) -> None:
     write_text(SERVICES, services.model_dump_json(indent=2))
 
 
-def _links(prefect: Server, mlflow: str, tracking: Tracking) -> dict[str, str]:
+def links(prefect: Server, mlflow: str, tracking: Tracking) -> dict[str, str]:
     """Where to look. Runs: MLflow's own first page speaks of traces and judges."""
     mlflow = without_credentials(mlflow)
     return {

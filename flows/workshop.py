@@ -42,8 +42,7 @@ def open_workshop(
 ) -> Iterator[Workshop]:
     """Open the tools of one retraining; however it ends, children stop and the runs are closed."""
     with open_engine(params, request) as opened:
-        tracking = open_tracking(params.registered_name)
-        _close_orphans(tracking)
+        tracking = close_left_runs(params)
         mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
         try:
             mirror.log_artifacts(portrait(dataset.prepared), under="dataset")
@@ -69,12 +68,14 @@ def _commit() -> dict[str, str]:
     return {"mlflow.source.git.commit": commit} if commit else {}
 
 
-def _close_orphans(tracking: Tracking) -> None:
+def close_left_runs(params: Params) -> Tracking:
     """Close what the dead left RUNNING in MLflow; one that is down is asked the next time."""
+    tracking = open_tracking(params.registered_name)
     try:
         reconcile(tracking)
     except TrackingError as error:
         log.warning("%s; training goes on, MLflow is told later", error)
+    return tracking
 
 
 def dataset_facts(dataset: DatasetVersion) -> DatasetFacts:

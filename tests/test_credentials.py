@@ -6,13 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from registry_records import NAME, flow_run_info
 
 from flows.prefect_api import prefect_api
-from flows.services import mlflow_environment, mlflow_server
+from flows.services import mlflow_environment, mlflow_server, prefect_server
+from flows.status_page import StatusPage
 from flows.tracking import Mirror, TrackingError, asking, open_tracking
+from flows.tracking.store import Tracking
 from flows.tracking.writer import short
-from flows.up import announce
+from flows.up import announce, links
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
 
@@ -74,10 +77,14 @@ def test_an_unreachable_prefect_is_named_without_the_password(
 ) -> None:
     """PREFECT_API_URL may hold one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PREFECT_API_URL", "http://user:s3cr3t@127.0.0.1:9/api")
-    with pytest.raises(PitchpipeError, match=r"http://127\.0\.0\.1:9/api") as raised:  # noqa: SIM117
-        with prefect_api() as ready:
-            ready()
+    api = "http://user:s3cr3t@127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", api)
+    with (
+        temporary_settings({PREFECT_API_URL: api}),  # read once, when Prefect is first imported
+        prefect_api() as ready,
+        pytest.raises(PitchpipeError, match=r"http://127\.0\.0\.1:9/api") as raised,
+    ):
+        ready()
     assert SECRET not in str(raised.value)
 
 
@@ -86,8 +93,14 @@ def test_up_shows_and_keeps_addresses_without_passwords(
 ) -> None:
     """Neither on the terminal nor in the file by which `run` finds the services."""
     monkeypatch.chdir(tmp_path)
-    announce("http://127.0.0.1:4200", "https://user:s3cr3t@mlflow.example")
-    assert "https://mlflow.example" in capsys.readouterr().out
+    store = "https://user:s3cr3t@mlflow.example"
+    far = Tracking(uri=store, name=NAME)
+    far.__dict__["experiment_id"] = "7"  # as the server would have answered
+    announce("http://127.0.0.1:4200", store)
+    with StatusPage(links(prefect_server(4200), store, far), tmp_path / "none.log"):
+        shown = capsys.readouterr().out
+    assert "https://mlflow.example/#/experiments/7/runs" in shown
+    assert SECRET not in shown
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written
     assert not any(SECRET in path.read_text() for path in written)

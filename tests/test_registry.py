@@ -123,7 +123,7 @@ def test_the_description_lets_a_person_judge(tracking: Tracking) -> None:
     run_id = new_run(tracking)
     register(tracking, registration(run_id))
     description = tracking.client.get_model_version(NAME, "1").description or ""
-    assert "| accuracy | 0.9000 | 0.8000 - 0.9500 |" in description
+    assert "- accuracy **0.9000** (95 %: 0.8000 to 0.9500)" in description
     assert "Won 1 of 1 by validation accuracy." in description
     assert "- **Trained or selected on** 10 images" in description
     assert f"runs/{run_id}/artifacts/report/report.html" in description
