@@ -66,13 +66,14 @@ $(PEERS_STAMP):
 	touch $@
 
 # The rest too: a million images prepared, the gate's error rates by simulation, how real pairs of
-# classifiers differ, time to best, and how long a trial's process takes to start.
+# classifiers differ, time to best, what a search costs beside training, what `monitor` sees.
 bench-all: bench
 	$(BIN)/python bench/prepare.py
 	$(BIN)/python bench/gate.py --processes 2
 	$(BIN)/python bench/gate_differing.py
 	$(BIN)/python bench/time_to_best.py
-	$(BIN)/python bench/start_up.py
+	$(BIN)/python bench/overhead.py --long
+	$(BIN)/python bench/drift.py
 
 # The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
 screenshots: install
