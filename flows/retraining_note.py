@@ -44,8 +44,10 @@ class Links:
 def retraining_note(result: Retraining, links: Links) -> str:
     """Tell what a retraining came to, and link to all it left; lists, for tables run together."""
     reasons = "\n".join(f"- {reason}" for reason in result.reasons)
-    # MLflow shows the first lines, and the rest on a click.
-    parts = [_outcome(result, links), _pages(result, links), _trials(result, links), reasons]
+    # MLflow shows the first lines, and the rest on a click: it lays a veil over what comes third,
+    # and links under that cannot be clicked. So the first paragraph has them all.
+    first = f"{_outcome(result, links)} {_pages(result, links)}."
+    parts = [first, _scores(result), _trials(result, links), reasons]
     began = f"Began because: {result.decision.reason}."
     return "\n\n".join(part for part in [*parts, began] if part)
 
@@ -80,8 +82,11 @@ def _outcome(result: Retraining, links: Links) -> str:
         return "**Search only**: nothing was registered."
     name = result.registered_name
     version = f"[version {result.version}]({links.to_version(name, result.version)})"
-    scores = f" Test: {shown(result.test)}." if result.test is not None else ""
-    return f"**{result.verdict}**: {version} of {name}{_champion(result, links, name)}.{scores}"
+    return f"**{result.verdict}**: {version} of {name}{_champion(result, links, name)}."
+
+
+def _scores(result: Retraining) -> str:
+    return f"Test: {shown(result.test)}." if result.test is not None else ""
 
 
 def _champion(result: Retraining, links: Links, name: str) -> str:

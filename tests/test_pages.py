@@ -9,10 +9,13 @@ from conftest import ProjectFolder, Ran, read_until
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from flows.services import free_port
+from flows.tracking.experiment import page_of
 
 CHROMIUM = shutil.which("chromium")
 WHY = "Chromium is not installed (Debian: apt-get install chromium): pages are not looked at"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+ASSISTANT_CLOSED = "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')"
 
 if CHROMIUM is None and "PITCHPIPE_REQUIRE_ALL" not in os.environ:
     pytest.skip(WHY, allow_module_level=True)
@@ -71,30 +74,38 @@ def mlflow_ui(retrained: tuple[ProjectFolder, Ran]) -> Iterator[str]:
     process.communicate(timeout=60)
 
 
-def test_mlflow_leads_from_the_experiment_to_the_run_its_scores_and_its_report(
+def test_a_click_each_leads_from_experiment_to_retraining_report_version_and_dataset(
     page: Page, mlflow_ui: str, retrained: tuple[ProjectFolder, Ran]
 ) -> None:
-    """The experiment lists the parent run by date, dataset and verdict; it holds the report."""
+    """The champion, why it won, and its data: as a newcomer finds them from where `up` points."""
     _, ran = retrained
-    page.goto(f"{mlflow_ui}/#/experiments/1/runs")
-    parent = page.get_by_role("link", name="digits · PROMOTE").first
+    page.add_init_script(ASSISTANT_CLOSED)
+    page.goto(f"{mlflow_ui}/{page_of('1')}")
+    expect(page.get_by_text("test/accuracy").first).to_be_visible()
 
-    parent.click()
-    page.get_by_text("Artifacts", exact=True).click()
-    page.get_by_text("report", exact=True).click()
-    page.get_by_text("report.html").click()
+    page.get_by_role("link", name="digits · PROMOTE").first.click()
 
+    expect(page.get_by_role("heading", name="digits · PROMOTE")).to_be_visible()
+    expect(page.get_by_text("Datasets", exact=True).first).to_be_visible()
     assert ran.document["mlflow_run"] in page.url
-    report = page.frame_locator("iframe")
+
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="report", exact=True).click()
+
+    report = opened.value.frame_locator("iframe")
     expect(report.get_by_text("What was selected").first).to_be_visible()
+    assert report.locator("img").count() >= 4
+    expect(opened.value.get_by_text("calibration.png").first).to_be_visible()
 
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="version 1", exact=True).first.click()
 
-def test_mlflow_shows_the_champion_with_its_alias_and_description(
-    page: Page, mlflow_ui: str
-) -> None:
-    """The version page tells what won and why, on which data, and leads to the report."""
-    page.goto(f"{mlflow_ui}/#/models/digits-classifier/versions/1")
+    version = opened.value
+    expect(version.get_by_text("champion").first).to_be_visible()
+    expect(version.get_by_text("Won with").first).to_be_visible()
+    expect(version.get_by_role("link", name="report.html").first).to_be_visible()
 
-    expect(page.get_by_text("champion").first).to_be_visible()
-    expect(page.get_by_text("Won with").first).to_be_visible()
-    expect(page.get_by_role("link", name="report.html").first).to_be_visible()
+    with version.expect_popup() as opened:
+        version.get_by_role("link", name="samples of the dataset").first.click()
+
+    expect(opened.value.get_by_text("samples.png").first).to_be_visible()
