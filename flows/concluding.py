@@ -85,4 +85,5 @@ def _completed(ended: Retraining, verdict: Verdict, fingerprint: Fingerprint) ->
         verdict=verdict,
         version=ended.version,
         champion=ended.champion,
+        name=ended.registered_name,
     )

@@ -30,6 +30,8 @@ from models.training.source import training_source_digest
 
 REGISTRY = Path("mlruns/mlflow.db")
 LAST = Path("mlruns/last_retraining.json")
+COMPLETED = Path("mlruns/completed")
+"""Holds the last retraining with each params, named by their digest."""
 EFFORTS = Path("mlruns/retrainings.jsonl")
 
 
@@ -42,17 +44,26 @@ def fingerprint(params: Params) -> Fingerprint:
     """Digest what a retraining with these params would depend on, now."""
     return Fingerprint(
         data=raw_version(params.data.name).digest,
-        params=digest_of(params.model_dump(mode="json", exclude=NO_REASONS)),
+        params=params_digest(params),
         source=training_source_digest(),
         environment=digest_of(_installed()),
     )
 
 
+def params_digest(params: Params) -> str:
+    """Digest of the params that decide something about a version."""
+    return digest_of(params.model_dump(mode="json", exclude=NO_REASONS))
+
+
 def decide(params: Params, request: Request, *, now: Fingerprint | None = None) -> Decision:
     """Decide whether to retrain with these params now.
 
-    now: what it would depend on, where the caller has it already.
+    now: what it would depend on, where the caller has it already. A person's question is compared
+    with the last retraining of all. What a schedule asks, with the last one of the same params: two
+    schedules of different params would undo each other's for ever.
     """
+    now = now or fingerprint(params)
+    last = last_retraining() if request.trigger == "manual" else last_with(now.params)
     occasion = Occasion(
         trigger=request.trigger,
         time=datetime.now(UTC),
@@ -60,8 +71,8 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
         efforts=recent_efforts(),
     )
     return should_retrain(
-        now or fingerprint(params),
-        last_retraining(),
+        now,
+        last,
         occasion=occasion,
         limits=params.retraining,
         force=request.force,
@@ -70,14 +81,32 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
 
 def last_retraining() -> Completed | None:
     """Return the record of the last retraining that came to a verdict."""
+    return _recorded(LAST)
+
+
+def last_with(params: str) -> Completed | None:
+    """Return the last retraining with params of this digest; of any params where there is none."""
+    return _recorded(COMPLETED / f"{params}.json") or last_retraining()
+
+
+def last_of(name: str) -> Completed | None:
+    """Return the last retraining of a registered name."""
+    records = (_recorded(path) for path in [LAST, *COMPLETED.glob("*.json")])
+    mine = [one for one in records if one is not None and one.name in (name, None)]
+    return max(mine, key=lambda one: one.finished, default=None)
+
+
+def _recorded(path: Path) -> Completed | None:
     if "MLFLOW_TRACKING_URI" not in os.environ and not REGISTRY.exists():
         return None  # with the database the champion is gone: what was completed serves nobody
-    return read_record(LAST, Completed)
+    return read_record(path, Completed)
 
 
 def remember(completed: Completed) -> None:
     """Record a retraining that came to a verdict."""
-    write_text(LAST, completed.model_dump_json(indent=2))
+    text = completed.model_dump_json(indent=2)
+    write_text(COMPLETED / f"{completed.fingerprint.params}.json", text)
+    write_text(LAST, text)
 
 
 def recent_efforts() -> tuple[Effort, ...]:

@@ -57,13 +57,19 @@ def apply_schedules(schedules: Sequence[Schedule]) -> None:
         there = {deployment.name: deployment for deployment in _deployments(client)}
         if schedules:
             _ensure_pool(client)
-        for schedule in schedules:
-            if schedule.name not in there:
-                _refuse_foreign(client, schedule)
-            if schedule.name not in there or there[schedule.name].version != _version(schedule):
-                _deploy(client, schedule)
         for name in there.keys() - {schedule.name for schedule in schedules}:
             client.delete_deployment(there[name].id)
+        new = [one for one in schedules if one.name not in there]
+        foreign = {one.name for one in new if _is_foreign(client, one)}
+        for schedule in schedules:
+            agrees = schedule.name in there and there[schedule.name].version == _version(schedule)
+            if not agrees and schedule.name not in foreign:
+                _deploy(client, schedule)
+    if foreign:
+        raise ConfigError(
+            f"schedule {', '.join(map(repr, sorted(foreign)))}: another project on this Prefect "
+            "server has one of this name; choose another"
+        )
 
 
 def take_up(schedules: Sequence[Schedule], *, now: datetime) -> tuple[str, ...]:
@@ -76,7 +82,9 @@ def take_up(schedules: Sequence[Schedule], *, now: datetime) -> tuple[str, ...]:
     with get_client(sync_client=True) as client:
         there = {deployment.name: deployment.id for deployment in _deployments(client)}
         for schedule in schedules:
-            deployment = there[schedule.name]
+            deployment = there.get(schedule.name)
+            if deployment is None:
+                continue  # another project has one of this name
             missed = cancel_missed(deployment, now=now, client=client)
             if schedule.active and (missed or _broken_off(client, deployment)):
                 client.create_flow_run_from_deployment(deployment)
@@ -87,11 +95,14 @@ def take_up(schedules: Sequence[Schedule], *, now: datetime) -> tuple[str, ...]:
 def cancel_missed(
     deployment: UUID,
     *,
-    now: datetime,
+    now: datetime | None,
     client: SyncPrefectClient,
     except_for: UUID | None = None,
 ) -> int:
-    """Cancel the runs of a deployment that should have begun before now and did not."""
+    """Cancel the runs of a deployment that should have begun before now and did not.
+
+    now: null cancels those that lie in the future, too.
+    """
     late = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
@@ -130,15 +141,13 @@ def _deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
     return client.read_deployments(deployment_filter=mine)
 
 
-def _refuse_foreign(client: SyncPrefectClient, schedule: Schedule) -> None:
+def _is_foreign(client: SyncPrefectClient, schedule: Schedule) -> bool:
+    """Whether another project has a deployment of this name; this one has not."""
     try:
         client.read_deployment_by_name(f"{FLOW}/{schedule.name}")
     except ObjectNotFound:
-        return
-    raise ConfigError(
-        f"schedule {schedule.name!r}: another project on this Prefect server has one of this "
-        "name; choose another"
-    )
+        return False
+    return True
 
 
 def _broken_off(client: SyncPrefectClient, deployment: UUID) -> bool:
@@ -166,7 +175,7 @@ def _ensure_pool(client: SyncPrefectClient) -> None:
 
 def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
     when = _prefects(schedule)
-    client.create_deployment(
+    deployment = client.create_deployment(
         flow_id=client.create_flow_from_name(FLOW),
         name=schedule.name,
         version=_version(schedule),
@@ -182,6 +191,8 @@ def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
         entrypoint=ENTRYPOINT,
         job_variables=_job(),
     )
+    if not schedule.active:  # Prefect drops what it planned itself, and not what we planned
+        cancel_missed(deployment, now=None, client=client)
 
 
 def _prefects(schedule: Schedule) -> CronSchedule | IntervalSchedule | None:

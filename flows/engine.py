@@ -6,7 +6,6 @@ trial only.
 """
 
 import contextlib
-import functools
 import logging
 import multiprocessing
 import os
@@ -119,18 +118,22 @@ class LocalEngine:
 
     def __init__(self) -> None:
         self._children: set[ForkServerProcess] = set()
-        self._lock = threading.Lock()
+        # Entered again by a second Ctrl-C while the first is ending the children.
+        self._lock = threading.RLock()
         self._stopping = False
+        self._pool: DevicePool | None = None
 
-    @functools.cached_property
     def _gpus(self) -> DevicePool:
-        return DevicePool(cuda_devices())
+        """One pool for all threads; counting devices takes a tenth of a second."""
+        with self._lock:
+            self._pool = self._pool or DevicePool(cuda_devices())
+            return self._pool
 
     def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
         """Train the job's trial in a child of its own, on GPUs of its own where it asks for one."""
         if job.spec.device == "cpu":
             return self._train(job, on_epoch, gpus=())
-        with self._gpus.taken(job.spec.config.devices) as gpus:
+        with self._gpus().taken(job.spec.config.devices) as gpus:
             return self._train(job, on_epoch, gpus=gpus)
 
     def _train(

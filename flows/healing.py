@@ -29,6 +29,6 @@ def persistently(
         except Exception as error:
             if not can_heal(error):
                 raise
-            say(f"{error}; tried again in {pause:.0f} s")
+            say(f"tried again: in {pause:.0f} s, since {error}")
         wait(pause)
     return act()

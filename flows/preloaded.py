@@ -6,8 +6,11 @@ Nothing of it is ever garbage, and looking for garbage among it is a fifth of th
 
 import gc
 
+from models.training.source import imported_source_digest
+
 _was_enabled = gc.isenabled()
 gc.disable()
+imported_source_digest()
 import models.training.fit  # noqa: E402 - after garbage collection is off
 import models.training.worker  # noqa: E402, F401
 

@@ -10,7 +10,6 @@ from flows.artifacts import completed
 from flows.concluding import conclude, judged
 from flows.dataset_version import ensure_ingested
 from flows.decisions import accounted, decide, fingerprint, nothing_to_do
-from flows.notifying import telling_of_failure
 from flows.prefect_upkeep import close_orphans
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
@@ -30,7 +29,7 @@ def _flow_run_name() -> str:
 def retrain(request: Request) -> State[Retraining]:
     """Retrain once if there is a reason to: prepare, tune, evaluate, register, promote."""
     params = request.params()
-    with only_retraining(), telling_of_failure(params):
+    with only_retraining():
         ensure_ingested(params.data)
         close_orphans(except_for=UUID(str(flow_run.id)))
         now = fingerprint(params)

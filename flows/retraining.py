@@ -5,6 +5,7 @@ import time
 from flows.clusters.opening import check_engine, device_of
 from flows.dataset_version import ensure_ingested, raw_version
 from flows.decisions import decide, nothing_to_do
+from flows.notifying import telling_of_failure
 from flows.prefect_api import prefect_api
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
@@ -23,7 +24,7 @@ def run(request: Request) -> Retraining:
     params = request.params()
     check_engine(request)
     proposer_of(params)  # an impossible combination is refused before anything is begun
-    with only_retraining() as died:
+    with only_retraining() as died, telling_of_failure(params):
         ensure_ingested(params.data)
         decision = decide(params, request)
         # What a killed one left open in MLflow and Prefect is for the flow to close.

@@ -11,7 +11,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
 import httpx
@@ -23,7 +26,7 @@ from flows.arrivals import News, news
 from flows.deployments import apply_schedules, ask_now, take_up
 from flows.prefect_upkeep import close_orphans, project_tag
 from flows.retraining_lock import only_retraining, owner
-from flows.schedules import SCHEDULES, read_schedules
+from flows.schedules import SCHEDULES, Schedule, read_schedules
 from models.errors import BusyError, PitchpipeError
 
 log = logging.getLogger(__name__)
@@ -51,8 +54,24 @@ def _log_to_standard_error() -> None:
     log.setLevel(logging.INFO)
 
 
-NEWS_SECONDS = 300.0
-"""After which deliveries that still lie there are asked about again."""
+now = time.monotonic
+NEWS_SECONDS, LONGEST_SECONDS = 300.0, 6 * 3600.0
+"""After which news that nothing came of is asked about again: each time twice as long, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was asked about; who delivered while a retraining was ending was turned away."""
+
+    about: News
+    at: float
+    """In seconds of `now`."""
+    pause: float
+    """Seconds until it is asked about again."""
+
+    @property
+    def is_over(self) -> bool:
+        return now() - self.at > self.pause
 
 
 class Keeper:
@@ -63,8 +82,9 @@ class Keeper:
         self._closed = False
         self._seen: object = self  # not what a file may be
         self._taken_up = False
-        self._said = ""
-        self._news: dict[str, tuple[News, float]] = {}
+        self._said: dict[str, str] = {}
+        """What failed -> why, as it was said last."""
+        self._asked: dict[str, _Asked] = {}
 
     def keep(self) -> None:
         """Look once a second, for the life of the process."""
@@ -74,15 +94,23 @@ class Keeper:
 
     def step(self) -> None:
         """Do what is to be done now; what fails is said, and tried again."""
+        for act in (self._close, self._apply, self._take_up, self._watch):
+            self._attempt(act.__name__, act)
+
+    def _attempt(self, title: str, act: Callable[[], None]) -> None:
+        """Act; a failure is said once, and holds up nothing else."""
         try:
-            self._close()
-            self._apply()
-            self._take_up()
-            self._watch()
+            act()
         except (PitchpipeError, OSError, httpx.HTTPError, PrefectException) as error:
-            if str(error) != self._said:
-                log.warning("%s", error)
-            self._said = str(error)
+            said = str(error)
+        except Exception as error:  # noqa: BLE001 - a thread that ended would be missed by nobody
+            said = f"{type(error).__name__}: {error}"
+        else:
+            self._said.pop(title, None)
+            return
+        if said != self._said.get(title):
+            log.warning("%s", said)
+        self._said[title] = said
 
     def _close(self) -> None:
         """Close what the dead left Running, which also holds their slots, once nobody retrains."""
@@ -113,17 +141,21 @@ class Keeper:
     def _watch(self) -> None:
         """Ask for the schedules that wait for news, when there is any and nobody retrains."""
         for schedule in read_schedules():
-            if schedule.on is None or not schedule.active:
-                continue
-            there = news(schedule)
-            before, asked = self._news.get(schedule.name, (None, 0.0))
-            # Who delivered while a retraining was ending may have been turned away.
-            again = there.deliveries and time.monotonic() - asked > NEWS_SECONDS
-            if there and (there != before or again) and owner() is None:
-                ask_now(schedule.name)
-                self._news[schedule.name] = (there, time.monotonic())
-            elif not there:
-                self._news.pop(schedule.name, None)
+            if schedule.on is not None and schedule.active:
+                self._attempt(f"schedule {schedule.name}", partial(self._look, schedule))
+
+    def _look(self, schedule: Schedule) -> None:
+        """Ask for one schedule where there is news; again where that came to nothing."""
+        there, before = news(schedule), self._asked.get(schedule.name)
+        if not there:
+            self._asked.pop(schedule.name, None)
+            return
+        is_new = before is None or there != before.about
+        if owner() is not None or not (is_new or before is None or before.is_over):
+            return
+        ask_now(schedule.name)
+        pause = NEWS_SECONDS if is_new or before is None else min(2 * before.pause, LONGEST_SECONDS)
+        self._asked[schedule.name] = _Asked(there, now(), pause)
 
 
 def _end_flow_runs(_number: int, _frame: FrameType | None) -> None:

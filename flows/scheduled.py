@@ -13,17 +13,16 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
-from flows.arrivals import drift_since_the_last, take_what_arrived
+from flows.arrivals import with_arrivals
 from flows.artifacts import completed
-from flows.dataset_version import ensure_ingested
 from flows.decisions import decide, nothing_to_do
 from flows.deployments import ask_again, cancel_missed
 from flows.healing import persistently
+from flows.notifying import telling_of_failure
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
 from flows.retraining_note import local_minute
 from flows.schedules import Schedule, named, read_schedules
-from models.decision import Decision
 from models.errors import BusyError
 
 BUSY_MINUTES = 5
@@ -45,24 +44,18 @@ def retrain_on_schedule(schedule: str) -> State[Retraining]:
         except BusyError as error:
             _plan_another(asking, datetime.now(UTC) + timedelta(minutes=BUSY_MINUTES))
             return Cancelled(message=str(error))
-        request = _with_arrivals(asking.request())
-        params = request.params()
-        decision = decide(params, request)
-        _announce(decision)
-        _plan_another(asking, decision.not_before)
-        if not decision.retrain:
-            return completed(nothing_to_do(decision, params))
-        return _retrain(request)
+        with telling_of_failure(asking.request().params()):
+            return persistently(lambda: _ask(asking), say=_say)
 
 
-def _with_arrivals(request: Request) -> Request:
-    """Take what was delivered, and look whether it has drifted where that is asked about."""
+def _ask(asking: Schedule) -> State[Retraining]:
+    """Take what was delivered, decide, retrain; tried again, it finds done what was done."""
+    request = with_arrivals(asking.request(), say=_say)
     params = request.params()
-    take_what_arrived(params)
-    ensure_ingested(params.data)
-    if request.trigger != "drift":
-        return request
-    return request.model_copy(update={"drift": drift_since_the_last(params)})
+    decision = decide(params, request)
+    _say(f"decision: {decision.model_dump_json()}")
+    _plan_another(asking, decision.not_before)
+    return _retrain(request) if decision.retrain else completed(nothing_to_do(decision, params))
 
 
 def _retrain(request: Request) -> State[Retraining]:
@@ -71,12 +64,11 @@ def _retrain(request: Request) -> State[Retraining]:
     warm_up()
     from flows.retrain import retrain  # noqa: PLC0415
 
-    return persistently(lambda: retrain.fn(request), say=get_run_logger().warning)
+    return retrain.fn(request)
 
 
-def _announce(decision: Decision) -> None:
-    """Say the decision in a line, to Prefect's log and to whoever serves (`pitchpipe up`)."""
-    line = f"decision: {decision.model_dump_json()}"
+def _say(line: str) -> None:
+    """Say a line to Prefect's log, and to whoever serves (`pitchpipe up`)."""
     get_run_logger().info(line)
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -1,10 +1,13 @@
 """`schedule apply` and `schedule run-now`: what they do beyond the file."""
 
+import logging
 import os
 
 from flows import retraining
+from flows.arrivals import with_arrivals
 from flows.prefect_api import prefect_api, running_services
 from flows.requests import Retraining
+from flows.retraining_lock import only_retraining
 from flows.schedules import named, read_schedules
 
 
@@ -25,7 +28,9 @@ def run_now(name: str) -> Retraining | None:
     """
     schedule = named(read_schedules(), name)
     if not is_served():
-        return retraining.run(schedule.request())
+        with only_retraining():
+            say = logging.getLogger(__name__).warning
+            return retraining.run(with_arrivals(schedule.request(), say=say))
     with prefect_api() as wait_for_api:
         wait_for_api()
         from flows.deployments import apply_schedules, ask_now  # noqa: PLC0415

@@ -15,10 +15,12 @@ from flows.schedules import Schedule
 from flows.standing import Standing, standing
 
 ENDING = "Ctrl-C stops all."
+_TOLD = ("decision: ", "inbox: ", "tried again: ")
+"""How lines of the schedules begin that are shown as they come."""
 
 
 class StatusPage:
-    """Links, next ticks, last verdict, champion; and each decision, as a line."""
+    """Links, next ticks, last verdict, champion; and each decision and delivery, as a line."""
 
     def __init__(self, links: Mapping[str, str], decisions: Path) -> None:
         self._links = links
@@ -49,9 +51,9 @@ class StatusPage:
             self._live.stop()
 
     def refresh(self) -> None:
-        """Show what is new: decisions always, the rest where it changed."""
+        """Show what is new: decisions and deliveries always, the rest where it changed."""
         for line in self._news.read():
-            if line.startswith("decision: "):
+            if line.startswith(_TOLD):
                 self._console.print(line)
         now, stands = datetime.now(UTC), standing()
         if self._live is not None:

@@ -30,6 +30,8 @@ class Completed(Record):
     verdict: str
     version: int | None
     champion: int | None
+    name: str | None = None
+    """Registered name; null in records of earlier releases."""
 
 
 class Effort(Record):

@@ -228,7 +228,7 @@ def test_what_time_heals_is_tried_again_after_longer_and_longer_pauses() -> None
         lost.asked()
 
     assert far.waited == lost.waited == [60, 300, 900]
-    assert far.said[0] == "MLflow is away; tried again in 60 s"
+    assert far.said[0] == "tried again: in 60 s, since MLflow is away"
 
 
 def fetching() -> InputError:

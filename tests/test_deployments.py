@@ -95,8 +95,10 @@ def test_a_name_taken_by_another_project_of_the_server_is_refused(
     foreign = client.create_deployment(flow_id=flow, name="nightly", tags=["pitchpipe-other"])
 
     with pytest.raises(ConfigError, match="'nightly': another project"):
-        apply_schedules((NIGHTLY,))
+        apply_schedules((NIGHTLY, ARRIVALS))
 
+    assert {"arrivals", "nightly"} == set(there(client))  # what is ours is served all the same
+    assert take_up((NIGHTLY, ARRIVALS), now=NOW) == ()
     client.delete_deployment(foreign)
 
 
@@ -154,6 +156,18 @@ def test_asking_later_is_planned_once(client: SyncPrefectClient) -> None:
 
     planned = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
     assert [run.expected_start_time for run in planned] == [later]
+
+
+def test_pausing_drops_what_was_planned_for_later(client: SyncPrefectClient) -> None:
+    """Prefect drops the runs that it planned itself; ours must not retrain while it is paused."""
+    apply_schedules((ARRIVALS,))
+    deployment = there(client)["arrivals"].id
+    ask_again(deployment, NOW + timedelta(hours=6))
+
+    apply_schedules((ARRIVALS.model_copy(update={"active": False}),))
+
+    planned = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
+    assert [run.state_name for run in planned] == ["Cancelled"]
 
 
 def test_running_now_needs_a_deployment(client: SyncPrefectClient) -> None:

@@ -88,10 +88,46 @@ def only_child() -> psutil.Process:
     return trainer
 
 
-def test_a_killed_worker_is_replaced_and_the_trial_goes_on() -> None:
+def test_code_edited_since_the_retraining_began_is_refused() -> None:
+    """The child has the old code: its results must not be kept under the key of the new."""
+    work = job(SMALL)
+    edited = replace(work, spec=work.spec.model_copy(update={"source": "0" * 64}))
+
+    with pytest.raises(PitchpipeError, match="was changed since this retraining began; run again"):
+        LocalEngine().train(edited, lambda _: None)
+
+
+def test_trials_that_start_together_get_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting GPUs takes a while; threads that ask meanwhile count on the same."""
+    begin, given = threading.Barrier(4), list[str]()
+
+    def slowly() -> tuple[str, ...]:
+        psutil.Process().cpu_percent(interval=0.1)
+        return ("0", "1", "2", "3")
+
+    monkeypatch.setattr("flows.engine.cuda_devices", slowly)
+    engine, together = LocalEngine(), threading.Barrier(4)
+
+    def take() -> None:
+        begin.wait()
+        with engine._gpus().taken(1) as (gpu,):
+            given.append(gpu)
+            together.wait()
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(given) == ["0", "1", "2", "3"]
+
+
+def test_a_killed_worker_is_replaced_and_the_trial_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Killed after its first epoch, the trial ends as if nothing had happened."""
     work = job(SMALL.model_copy(update={"seed": 1}), budget=3)
-    uninterrupted = job(SMALL.model_copy(update={"seed": 1}), budget=3)
+    elsewhere = replace(work, directory=work.directory.with_name("uninterrupted"))
     epochs: list[int] = []
 
     def kill_once(record: EpochRecord) -> None:
@@ -105,7 +141,10 @@ def test_a_killed_worker_is_replaced_and_the_trial_goes_on() -> None:
     assert outcome.epochs == 3
     assert epochs[0] == 1
     assert epochs[-1] == 3
-    assert uninterrupted.spec.key == work.spec.key
+    assert "ended with -9; replaced" in caplog.text
+    alone = LocalEngine().train(elsewhere, lambda _: None)
+    assert isinstance(alone, TrialResult)
+    assert (outcome.weights_digest, outcome.scores) == (alone.weights_digest, alone.scores)
 
 
 def test_a_worker_that_always_dies_is_a_failed_trial_with_its_reason() -> None:

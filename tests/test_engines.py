@@ -54,7 +54,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[OpenEngine]:
 
 @contextlib.contextmanager
 def existing_dask() -> Iterator[OpenEngine]:
-    with running_head("flows.clusters.dask_head", ["2"], environment={}) as address:
+    with running_head("flows.clusters.dask_head", ["2", "0"], environment={}) as address:
         with open_engine(Params(), Request(engine="dask", engine_address=address)) as engine:
             yield engine
         assert family("dask_head"), "the cluster was there before, and is not ours to end"

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from flows.clusters.dask_head import shares
 from flows.clusters.engine import Asked, ClusterEngine
 from flows.clusters.opening import check_engine, device_of
 from flows.clusters.premises import LOCK, TOKEN, Premises, standing_premises
@@ -314,3 +315,14 @@ def test_a_child_sees_only_its_gpus(work: TrialJob, monkeypatch: pytest.MonkeyPa
         worker.run(work.work(("1", "3")).model_dump_json(), sender)
 
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,3"
+
+
+@pytest.mark.parametrize(
+    ("each", "seen"), [(1, ("0", "1", "2", "0")), (2, ("0,1", "2,0", "1,2", "0,1"))]
+)
+def test_workers_of_our_own_dask_cluster_see_as_many_gpus_as_a_trial_takes(
+    each: int, seen: tuple[str, ...]
+) -> None:
+    """By turns, worked by hand for four workers and three GPUs; none where there are none."""
+    assert shares(("0", "1", "2"), workers=4, each=each) == seen
+    assert shares((), workers=4, each=each) == ()

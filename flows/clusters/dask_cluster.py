@@ -24,7 +24,8 @@ def dask_cluster(address: str | None, *, workers: int, needs: Needs) -> Iterator
     with contextlib.ExitStack() as stack:
         if address is None:
             gpus = cuda_devices() if needs.gpus else ()
-            head = running_head("flows.clusters.dask_head", [str(workers), *gpus], environment={})
+            arguments = [str(workers), str(needs.gpus), *gpus]
+            head = running_head("flows.clusters.dask_head", arguments, environment={})
             address = stack.enter_context(head)
         try:
             client = Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)

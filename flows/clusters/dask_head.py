@@ -1,4 +1,4 @@
-"""`python -m flows.clusters.dask_head WORKERS [GPU...]`: a Dask cluster for one retraining."""
+"""`python -m flows.clusters.dask_head WORKERS GPUS_A_WORKER [GPU...]`: Dask for one retraining."""
 
 import logging
 import signal
@@ -16,13 +16,24 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Start a scheduler and workers, a process and a thread each, and wait to be killed."""
-    with start_cluster(int(sys.argv[1]), gpus=sys.argv[2:]) as cluster:
+    workers, each = int(sys.argv[1]), int(sys.argv[2])
+    with start_cluster(workers, gpus=shares(sys.argv[3:], workers=workers, each=each)) as cluster:
         say_ready(cluster.scheduler_address)
         signal.pause()
 
 
+def shares(gpus: Sequence[str], *, workers: int, each: int) -> tuple[str, ...]:
+    """Return what each worker sees, as CUDA_VISIBLE_DEVICES: so many GPUs, by turns; () without."""
+    if not gpus:
+        return ()
+    return tuple(
+        ",".join(gpus[(worker * each + turn) % len(gpus)] for turn in range(each))
+        for worker in range(workers)
+    )
+
+
 def start_cluster(workers: int, *, gpus: Sequence[str] = ()) -> "SpecCluster":
-    """Start it on loopback: no dashboard, no limit of memory, and GPUs in turn where there are."""
+    """Start it on loopback: no dashboard, no limit of memory; gpus: what each worker sees."""
     import dask  # noqa: PLC0415 - the extra may be missing
     from distributed import Nanny, Scheduler, SpecCluster  # noqa: PLC0415
 
@@ -39,7 +50,7 @@ def start_cluster(workers: int, *, gpus: Sequence[str] = ()) -> "SpecCluster":
                     "nthreads": 1,
                     "memory_limit": 0,
                     "silence_logs": logging.ERROR,
-                    "env": {VISIBLE: gpus[number % len(gpus)]} if gpus else {},
+                    "env": {VISIBLE: gpus[number]} if gpus else {},
                 },
             }
             for number in range(workers)

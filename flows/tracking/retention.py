@@ -100,8 +100,10 @@ def remove_retraining(
     discard: deletes a file or folder. A tracking server keeps deleted runs until its own
     `mlflow gc`. Raises TrackingError where MLflow cannot be asked.
     """
-    if shown.journal is not None and shown.journal.exists():
-        discard(shown.journal)  # first: `pitchpipe sync` would bring the runs back
+    # First, or `pitchpipe sync` would bring the runs back; on a server last, for it is the journal
+    # that says whose they are.
+    if _is_file(tracking):
+        _discard_journal(shown, discard)
     for folder in shown.folders():
         if folder.exists():
             discard(folder)
@@ -109,6 +111,12 @@ def remove_retraining(
         _remove_models(tracking, shown.models)
         for run in shown.runs:
             _remove_run(tracking, run)
+    _discard_journal(shown, discard)
+
+
+def _discard_journal(shown: ShownRetraining, discard: Callable[[Path], None]) -> None:
+    if shown.journal is not None and shown.journal.exists():
+        discard(shown.journal)
 
 
 def _remove_models(tracking: Tracking, models: Sequence[LoggedModel]) -> None:

@@ -8,7 +8,7 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from models.datasets.pixels import Pixels
 from models.errors import InputError
@@ -32,6 +32,8 @@ def decode(file: bytes) -> Pixels:
         raise
     except Image.DecompressionBombError as error:
         raise InputError(f"is too large ({error})") from error
+    except UnidentifiedImageError as error:  # its message is the address of our buffer
+        raise InputError(f"cannot be decoded (is no picture in {', '.join(FORMATS)})") from error
     # Pillow's plugins raise nearly anything on damaged files.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__

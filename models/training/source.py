@@ -1,5 +1,6 @@
 """What code and which packages training runs on; computed without importing torch."""
 
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,15 @@ _PACKAGES = ("torch", "pytorch-lightning", "numpy")
 def training_source_digest() -> str:
     """Digest of the statements that training runs; comments and docstrings do not count."""
     return digest_source(training_files(), relative_to=_MODELS)
+
+
+@cache
+def imported_source_digest() -> str:
+    """Digest of the code that this process trains with; to be asked for just before it is imported.
+
+    Children of a fork server inherit the answer with the code.
+    """
+    return training_source_digest()
 
 
 def training_files() -> list[Path]:

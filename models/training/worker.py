@@ -14,6 +14,7 @@ from pathlib import Path
 from models.config import Record
 from models.errors import PitchpipeError
 from models.processes import die_with_parent
+from models.training.source import imported_source_digest
 from models.trials import EpochRecord, TrialSpec
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,11 @@ def run(work_json: str, connection: Connection) -> None:
 
 
 def _train(work: Work, tell: Callable[[EpochRecord], None]) -> None:
+    if work.spec.source != imported_source_digest():
+        # Else the old code's results would be kept under the key of the new.
+        raise PitchpipeError(
+            "the code that trains was changed since this retraining began; run again"
+        )
     from models.training.fit import train_trial  # noqa: PLC0415 - see the module's docstring
 
     train_trial(
