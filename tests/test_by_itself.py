@@ -156,6 +156,29 @@ def test_a_clock_retrains_once_then_for_new_data(
     assert len(versions(project)) == 2
 
 
+@pytest.mark.timeout(900)
+def test_deliveries_retrain_and_a_bad_one_is_set_aside(project: ProjectFolder) -> None:
+    """Nobody asks: what lies in the inbox is taken, checked, trained on; one word for each."""
+    added = project.pitchpipe("schedule", "--on-new-data", *overrides(AT_ONCE, *QUICK))
+    assert added.code == 0, added.err
+    inbox = project.root / "data/inbox/digits"
+    inbox.mkdir(parents=True)
+    with up(project, project.root / "up.log") as served:
+        deliver(project, 0)
+        served.wait_for((project.root / "mlruns/last_retraining.json").exists, seconds=150)
+        (inbox / "broken/1").mkdir(parents=True)
+        (inbox / "broken/1/picture.png").write_text("no picture")
+        served.wait_for(lambda: "broken is quarantined" in served.output.read_text(), seconds=150)
+        served.wait_for(lambda: served.answers(retrain=False), seconds=150)
+        served.stop()
+
+    assert served.answers(retrain=True) == ["no retraining was completed before"]
+    assert "inbox: delivery-00: 20 images" in served.output.read_text()
+    assert_consistent(project, deliveries=1)
+    [report] = project.root.glob("data/quarantine/broken-*/report.txt")
+    assert "picture.png: cannot be decoded" in report.read_text()
+
+
 def last(folder: ProjectFolder) -> Any:
     """Record of the last retraining that came to a verdict."""
     return json.loads((folder.root / "mlruns/last_retraining.json").read_text())
