@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,13 +74,42 @@ def prefect_api() -> Iterator[Callable[[], None]]:
     if "PREFECT_API_URL" in os.environ:
         yield _ask_users_server
     elif services and answers(f"{services.prefect}/api/health"):
-        with _environment(server_environment(f"{services.prefect}/api")):
+        environment = server_environment(f"{services.prefect}/api")
+        with _environment(environment), _standing_in(services, environment):
             yield lambda: None
     else:
         server = prefect_server(free_port(0))
         environment = server_environment(f"{server.url}/api")
         with _environment(environment), server.start(environment):
             yield server.wait_ready
+
+
+@contextlib.contextmanager
+def _standing_in(services: RunningServices, environment: dict[str, str]) -> Iterator[None]:
+    """While inside, serve at the address of `up` where that ends: training needs it to go on.
+
+    Prefect's client asks a server that was there again for some 30 s; ours is up in ten.
+    """
+    server = prefect_server(int(services.prefect.rpartition(":")[2]))
+    left = threading.Event()
+
+    def stand_in() -> None:
+        while services.process.alive:
+            if left.wait(0.5):  # the death of no child of ours: there is nothing to wait for
+                return
+        while answers(f"{services.prefect}/api/health"):
+            if left.wait(0.1):
+                return
+        server.start(environment)
+
+    watch = threading.Thread(target=stand_in, name="stand-in", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watch.join()
+        server.stop()
 
 
 def _ask_users_server() -> None:

@@ -10,6 +10,7 @@ from flows.dataset_portrait import portrait
 from flows.dataset_version import DatasetVersion
 from flows.engine import Engine, stopped_by_signals
 from flows.lineage import CodeFacts, DatasetFacts, flattened
+from flows.promotion import HandMovedError, hand_moved
 from flows.requests import Request
 from flows.retraining_note import failure_note, local_minute
 from flows.tracking.events import FlowRunInfo
@@ -43,6 +44,8 @@ def open_workshop(
     """Open the tools of one retraining; however it ends, children stop and the runs are closed."""
     with open_engine(params, request) as opened:
         tracking = close_left_runs(params)
+        if request.promote and not request.tune_only:
+            _require_agreement(tracking)
         mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
         try:
             mirror.log_artifacts(portrait(dataset.prepared), under="dataset")
@@ -76,6 +79,14 @@ def close_left_runs(params: Params) -> Tracking:
     except TrackingError as error:
         log.warning("%s; training goes on, MLflow is told later", error)
     return tracking
+
+
+def _require_agreement(tracking: Tracking) -> None:
+    """Raise before anything is trained what promotion would raise when all of it is."""
+    with contextlib.suppress(TrackingError):  # MLflow may be back by then
+        moved = hand_moved(tracking)
+        if moved is not None:
+            raise HandMovedError(moved)
 
 
 def dataset_facts(dataset: DatasetVersion) -> DatasetFacts:

@@ -4,16 +4,18 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ProjectFolder, clean_environment, read_until
+from conftest import QUICK, ProjectFolder, clean_environment, overrides, read_until
 
 from flows.services import Server, answers, free_port, prefect_server, server_environment
 from models.errors import PitchpipeError
@@ -70,6 +72,31 @@ def test_servers_die_with_a_killed_up_and_another_up_picks_up(project: ProjectFo
     assert len(family) >= 2
     assert alive == []
     assert again.returncode == 143
+
+
+def test_a_retraining_outlives_the_up_whose_server_it_uses(project: ProjectFolder) -> None:
+    """Ctrl-C on `up` in the middle of a search by hand: another server stands in, and it ends."""
+    served = project.start("up", *ports())
+    read_until(served, "Ctrl-C")
+    search = ("search.epochs=30", "search.axes={seed: [1, 2, 3, 4, 5, 6]}", *QUICK[2:])
+    process = project.start("tune", "--json", *overrides(*search))
+    while not list(project.root.glob("mlruns/trials/*/result.json")) and process.poll() is None:
+        time.sleep(0.1)  # another process's files
+
+    served.send_signal(signal.SIGINT)
+    served.communicate(timeout=30)
+    running = process.poll() is None
+    out, err = process.communicate(timeout=240)
+
+    assert running, err
+    assert process.returncode == 0, err
+    assert json.loads(out)["trials"]["trained"] == 6
+    assert "Traceback" not in err
+    with closing(sqlite3.connect(project.root / ".prefect/prefect.db")) as connection:
+        states = connection.execute(
+            "select distinct state_type from flow_run union select state_type from task_run"
+        ).fetchall()
+    assert states == [("COMPLETED",)]
 
 
 def test_a_server_that_ends_while_starting_is_named_with_its_log(tmp_path: Path) -> None:

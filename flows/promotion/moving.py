@@ -39,10 +39,18 @@ class Desk:
         recorded = recorded_champion(self.entries)
         if recorded == self.champion:
             return None
-        name = self.tracking.name
+        seen = (
+            f"alias champion of {self.tracking.name} points to {_called(self.champion)}, but the "
+            f"ledger last saw {_called(recorded)}"
+        )
+        if recorded is not None and not is_registered(self.tracking, recorded):
+            return (
+                f"{seen}, which MLflow does not know: its database was lost or replaced. Put a "
+                "copy of it back (`pitchpipe sync` rebuilds runs, not versions), or `pitchpipe "
+                "adopt --reason R` accepts that, and the next `pitchpipe run` registers anew"
+            )
         return (
-            f"alias champion of {name} points to {_called(self.champion)}, but the ledger last saw "
-            f"{_called(recorded)}: it was moved outside pitchpipe. `pitchpipe adopt --reason R` "
+            f"{seen}: it was moved outside pitchpipe. `pitchpipe adopt --reason R` "
             f"accepts that; `pitchpipe rollback --to {recorded or 'N'}` moves it back"
         )
 
@@ -120,10 +128,13 @@ def desk(tracking: Tracking) -> Iterator[Desk]:
         yield Desk(tracking, entries, aliases(tracking).get(CHAMPION))
 
 
-def is_registered(tracking: Tracking) -> bool:
-    """Whether MLflow knows the name at all: its database may have been lost."""
+def is_registered(tracking: Tracking, version: int | None = None) -> bool:
+    """Whether MLflow knows a version, or the name at all: its database may have been lost."""
     with asking():
-        return bool(tracking.client.search_registered_models(f"name = '{tracking.name}'"))
+        if version is None:
+            return bool(tracking.client.search_registered_models(f"name = '{tracking.name}'"))
+        found = tracking.client.search_model_versions(f"name = '{tracking.name}'")
+        return version in {int(one.version) for one in found}
 
 
 def seen_head(tracking: Tracking) -> Head | None:

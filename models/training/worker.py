@@ -55,7 +55,10 @@ def run(work_json: str, connection: Connection) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(work.cuda_devices)
 
     def tell(record: EpochRecord | Complaint) -> None:
-        connection.send_bytes(record.model_dump_json().encode())
+        try:
+            connection.send_bytes(record.model_dump_json().encode())
+        except OSError:  # nobody hears: the parent was killed, and this process is about to be
+            raise SystemExit(1) from None
 
     try:
         _train(work, tell)
