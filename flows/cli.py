@@ -95,14 +95,15 @@ def _exit_code(arguments: Sequence[str]) -> int:
         _say(str(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted; what was finished is kept, and the next run goes on from it")
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:  # whoever read our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except OSError as error:
         _say(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 1
+    if code == INTERRUPTED:  # also what typer makes of Ctrl-C
+        _say("interrupted; what was finished is kept, and the next run goes on from it")
     return code if isinstance(code, int) else 0
 
 
