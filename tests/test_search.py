@@ -2,15 +2,17 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.config import Params, SearchParams, TrialConfig
+from models.config import Params, SearchParams, TrialConfig, load_params
 from models.errors import ConfigError
 from models.search.grid import grid
 from models.search.selection import NoTrialSucceededError, rank, select_best
+from models.search.strategies import proposer_of
 from models.trials import Outcome, Scores, TrialFailure, TrialResult
 
 AXES = {
@@ -46,6 +48,43 @@ def test_an_axis_that_a_kind_lacks_is_left_out_there() -> None:
     names = [proposal.config.optimizer.name for proposal in grid(params)]
 
     assert names == ["gd", "sgd", "sgd", "adam"]
+
+
+SGD = "{optimizer: {name: sgd}}"
+FAST = "{optimizer: {name: sgd, learning_rate: 50.0}}"  # more than Adam may have
+MOMENTA = "optimizer.nesterov: [true, false], optimizer.momentum: [0.5, 0.9]"
+
+
+@pytest.mark.parametrize(
+    ("trial", "axes", "trials"),
+    [
+        (SGD, MOMENTA, 4),
+        ("{}", f"optimizer.name: [adam, sgd], {MOMENTA}", 5),
+        ("{}", "devices: [1, 64], minibatch_size: [64, 128]", 4),
+        (FAST, "optimizer.name: [adam, sgd], optimizer.learning_rate: [0.1, 1.0]", 4),
+        ("{}", "optimizer.name: [gd], devices: [64]", 1),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["grid", "random"])
+def test_values_that_need_another_axis_are_judged_with_it(
+    tmp_path: Path, strategy: str, trial: str, axes: str, trials: int
+) -> None:
+    """Impossible beside the base alone, possible in each combination: the space is taken."""
+    file = tmp_path / "params.yaml"
+    file.write_text(f"trial: {trial}\nsearch: {{strategy: {strategy}, axes: {{{axes}}}}}")
+
+    assert proposer_of(load_params(file)).total == trials
+
+
+def test_the_first_impossible_combination_is_named(tmp_path: Path) -> None:
+    """Three of four can be trained: the fourth is refused in words, before anything begins."""
+    file = tmp_path / "params.yaml"
+    file.write_text("search: {axes: {minibatch_size: [64, 16], devices: [1, 32]}}")
+
+    with pytest.raises(ConfigError) as refused:
+        proposer_of(load_params(file))
+
+    assert all(word in str(refused.value) for word in ("minibatch_size", "16", "devices", "32"))
 
 
 def test_labels_tell_trials_apart_in_few_words() -> None:

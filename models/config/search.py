@@ -149,7 +149,7 @@ class SearchParams(Record):
 
     @property
     def extremes(self) -> dict[str, Sequence[JsonValue]]:
-        """Axis -> values that must be possible: those listed, or both ends of a range."""
+        """Axis -> values some trial must be able to have: those listed, or both ends of a range."""
         return {
             axis: values.ends if isinstance(values, Range) else values
             for axis, values in self.axes.items()
