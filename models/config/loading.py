@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from models.config.faults import rule_of
 from models.config.params import Params
 from models.config.space import apply_point, axis_points, models_in, partial_axes
 from models.config.trial import TrialConfig
@@ -178,7 +179,7 @@ def _validate_axes(params: Params, origin: _Origin) -> None:
         except ValidationError as error:
             fault = next(_faults_of_value(error, axis, others=params.search.axes), None)
             if fault:
-                raise ConfigError(f"{where}: {value!r}: {_rule(fault)}") from None
+                raise ConfigError(f"{where}: {value!r}: {rule_of(fault)}") from None
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
     _refuse_partial(params, origin)
@@ -206,10 +207,6 @@ def _refuse_partial(params: Params, origin: _Origin) -> None:
         )
 
 
-def _rule(fault: ErrorDetails) -> str:
-    return fault["msg"].removeprefix("Value error, ")
-
-
 def _explain(faults: Sequence[ErrorDetails], tree: Tree, origin: _Origin) -> Iterator[str]:
     for fault in faults:
         path = _path(fault, tree)
@@ -218,7 +215,7 @@ def _explain(faults: Sequence[ErrorDetails], tree: Tree, origin: _Origin) -> Ite
             yield f"{where}: no such key; {_meant(path)}"
         else:
             shown = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
-            yield f"{where}: {shown}{_rule(fault)}"
+            yield f"{where}: {shown}{rule_of(fault)}"
 
 
 def _path(fault: ErrorDetails, tree: Tree) -> list[str]:

@@ -1,12 +1,14 @@
 """What a search proposes: a point on its axes, and the TrialConfig that it makes."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from models.config import Params, Point, TrialConfig, apply_point
+from models.config.faults import rule_of
 from models.config.params import check_fits
 from models.config.space import applicable
 from models.errors import ConfigError
@@ -50,8 +52,24 @@ def propose(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
         config = apply_point(params.trial, held)
         check_fits(config, image_size=params.data.image_size)
     except ValueError as error:
-        raise ConfigError(f"search.axes: no trial can be made of {dict(held)}: {error}") from None
+        raise ConfigError(
+            f"search.axes: no trial can have {_all_of(held)}: {_broken(error)}; drop one of these "
+            "values, or change what `trial` has beside them"
+        ) from None
     return Proposal(config=config, point=MappingProxyType(dict(held)))
+
+
+def _all_of(point: Point) -> str:
+    return " and ".join(f"{axis}: {json.dumps(value)}" for axis, value in point.items())
+
+
+def _broken(error: ValueError) -> str:
+    """Say the rule that a combination breaks; that of a field's own value with the field."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors()[0]
+    own = fault["type"] != "value_error"
+    return (f"{fault['loc'][-1]} {fault['input']!r}: " if own else "") + rule_of(fault)
 
 
 def _shortened(axis: str) -> str:
