@@ -56,9 +56,9 @@ class Book:
 
         Jobs on the way that the store can answer are answered.
         """
-        while not self._spent and (job := self._strategy.ask()) is not None:
+        while not self._over() and (job := self._strategy.ask()) is not None:
             entry = self._enter(job)
-            if self._affords(job, entry) and not self._answer(job, entry) and not self._late():
+            if self._affords(job, entry) and not self._answer(job, entry) and self._begins():
                 if not entry.trained:
                     entry.trained = True
                     self._observers.trial_started(
@@ -105,6 +105,23 @@ class Book:
             return False
         self._epochs, entry.budget = total, job.budget
         return True
+
+    def _over(self) -> bool:
+        """Whether nothing more is asked for.
+
+        A pruner is asked nothing once time is up: each question goes into its journal, and a search
+        repeated would begin with those that nobody answered.
+        """
+        if not self._spent and self._search.pruner != "none" and self._late():
+            log.info("search.max_seconds: %s s are over", self._search.max_seconds)
+            self._spent = True
+        return self._spent
+
+    def _begins(self) -> bool:
+        """Whether a missing trial is trained. Without a pruner, late, only cached ones are taken:
+        they cost no time.
+        """
+        return self._search.pruner != "none" or not self._late()
 
     def _late(self) -> bool:
         most = self._search.max_seconds

@@ -1,0 +1,117 @@
+"""The book of a search: what is asked when time is up, and what the store answers."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from flows.book import Book
+from flows.observers import Observers
+from flows.search_journal import Recorded
+from flows.trial_store import directory_of
+from flows.tuning import SpecMaker
+from models.config import Params, SearchParams, TrialConfig
+from models.files import append_line, read_lines, write_text
+from models.search.strategies import strategy_of
+from models.trials import EpochRecord, TrialFiles, TrialResult, TrialSpec, result_path
+
+JOURNAL = Path("journal.jsonl")
+SPECS = SpecMaker(dataset="d", source="s", versions={}, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _store_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def searching(**fields: object) -> Params:
+    search = {"pruner": "asha", "epochs": 9, "axes": {"seed": list(range(9))}, **fields}
+    return Params(search=SearchParams.model_validate(search))
+
+
+def book_of(params: Params) -> Book:
+    strategy = strategy_of(params)
+    if params.search.pruner != "none":
+        strategy = Recorded(strategy, JOURNAL)
+    return Book(params, SPECS, strategy, Observers(()))
+
+
+def trained(spec: TrialSpec, *, epochs: int) -> TrialResult:
+    """Put a trial into the store whose accuracy grows each epoch, the more the higher its seed."""
+    directory = directory_of(spec.key)
+    directory.joinpath(TrialFiles.HISTORY).unlink(missing_ok=True)
+    records = [_record(spec.config, epoch) for epoch in range(1, epochs + 1)]
+    for record in records:
+        append_line(directory / TrialFiles.HISTORY, record.model_dump_json())
+    result = TrialResult(
+        key=spec.key,
+        config=spec.config,
+        budget=epochs,
+        epochs=epochs,
+        best_epoch=epochs,
+        scores=records[-1].scores,
+        seconds=float(epochs),
+        checkpoint="best.ckpt",
+        checkpoint_digest="0",
+        weights_digest="0",
+    )
+    write_text(result_path(directory, epochs), result.model_dump_json())
+    write_text(directory / TrialFiles.RESULT, result.model_dump_json())
+    return result
+
+
+def _record(config: TrialConfig, epoch: int) -> EpochRecord:
+    accuracy = config.seed / 100 + epoch / 1000
+    return EpochRecord(
+        epoch=epoch,
+        train_loss=1.0,
+        train_accuracy=accuracy,
+        validation_loss=1 - accuracy,
+        validation_accuracy=accuracy,
+        validation_f1_macro=accuracy,
+        learning_rate=0.001,
+        seconds=1.0,
+    )
+
+
+def search_on(book: Book) -> list[tuple[int, int]]:
+    """Train what is missing; return (number, budget) of each job."""
+    jobs = []
+    while taken := book.next_missing():
+        job, entry = taken
+        jobs.append((job.number, job.budget))
+        book.ended(job, trained(entry.spec, epochs=job.budget))
+    return jobs
+
+
+def test_when_time_is_up_a_pruner_is_asked_nothing_more() -> None:
+    """Its journal holds no question that nobody was to answer: a longer search is free to ask."""
+    assert search_on(book_of(searching(max_seconds=1e-9))) == []
+    assert list(read_lines(JOURNAL)) == []
+
+    assert search_on(book_of(searching()))[0] == (0, 1)
+
+
+def test_when_time_is_up_between_two_trials_what_was_trained_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two jobs, a minute each, in 90 seconds: two questions and two answers are on record."""
+    clock = itertools.count(0, 30)
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+
+    book = book_of(searching(max_seconds=90))
+
+    assert len(search_on(book)) == len(book.close().outcomes) >= 2
+    assert len(list(read_lines(JOURNAL))) == 2 * len(book.close().outcomes)
+
+
+def test_without_a_pruner_cached_trials_are_found_when_time_is_up() -> None:
+    """They cost no time."""
+    params = searching(pruner="none", max_seconds=1e-9)
+    for seed in (2, 7):
+        trained(SPECS.spec(TrialConfig(seed=seed)), epochs=9)
+
+    book = book_of(params)
+
+    assert search_on(book) == []
+    assert [outcome.config.seed for outcome in book.close().outcomes] == [2, 7]
