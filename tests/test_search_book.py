@@ -1,6 +1,7 @@
 """The book of a search: what is asked when time is up, and what the store answers."""
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,35 @@ def test_without_a_pruner_cached_trials_are_found_when_time_is_up() -> None:
 
     assert search_on(book) == []
     assert [outcome.config.seed for outcome in book.close().outcomes] == [2, 7]
+
+
+def test_what_a_history_tells_is_not_trained_again() -> None:
+    """Trained to 10 epochs before, asked for 1, 3 and 9 by a search of 27: only 27 is missing.
+
+    One of them was trained further than that, too: it answers with what it has of 10.
+    """
+    params = searching(epochs=27, axes={"seed": [0, 1, 2]})
+    for seed in range(3):
+        trained(SPECS.spec(TrialConfig(seed=seed)), epochs=10)
+    trained(SPECS.spec(TrialConfig(seed=0)), epochs=81)
+    book, told = book_of(params), list[tuple[int, float]]()
+
+    jobs = search_on(book)
+
+    for line in map(json.loads, read_lines(JOURNAL)):
+        if line["kind"] == "told":
+            told.append((line["budget"], round(line["scores"]["accuracy"], 3)))
+    assert jobs == [(2, 27)]
+    assert {(1, 0.001), (1, 0.021), (3, 0.023), (9, 0.029), (27, 0.047)} <= set(told)
+    assert [outcome.budget for outcome in book.close().outcomes] == [10, 10, 27]
+
+
+def test_a_trial_of_more_epochs_than_the_search_has_no_head_start() -> None:
+    """Its scores after 27 epochs are none of a search of 9: it is trained to what is asked."""
+    for seed in range(3):
+        trained(SPECS.spec(TrialConfig(seed=seed)), epochs=27)
+
+    book = book_of(searching(axes={"seed": [0, 1, 2]}))
+
+    assert search_on(book) == [(0, 1), (1, 1), (2, 1), (2, 3), (2, 9)]
+    assert [outcome.budget for outcome in book.close().outcomes] == [1, 1, 9]
