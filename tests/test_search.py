@@ -171,6 +171,14 @@ def test_when_all_trials_failed_the_reasons_are_told() -> None:
         select_best([failure("a"), failure("b")], "accuracy")
 
 
+def test_when_no_trial_was_begun_the_limit_is_blamed() -> None:
+    """And not the learning rate of trials that there were not."""
+    with pytest.raises(NoTrialSucceededError, match=r"search\.max_seconds .* raise it") as raised:
+        select_best([], "accuracy")
+
+    assert "learning rate" not in str(raised.value)
+
+
 def test_cross_entropy_is_better_when_lower() -> None:
     """We say which way is better."""
     outcomes = [result("a", 0.95, 0.5), result("b", 0.9, 0.2)]
