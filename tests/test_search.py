@@ -115,6 +115,24 @@ def test_labels_tell_trials_apart_in_few_words() -> None:
     ]
 
 
+def test_an_axis_has_one_name_in_the_whole_search() -> None:
+    """Where one trial has the optimiser's decay alone, it is not called as the schedule's."""
+    params = with_axes(
+        {
+            "optimizer.name": ["rmsprop", "adam"],
+            "optimizer.decay": [0.9],
+            "schedule.name": ["constant", "step"],
+            "schedule.decay": [0.1],
+        }
+    )
+
+    differences = [proposal.differences for proposal in grid(params)]
+
+    assert differences[0]["optimizer.decay"] == "0.9"
+    assert differences[-1]["schedule.decay"] == "0.1"
+    assert not any("decay" in one for one in differences)
+
+
 def test_a_grid_too_large_to_be_meant_is_refused() -> None:
     """The limit is named before memory is spent on it."""
     seeds: list[object] = list(range(400))

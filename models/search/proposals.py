@@ -1,8 +1,9 @@
 """What a search proposes: a point on its axes, and the TrialConfig that it makes."""
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pydantic import JsonValue, ValidationError
@@ -21,6 +22,8 @@ class Proposal:
     config: TrialConfig
     point: Point
     """Axis -> value: where it lies in the search's space."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> as it is shown, the same in all trials of a search; whole where it is not here."""
 
     @property
     def label(self) -> str:
@@ -29,8 +32,8 @@ class Proposal:
 
     @property
     def differences(self) -> dict[str, str]:
-        """Shortest unambiguous axis name -> value as text."""
-        return {shown: _text(self.point[axis]) for axis, shown in short_names(self.point).items()}
+        """Axis name as shown -> value as text."""
+        return {self.names.get(axis, axis): _text(value) for axis, value in self.point.items()}
 
 
 def label_of(differences: Mapping[str, str]) -> str:
@@ -56,7 +59,13 @@ def propose(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
             f"search.axes: no trial can have {_all_of(held)}: {_broken(error)}; drop one of these "
             "values, or change what `trial` has beside them"
         ) from None
-    return Proposal(config=config, point=MappingProxyType(dict(held)))
+    point = MappingProxyType(dict(held))
+    return Proposal(config=config, point=point, names=_names(tuple(params.search.axes)))
+
+
+@functools.cache  # 100,000 trials share one
+def _names(axes: tuple[str, ...]) -> Mapping[str, str]:
+    return MappingProxyType(short_names(axes))
 
 
 def _all_of(point: Point) -> str:
