@@ -14,10 +14,9 @@ from flows.observers import Observers
 from flows.progress import SearchProgress
 from flows.tasks import train
 from flows.trial_store import directory_of
-from flows.tuning import Tuning, plan_search
+from flows.tuning import Tuning, epochs_left, plan_search
 from flows.workshop import Workshop
 from models.config import Params
-from models.search.strategies import planned_epochs
 from models.search.strategy import Job
 from models.trials import Outcome
 
@@ -30,7 +29,7 @@ def tune(params: Params, dataset: DatasetVersion, workshop: Workshop) -> Tuning:
     plan = plan_search(params, manifest, workshop.device)
     with SearchProgress(
         total=plan.total,
-        epochs=planned_epochs(params, len(plan.missing) + plan.later),
+        epochs=epochs_left(params, plan),
         budget=plan.budget,
         objective=plan.objective,
     ) as progress:

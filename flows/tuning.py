@@ -6,16 +6,23 @@ from dataclasses import dataclass
 
 from flows.dataset_version import PREPARED, DatasetVersion, RawVersion, prepared_is_current
 from flows.requests import BestTrial, DatasetName, LeaderboardEntry, Retraining, TrialCounts
-from flows.trial_store import answer, cached
+from flows.trial_store import answer, cached, directory_of
 from models.config import Params, TrialConfig
 from models.config.trial import Objective
 from models.datasets.prepared import Manifest, read_manifest
 from models.decision import Decision
 from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
-from models.search.strategies import first_budget, proposer_of
+from models.search.strategies import first_budget, planned_epochs, proposer_of
 from models.training.source import package_versions, training_source_digest
-from models.trials import Device, Outcome, TrialFailure, TrialResult, TrialSpec
+from models.trials import (
+    Device,
+    Outcome,
+    TrialFailure,
+    TrialResult,
+    TrialSpec,
+    read_history,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,17 @@ def plan_search(params: Params, manifest: Manifest, device: Device) -> Plan:
         objective=by,
         later=proposer.total - len(trials),
     )
+
+
+def epochs_left(params: Params, plan: Plan) -> int:
+    """Epochs that missing trials are expected to take yet, without those they have behind them."""
+    planned = planned_epochs(params, len(plan.missing) + plan.later)
+    return max(0, planned - sum(_epochs_done(trial, plan.budget) for trial in plan.missing))
+
+
+def _epochs_done(trial: PlannedTrial, budget: int) -> int:
+    epochs = len(read_history(directory_of(trial.key)))
+    return epochs if epochs <= budget else 0  # one that went beyond is trained to it anew
 
 
 def known_tuning(params: Params, device: Device) -> Tuning | None:

@@ -10,9 +10,10 @@ from flows.book import Book
 from flows.observers import Observers
 from flows.search_journal import Recorded
 from flows.trial_store import directory_of
-from flows.tuning import SpecMaker
+from flows.tuning import Plan, PlannedTrial, SpecMaker, epochs_left
 from models.config import Params, SearchParams, TrialConfig
 from models.files import append_line, read_lines, write_text
+from models.search.proposals import Proposal
 from models.search.strategies import strategy_of
 from models.trials import EpochRecord, TrialFiles, TrialResult, TrialSpec, result_path
 
@@ -148,3 +149,22 @@ def test_a_trial_of_more_epochs_than_the_search_has_no_head_start() -> None:
 
     assert search_on(book) == [(0, 1), (1, 1), (2, 1), (2, 3), (2, 9)]
     assert [outcome.budget for outcome in book.close().outcomes] == [1, 1, 9]
+
+
+def test_resumed_trials_count_only_the_epochs_they_lack() -> None:
+    """Four trials of 10 epochs, raised to 12: 8 epochs and not 48; 27 epochs do not hide 12."""
+    params = searching(pruner="none", epochs=12, axes={"seed": [0, 1, 2, 3]})
+    seeds = [TrialConfig(seed=seed) for seed in range(4)]
+    planned = [Proposal(config, {"seed": config.seed}) for config in seeds]
+    trials = [
+        PlannedTrial(one, SPECS.spec(one.config), SPECS.spec(one.config).key, None)
+        for one in planned
+    ]
+    plan = Plan(tuple(trials), budget=12, objective="accuracy")
+
+    assert epochs_left(params, plan) == 48
+    for trial in trials:
+        trained(trial.spec, epochs=10)
+    assert epochs_left(params, plan) == 8
+    trained(trials[0].spec, epochs=27)
+    assert epochs_left(params, plan) == 12 + 6
