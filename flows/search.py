@@ -11,10 +11,11 @@ from flows.book import Book, Entry, open_book
 from flows.dataset_version import DatasetVersion, manifest_of
 from flows.engine import TrialJob
 from flows.observers import Observers
+from flows.plan import Tuning
 from flows.progress import SearchProgress
 from flows.tasks import train
-from flows.trial_store import directory_of
-from flows.tuning import Tuning, epochs_left, plan_search
+from flows.trial_store import PrunedMarks, directory_of
+from flows.tuning import epochs_left, plan_search
 from flows.workshop import Workshop
 from models.config import Params
 from models.search.strategy import Job
@@ -33,7 +34,7 @@ def tune(params: Params, dataset: DatasetVersion, workshop: Workshop) -> Tuning:
         budget=plan.budget,
         objective=plan.objective,
     ) as progress:
-        observers = Observers((progress, workshop.mirror))
+        observers = Observers((progress, workshop.mirror, PrunedMarks()))
         book = open_book(params, manifest, workshop.device, observers=observers)
         _Loop(book, dataset.prepared, workshop, progress).run()
         return book.close()

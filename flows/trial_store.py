@@ -129,15 +129,22 @@ def read_trial(directory: Path) -> StoredTrial:
     )
 
 
-def mark_pruned(directory: Path, *, budget: int) -> None:
-    """Note that a search stopped a trial after so many epochs, for people; nothing rests on it."""
-    if not (directory / PRUNED).exists():
-        write_text(directory / PRUNED, json.dumps({"budget": budget}) + "\n")
+class PrunedMarks:
+    """Notes in the store which trials the search stopped, for people; nothing rests on it."""
 
+    def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
+        """Note nothing."""
 
-def unmark_pruned(directory: Path) -> None:
-    """Note that a trial was trained to the whole budget of a search after all."""
-    (directory / PRUNED).unlink(missing_ok=True)
+    def epoch(self, key: str, record: EpochRecord) -> None:
+        """Note nothing."""
+
+    def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
+        """Note after how many epochs it was stopped, or that it was not, after all."""
+        mark = directory_of(outcome.key) / PRUNED
+        if not pruned:
+            mark.unlink(missing_ok=True)
+        elif not mark.exists():
+            write_text(mark, json.dumps({"budget": outcome.budget}) + "\n")
 
 
 def find_trial(prefix: str, store: Path = STORE) -> StoredTrial:

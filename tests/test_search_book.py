@@ -6,18 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from flows.book import Book
+from flows.book import Book, open_book
 from flows.observers import Observers
-from flows.search_journal import Recorded
-from flows.trial_store import directory_of
-from flows.tuning import Plan, PlannedTrial, SpecMaker, epochs_left
-from models.config import Params, SearchParams, TrialConfig
+from flows.plan import Plan, PlannedTrial, SpecMaker
+from flows.search_journal import JOURNALS, Recorded
+from flows.trial_store import PrunedMarks, directory_of
+from flows.tuning import epochs_left, foreseen, known_tuning
+from models.config import DataParams, Params, SearchParams, TrialConfig
+from models.datasets.prepared import Dropped, Manifest
 from models.files import append_line, read_lines, write_text
 from models.search.proposals import Proposal
 from models.search.strategies import strategy_of
 from models.trials import EpochRecord, TrialFiles, TrialResult, TrialSpec, result_path
 
 JOURNAL = Path("journal.jsonl")
+MANIFEST = Manifest(
+    name="d",
+    digest="d",
+    raw_digest="r",
+    classes=("0", "1"),
+    image_size=8,
+    channels=1,
+    mean=(0.5,),
+    std=(0.5,),
+    splits={},
+    images=0,
+    dropped=Dropped(),
+    params=DataParams(),
+)
 SPECS = SpecMaker(dataset="d", source="s", versions={}, device="cpu")
 
 
@@ -168,3 +184,57 @@ def test_resumed_trials_count_only_the_epochs_they_lack() -> None:
     assert epochs_left(params, plan) == 8
     trained(trials[0].spec, epochs=27)
     assert epochs_left(params, plan) == 12 + 6
+
+
+ENDED = [
+    searching(),
+    searching(pruner="median", strategy="random", trials=6, min_trials=2),
+    searching(pruner="hyperband", max_epochs_total=12),
+    searching(pruner="none", max_epochs_total=20),
+    searching(max_seconds=1e9),
+]
+
+
+@pytest.mark.parametrize("params", ENDED)
+def test_a_search_that_ended_is_known_and_nothing_of_it_is_missing(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its journal and the store: who was pruned, what came of the rest; nothing is written."""
+    monkeypatch.setattr("flows.tuning.prepared_is_current", lambda _: True)
+    monkeypatch.setattr("flows.tuning.read_manifest", lambda _: MANIFEST)
+    book = open_book(params, MANIFEST, "cpu", observers=Observers((PrunedMarks(),)))
+    assert search_on(book)
+    ended, files = book.close(), contents()
+
+    known, plan = known_tuning(params, "cpu"), foreseen(params, MANIFEST, "cpu")
+
+    assert known
+    assert known.outcomes == ended.outcomes
+    assert known.counts.trained == 0
+    assert known.counts.pruned == ended.counts.pruned
+    assert [trial.key for trial in plan.trials] == [trial.key for trial in ended.plan.trials]
+    assert plan.missing == ()
+    assert contents() == files
+
+
+def test_a_search_that_was_killed_is_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not known, its trials are missing, and asking so leaves its journal as it was."""
+    monkeypatch.setattr("flows.tuning.prepared_is_current", lambda _: True)
+    monkeypatch.setattr("flows.tuning.read_manifest", lambda _: MANIFEST)
+    params = searching()
+    book = open_book(params, MANIFEST, "cpu", observers=Observers(()))
+    for _ in range(4):
+        taken = book.next_missing()
+        assert taken
+        book.ended(taken[0], trained(taken[1].spec, epochs=taken[0].budget))
+    journal = next(JOURNALS.iterdir())
+    journal.write_text(journal.read_text()[:-7])
+    files = contents()
+
+    assert known_tuning(params, "cpu") is None
+    assert len(foreseen(params, MANIFEST, "cpu").missing) == 9
+    assert contents() == files
+
+
+def contents() -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
