@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 
 from flows.observers import TrialObserver
+from flows.plan import Plan, PlannedTrial, SpecMaker, Tuning
 from flows.search_journal import JOURNALS, Recorded
-from flows.trial_store import answer, cached, directory_of, mark_pruned, unmark_pruned
-from flows.tuning import Plan, PlannedTrial, SpecMaker, Tuning
+from flows.trial_store import answer, cached
 from models.config import Params
 from models.datasets.prepared import Manifest
 from models.digests import digest_of
@@ -56,9 +56,9 @@ class Book:
 
         Jobs on the way that the store can answer are answered.
         """
-        while not self._spent and (job := self._strategy.ask()) is not None:
+        while not self._over() and (job := self._strategy.ask()) is not None:
             entry = self._enter(job)
-            if self._affords(job, entry) and not self._answer(job, entry) and not self._late():
+            if self._affords(job, entry) and not self._answer(job, entry) and self._begins():
                 if not entry.trained:
                     entry.trained = True
                     self._observers.trial_started(
@@ -73,7 +73,7 @@ class Book:
         self._settle(job, outcome, scores)
 
     def close(self) -> Tuning:
-        """Note who was stopped early; return the trials that came to anything, in their order."""
+        """Tell who was stopped early; return the trials that came to anything, in their order."""
         begun: list[PlannedTrial] = []
         outcomes: list[Outcome] = []
         for _, entry in sorted(self._entries.items()):
@@ -81,7 +81,6 @@ class Book:
                 continue
             pruned = not entry.closed
             if pruned:
-                mark_pruned(directory_of(entry.key), budget=entry.outcome.budget)
                 self._close(entry, entry.outcome, pruned=True)
             found = None if entry.trained else entry.outcome
             begun.append(PlannedTrial(entry.proposal, entry.spec, entry.key, found, pruned=pruned))
@@ -106,6 +105,23 @@ class Book:
         self._epochs, entry.budget = total, job.budget
         return True
 
+    def _over(self) -> bool:
+        """Whether nothing more is asked for.
+
+        A pruner is asked nothing once time is up: each question goes into its journal, and a search
+        repeated would begin with those that nobody answered.
+        """
+        if not self._spent and self._search.pruner != "none" and self._late():
+            log.info("search.max_seconds: %s s are over", self._search.max_seconds)
+            self._spent = True
+        return self._spent
+
+    def _begins(self) -> bool:
+        """Whether a missing trial is trained. Without a pruner, late, only cached ones are taken:
+        they cost no time.
+        """
+        return self._search.pruner != "none" or not self._late()
+
     def _late(self) -> bool:
         most = self._search.max_seconds
         return most is not None and time.monotonic() - self._began > most
@@ -122,7 +138,6 @@ class Book:
         entry.outcome = outcome
         whole = outcome.budget >= self._search.epochs or isinstance(outcome, TrialFailure)
         if whole and not entry.closed:
-            unmark_pruned(directory_of(entry.key))
             self._close(entry, outcome, pruned=False)
         self._strategy.tell(job, scores)
 
@@ -134,10 +149,16 @@ class Book:
 
 
 def open_book(
-    params: Params, manifest: Manifest, device: Device, *, observers: TrialObserver
+    params: Params,
+    manifest: Manifest,
+    device: Device,
+    *,
+    observers: TrialObserver,
+    writes: bool = True,
 ) -> Book:
     """Open the book of a search on a dataset; one that was killed is taken up again.
 
+    writes: whether a pruner's decisions go into its journal; else they are read from there alone.
     Raises ConfigError where a combination is impossible.
     """
     specs, strategy = SpecMaker.on(manifest, device), strategy_of(params)
@@ -152,5 +173,6 @@ def open_book(
         def stands(job: Job) -> bool:
             return cached(specs.spec(job.proposal.config), budget=job.budget) is not None
 
-        strategy = Recorded(strategy, JOURNALS / f"{identity[:16]}.jsonl", stands=stands)
+        path = JOURNALS / f"{identity[:16]}.jsonl"
+        strategy = Recorded(strategy, path, stands=stands, writes=writes)
     return Book(params, specs, strategy, observers)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from flows.dataset_version import DatasetVersion, manifest_of
+from flows.plan import Tuning
 from flows.progress import shown
 from flows.trial_store import directory_of
-from flows.tuning import Tuning
 from models.config import Params
 from models.datasets.prepared import Manifest, open_split
 from models.evaluation.inference import predict_probabilities

@@ -10,12 +10,12 @@ from flows.dataset_version import PREPARED, prepared_is_current
 from flows.decisions import decide
 from flows.requests import Request, Retraining, TrialCounts
 from flows.trial_store import stored_trials
-from flows.tuning import plan_search
+from flows.tuning import epochs_left, foreseen
 from flows.workers import workers_for
 from models.config import Params, Record
 from models.datasets.prepared import Manifest, read_manifest
 from models.decision import Decision
-from models.search.strategies import planned_epochs, proposer_of
+from models.search.strategies import proposer_of
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0
@@ -29,7 +29,7 @@ class Forecast(Record):
 
     decision: Decision
     trials: TrialCounts
-    """trained: how many would be."""
+    """trained: how many would be; of a search that was killed, also those its pruner stopped."""
     labels: tuple[str, ...]
     """Of the trials that would be trained, as far as they are certain."""
     later: int = 0
@@ -58,7 +58,7 @@ def forecast(request: Request) -> Forecast:
     if not prepared_is_current(params.data):
         return _before_prepare(params, decision)
     manifest = read_manifest(PREPARED)
-    plan = plan_search(params, manifest, device)
+    plan = foreseen(params, manifest, device)
     missing = len(plan.missing) + plan.later
     pace = _pace(manifest)
     return Forecast(
@@ -73,7 +73,7 @@ def forecast(request: Request) -> Forecast:
         epochs=plan.budget,
         seconds=round(
             pace.seconds_an_epoch
-            * planned_epochs(params, missing)
+            * epochs_left(params, plan)
             / workers_for(params, request, device),
             1,
         ),

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from models.config.trial import Objective
@@ -28,20 +28,29 @@ class _Running:
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts, and the seconds an epoch takes, from which the time left is guessed."""
+    """Counts: of trials, and of epochs trained, from which the time left is guessed."""
 
     finished: int = 0
     cached: int = 0
     failed: int = 0
     pruned: int = 0
     epochs: int = 0
-    began: float = field(default_factory=time.monotonic)
 
 
 class SearchProgress:
     """Shows a search as it goes on; told by the engine's threads, drawn from one place."""
 
-    def __init__(self, *, total: int, epochs: int, budget: int, objective: Objective) -> None:
+    def __init__(
+        self,
+        *,
+        total: int,
+        epochs: int,
+        budget: int,
+        objective: Objective,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """total: trials; epochs: that are to be trained by all of them; clock: in seconds."""
+        self._clock, self._began = clock, clock()
         self._total, self._planned, self._budget = total, epochs, budget
         self._objective = objective
         self._lock = threading.Lock()
@@ -150,7 +159,7 @@ class SearchProgress:
     def _time_left(self) -> str:
         if not self._tally.epochs:
             return "time left: not known yet"
-        per_epoch = (time.monotonic() - self._tally.began) / self._tally.epochs
+        per_epoch = (self._clock() - self._began) / self._tally.epochs
         left = max(0, self._planned - self._tally.epochs) * per_epoch
         return f"about {left:.0f} s left"
 

@@ -11,13 +11,13 @@ from flows.book import Book, Entry, open_book
 from flows.dataset_version import DatasetVersion, manifest_of
 from flows.engine import TrialJob
 from flows.observers import Observers
+from flows.plan import Tuning
 from flows.progress import SearchProgress
 from flows.tasks import train
-from flows.trial_store import directory_of
-from flows.tuning import Tuning, plan_search
+from flows.trial_store import PrunedMarks, directory_of
+from flows.tuning import epochs_left, plan_search
 from flows.workshop import Workshop
 from models.config import Params
-from models.search.strategies import planned_epochs
 from models.search.strategy import Job
 from models.trials import Outcome
 
@@ -30,11 +30,11 @@ def tune(params: Params, dataset: DatasetVersion, workshop: Workshop) -> Tuning:
     plan = plan_search(params, manifest, workshop.device)
     with SearchProgress(
         total=plan.total,
-        epochs=planned_epochs(params, len(plan.missing) + plan.later),
+        epochs=epochs_left(params, plan),
         budget=plan.budget,
         objective=plan.objective,
     ) as progress:
-        observers = Observers((progress, workshop.mirror))
+        observers = Observers((progress, workshop.mirror, PrunedMarks()))
         book = open_book(params, manifest, workshop.device, observers=observers)
         _Loop(book, dataset.prepared, workshop, progress).run()
         return book.close()

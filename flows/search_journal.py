@@ -56,14 +56,20 @@ class Recorded:
     """
 
     def __init__(
-        self, strategy: Strategy, path: Path, *, stands: Callable[[Job], bool] = lambda _: True
+        self,
+        strategy: Strategy,
+        path: Path,
+        *,
+        stands: Callable[[Job], bool] = lambda _: True,
+        writes: bool = True,
     ) -> None:
         """stands: whether a job that failed would fail again; decisions after one that may not
-        (killed, out of memory) are taken anew.
+        (killed, out of memory) are taken anew. writes: whether the journal is kept, or only read.
         """
         self._strategy, self._path, self._stands = strategy, path, stands
+        self._writes = writes
         self._told: set[tuple[int, int]] = set()
-        self._again = self._replay(_read(path))
+        self._again = self._replay(self._read())
         self._again.reverse()
 
     def ask(self) -> Job | None:
@@ -71,14 +77,13 @@ class Recorded:
             return self._again.pop()
         job = self._strategy.ask()
         if job is not None:
-            append_line(self._path, _asked(job).model_dump_json())
+            self._append(_asked(job))
         return job
 
     def tell(self, job: Job, scores: Scores | None) -> None:
         if (job.number, job.budget) in self._told:
             return
-        told = Told(number=job.number, budget=job.budget, scores=scores)
-        append_line(self._path, told.model_dump_json())
+        self._append(Told(number=job.number, budget=job.budget, scores=scores))
         self._strategy.tell(job, scores)
 
     def _replay(self, lines: Sequence[Line]) -> list[Job]:
@@ -91,10 +96,10 @@ class Recorded:
                     jobs[job.number, job.budget] = job
                 if job is None or _asked(job) != line:
                     log.warning("%s is of another release; decisions are taken anew", self._path)
-                    _write(self._path, [*lines[:done], *([_asked(job)] if job else [])])
+                    self._rewrite([*lines[:done], *([_asked(job)] if job else [])])
                     break
             elif not self._retell(line, jobs):
-                _write(self._path, lines[:done])
+                self._rewrite(lines[:done])
                 break
         return list(jobs.values())
 
@@ -106,22 +111,25 @@ class Recorded:
         self._told.add((line.number, line.budget))
         return True
 
+    def _read(self) -> list[Line]:
+        """Lines up to the first that cannot be read."""
+        lines: list[Line] = []
+        for text in read_lines(self._path):
+            try:
+                lines.append(_LINE.validate_json(text))
+            except ValidationError:
+                self._rewrite(lines)
+                break
+        return lines
+
+    def _append(self, line: Line) -> None:
+        if self._writes:
+            append_line(self._path, line.model_dump_json())
+
+    def _rewrite(self, lines: Sequence[Line]) -> None:
+        if self._writes:
+            write_text(self._path, "".join(line.model_dump_json() + "\n" for line in lines))
+
 
 def _asked(job: Job) -> Asked:
     return Asked(number=job.number, budget=job.budget, config=digest_of(job.proposal.config))
-
-
-def _read(path: Path) -> list[Line]:
-    """Lines up to the first that cannot be read."""
-    lines: list[Line] = []
-    for text in read_lines(path):
-        try:
-            lines.append(_LINE.validate_json(text))
-        except ValidationError:
-            _write(path, lines)
-            break
-    return lines
-
-
-def _write(path: Path, lines: Sequence[Line]) -> None:
-    write_text(path, "".join(line.model_dump_json() + "\n" for line in lines))

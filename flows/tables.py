@@ -44,6 +44,7 @@ def fitted_table(columns: Sequence[Column], *, width: int, title: str | None = N
     for place, column in enumerate(kept):
         if column.wraps:
             table.columns[place].no_wrap, table.columns[place].justify = False, "left"
+            table.columns[place].overflow = "fold"  # a long word is broken, and not cut
     for cells in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*cells)
     left_out = [column.heading for column in columns if column.spare and column not in kept]

@@ -12,9 +12,9 @@ from flows.dataset_version import DatasetVersion
 from flows.engine import Engine, TrialJob
 from flows.evaluating import Evaluated
 from flows.observers import Observers
+from flows.plan import Tuning
 from flows.progress import shown
 from flows.promoting import Promotion
-from flows.tuning import Tuning
 from flows.workshop import Workshop
 from models.config import DataParams, Params
 from models.trials import Outcome, TrialFailure

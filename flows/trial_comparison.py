@@ -1,5 +1,6 @@
 """`pitchpipe trials compare A B`: what two trials differ in, and what came of it."""
 
+import re
 from collections.abc import Iterator
 
 from pydantic import JsonValue
@@ -9,6 +10,10 @@ from flows.tables import Column, fitted_table
 from flows.trial_listing import CURVES, TrialRow, curve_line, row_of
 from models.config.base import leaves
 from models.errors import ConfigError
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_LONG = 16
+"""Characters of a cell that stays on one line: two such columns have room beside any axis name."""
 
 
 def pair_of(first: str, second: str) -> tuple[TrialRow, TrialRow]:
@@ -56,7 +61,11 @@ def print_comparison(one: TrialRow, other: TrialRow) -> None:
     console = Console(markup=False, highlight=False)
     cells = list(_cells(one, other))
     heads = ("", one.trial.key[:8], other.trial.key[:8], "difference")
-    columns = [Column(head, [row[place] for row in cells]) for place, head in enumerate(heads)]
+    long = any(len(cell) > _LONG for row in cells for cell in row[1:3])
+    columns = [
+        Column(head, [row[place] for row in cells], wraps=long and place in (1, 2))
+        for place, head in enumerate(heads)
+    ]
     console.print(fitted_table(columns, width=console.width))
     for title, name in CURVES.items():
         curves = one.curve(name), other.curve(name)
@@ -67,12 +76,12 @@ def print_comparison(one: TrialRow, other: TrialRow) -> None:
 
 
 def _cells(one: TrialRow, other: TrialRow) -> Iterator[tuple[str, str, str, str]]:
-    for name, (before, after) in _differences(one, other):
-        yield name, _text(before), _text(after), ""
+    for name, (here, there) in _differences(one, other):
+        yield name, _text(here), _text(there), ""
     yield "state", one.trial.state, other.trial.state, ""
     yield "from", one.origin, other.origin, ""
-    for name, worse, better in _scores(one, other):
-        yield name.replace("_", " "), f"{worse:.4f}", f"{better:.4f}", f"{better - worse:+.4f}"
+    for name, before, after in _scores(one, other):
+        yield name.replace("_", " "), f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"
     epochs = [len(row.trial.history) for row in (one, other)]
     yield "epochs", str(epochs[0]), str(epochs[1]), f"{epochs[1] - epochs[0]:+d}"
     seconds = [row.seconds for row in (one, other)]
@@ -80,5 +89,6 @@ def _cells(one: TrialRow, other: TrialRow) -> Iterator[tuple[str, str, str, str]
 
 
 def _text(value: JsonValue) -> str:
+    """Show a value whole; of a digest its first digits, which tell it from another."""
     text = "" if value is None else str(value)
-    return text if len(text) <= 16 else text[:8]
+    return text[:8] if _DIGEST.fullmatch(text) else text

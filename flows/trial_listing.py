@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.dataset_version import PREPARED
+from flows.devices import device_for
 from flows.lineage import flattened
 from flows.progress import shown
 from flows.tables import Column, fitted_table, score_columns
@@ -16,7 +17,7 @@ from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
 from models.search.proposals import short_names
 from models.training.source import package_versions, training_source_digest
-from models.trials import Scores, TrialFailure, TrialResult
+from models.trials import Device, Scores, TrialFailure, TrialResult
 
 CURVES = {
     "train loss": "train_loss",
@@ -49,6 +50,7 @@ class TrialRow:
                 ("other data", self.here.dataset, spec.dataset),
                 ("older code", self.here.source, spec.source),
                 ("other packages", self.here.versions, spec.versions),
+                ("other device", self.here.device, spec.device),
             )
             if now != then
         ]
@@ -101,11 +103,14 @@ class Here:
     """Digest of the prepared arrays; null where there are none."""
     source: str
     versions: dict[str, str]
+    device: Device
+    """Kind of processor that `run` trains on unless it is told otherwise."""
 
     @classmethod
     def now(cls) -> "Here":
         """Look it up."""
-        return cls(_current_dataset(), training_source_digest(), package_versions())
+        source, versions = training_source_digest(), package_versions()
+        return cls(_current_dataset(), source, versions, device_for("auto"))
 
 
 def rows(*, everything: bool) -> list[TrialRow]:

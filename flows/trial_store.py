@@ -23,6 +23,8 @@ from models.trials import (
     TrialSpec,
     read_history,
     read_outcome,
+    read_result,
+    result_path,
 )
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,7 @@ class Answer:
     """What the store knows of a trial, asked for a budget of epochs."""
 
     outcome: Outcome
-    """To that budget, or to the whole one where the trial was trained that far before."""
+    """To that budget, or to a larger one that the trial was trained to before."""
     scores: Scores | None
     """On validation, of the best epoch within the budget; null: the trial failed."""
 
@@ -83,16 +85,28 @@ class Answer:
 def answer(
     spec: TrialSpec, *, budget: int, whole: int, by: Objective, store: Path = STORE
 ) -> Answer | None:
-    """Return what makes training to a budget unnecessary, in a search of a whole budget."""
+    """Return what makes training to a budget unnecessary, in a search of a whole budget.
+
+    Where the trial was trained further before, its history says how it stood at the budget; but not
+    further than the whole: that would compare it with trials that were trained less.
+    """
     outcome = cached(spec, budget=budget, store=store)
     if outcome is not None:
         return Answer(outcome, None if isinstance(outcome, TrialFailure) else outcome.scores)
-    outcome = cached(spec, budget=whole, store=store)
-    if not isinstance(outcome, TrialResult):
+    further = cached(spec, budget=whole, store=store)
+    if not isinstance(further, TrialResult):
+        further = _furthest(directory_of(spec.key, store), most=whole)
+    if further is None or further.budget <= budget:
         return None
-    # It was trained to the end before: its history says how it stood at this budget.
     history = read_history(directory_of(spec.key, store))[:budget]
-    return Answer(outcome, best_record(history, by).scores)
+    return Answer(further, best_record(history, by).scores) if len(history) == budget else None
+
+
+def _furthest(directory: Path, *, most: int) -> TrialResult | None:
+    """Return the result of the largest budget up to the most."""
+    kept = sorted(result_path(directory, most).parent.glob("*.json"))
+    results = [result for path in kept if (result := read_result(path)) and result.budget <= most]
+    return max(results, key=lambda result: result.budget, default=None)
 
 
 def stored_trials(store: Path = STORE) -> Iterator[StoredTrial]:
@@ -115,15 +129,22 @@ def read_trial(directory: Path) -> StoredTrial:
     )
 
 
-def mark_pruned(directory: Path, *, budget: int) -> None:
-    """Note that a search stopped a trial after so many epochs, for people; nothing rests on it."""
-    if not (directory / PRUNED).exists():
-        write_text(directory / PRUNED, json.dumps({"budget": budget}) + "\n")
+class PrunedMarks:
+    """Notes in the store which trials the search stopped, for people; nothing rests on it."""
 
+    def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
+        """Note nothing."""
 
-def unmark_pruned(directory: Path) -> None:
-    """Note that a trial was trained to the whole budget of a search after all."""
-    (directory / PRUNED).unlink(missing_ok=True)
+    def epoch(self, key: str, record: EpochRecord) -> None:
+        """Note nothing."""
+
+    def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
+        """Note after how many epochs it was stopped, or that it was not, after all."""
+        mark = directory_of(outcome.key) / PRUNED
+        if not pruned:
+            mark.unlink(missing_ok=True)
+        elif not mark.exists():
+            write_text(mark, json.dumps({"budget": outcome.budget}) + "\n")
 
 
 def find_trial(prefix: str, store: Path = STORE) -> StoredTrial:

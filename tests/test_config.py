@@ -66,6 +66,8 @@ FAULTS = [
     ("search: {axes: {optimizer.momentum: [0.9]}}", "optimizer.momentum", "optimizer.name"),
     ("search: {axes: {network.name: [cnn, transformer]}}", "network.name", "'cnn'"),
     ("search: {epochs: 0}", "search.epochs", "greater than or equal to 1"),
+    ("search: {epochs: 5, max_epochs_total: 4}", "search: max_epochs_total 4", "or lower epochs"),
+    ("search: {pruner: asha, min_epochs: 2, max_epochs_total: 1}", "the 2", "or lower min_epochs"),
     ("search: {strategy: annealing}", "search.strategy", "'grid'"),
     ("data: {image_size: 8}", "data.image_size", "too small for 3 convolutions"),
     ("data: {channels: 2}", "data.channels", "1 or 3"),
@@ -98,6 +100,12 @@ def test_several_faults_are_named_at_once(tmp_path: Path) -> None:
         load("data: {nmae: x}\nsearch: {epochs: 0}", tmp_path)
 
     assert len(str(refused.value).splitlines()) == 2
+
+
+def test_a_budget_of_one_trial_is_enough(tmp_path: Path) -> None:
+    """The whole of it without a pruner, its lowest rung with one."""
+    assert load("search: {epochs: 5, max_epochs_total: 5}", tmp_path)
+    assert load("search: {pruner: asha, min_epochs: 2, max_epochs_total: 2}", tmp_path)
 
 
 @pytest.mark.parametrize("override", ["search.epochs", "=3", "search.epochs=[", "a.b=1"])

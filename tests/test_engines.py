@@ -18,8 +18,8 @@ from flows.clusters.head import running_head
 from flows.clusters.opening import OpenEngine, open_engine
 from flows.dataset_version import ensure_ingested
 from flows.engine import LocalEngine, TrialJob, warm_up
+from flows.plan import SpecMaker
 from flows.requests import Request
-from flows.tuning import SpecMaker
 from models.config import CnnConfig, DataParams, Params, TrialConfig
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest

@@ -2,15 +2,17 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.config import Params, SearchParams, TrialConfig
+from models.config import Params, SearchParams, TrialConfig, load_params
 from models.errors import ConfigError
 from models.search.grid import grid
 from models.search.selection import NoTrialSucceededError, rank, select_best
+from models.search.strategies import proposer_of
 from models.trials import Outcome, Scores, TrialFailure, TrialResult
 
 AXES = {
@@ -48,6 +50,61 @@ def test_an_axis_that_a_kind_lacks_is_left_out_there() -> None:
     assert names == ["gd", "sgd", "sgd", "adam"]
 
 
+SGD = "{optimizer: {name: sgd}}"
+FAST = "{optimizer: {name: sgd, learning_rate: 50.0}}"  # more than Adam may have
+MOMENTA = "optimizer.nesterov: [true, false], optimizer.momentum: [0.5, 0.9]"
+RATES = "optimizer.name: [sgd, adam], optimizer.learning_rate: [0.1, 50.0]"
+
+
+@pytest.mark.parametrize(
+    ("trial", "axes", "trials"),
+    [
+        (SGD, MOMENTA, 4),
+        ("{}", f"optimizer.name: [adam, sgd], {MOMENTA}", 5),
+        ("{}", "devices: [1, 64], minibatch_size: [64, 128]", 4),
+        (FAST, "optimizer.name: [adam, sgd], optimizer.learning_rate: [0.1, 1.0]", 4),
+        ("{}", "optimizer.name: [gd], devices: [64]", 1),
+    ],
+)
+@pytest.mark.parametrize("strategy", ["grid", "random"])
+def test_values_that_need_another_axis_are_judged_with_it(
+    tmp_path: Path, strategy: str, trial: str, axes: str, trials: int
+) -> None:
+    """Impossible beside the base alone, possible in each combination: the space is taken."""
+    file = tmp_path / "params.yaml"
+    file.write_text(f"trial: {trial}\nsearch: {{strategy: {strategy}, axes: {{{axes}}}}}")
+
+    assert proposer_of(load_params(file)).total == trials
+
+
+@pytest.mark.parametrize(
+    ("trial", "axes", "told"),
+    [
+        (
+            "{}",
+            "minibatch_size: [64, 16], devices: [1, 32]",
+            "minibatch_size: 16 and devices: 32: devices 32 must not be above minibatch_size 16: ",
+        ),
+        (SGD, "optimizer.nesterov: [true]", "optimizer.nesterov: true: nesterov needs momentum"),
+        ("{}", RATES, "50.0: learning_rate 50.0: Input should be less"),
+        ("{}", "network.channels: [[9, 9, 9, 9]]", "[9, 9, 9, 9]: images of 28 pixels are too"),
+    ],
+)
+def test_the_first_impossible_combination_is_told_in_one_line(
+    tmp_path: Path, trial: str, axes: str, told: str
+) -> None:
+    """The values, the rule, the way out; others of the grid could be trained."""
+    file = tmp_path / "params.yaml"
+    file.write_text(f"data: {{image_size: 28}}\ntrial: {trial}\nsearch: {{axes: {{{axes}}}}}")
+
+    with pytest.raises(ConfigError, match="drop one of these values") as refused:
+        proposer_of(load_params(file))
+
+    assert told in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+    assert "pydantic" not in str(refused.value)
+
+
 def test_labels_tell_trials_apart_in_few_words() -> None:
     """Last parts of the axes, whole ones where they would be the same."""
     params = with_axes({"network.hidden_units": [64], "optimizer.name": ["sgd"], "seed": [0, 1]})
@@ -56,6 +113,24 @@ def test_labels_tell_trials_apart_in_few_words() -> None:
         "hidden=64 optimizer.name=sgd seed=0",
         "hidden=64 optimizer.name=sgd seed=1",
     ]
+
+
+def test_an_axis_has_one_name_in_the_whole_search() -> None:
+    """Where one trial has the optimiser's decay alone, it is not called as the schedule's."""
+    params = with_axes(
+        {
+            "optimizer.name": ["rmsprop", "adam"],
+            "optimizer.decay": [0.9],
+            "schedule.name": ["constant", "step"],
+            "schedule.decay": [0.1],
+        }
+    )
+
+    differences = [proposal.differences for proposal in grid(params)]
+
+    assert differences[0]["optimizer.decay"] == "0.9"
+    assert differences[-1]["schedule.decay"] == "0.1"
+    assert not any("decay" in one for one in differences)
 
 
 def test_a_grid_too_large_to_be_meant_is_refused() -> None:
@@ -112,6 +187,14 @@ def test_when_all_trials_failed_the_reasons_are_told() -> None:
     """No winner is made up."""
     with pytest.raises(NoTrialSucceededError, match="none of 2 trials succeeded: loss is nan"):
         select_best([failure("a"), failure("b")], "accuracy")
+
+
+def test_when_no_trial_was_begun_the_limit_is_blamed() -> None:
+    """And not the learning rate of trials that there were not."""
+    with pytest.raises(NoTrialSucceededError, match=r"search\.max_seconds .* raise it") as raised:
+        select_best([], "accuracy")
+
+    assert "learning rate" not in str(raised.value)
 
 
 def test_cross_entropy_is_better_when_lower() -> None:

@@ -53,11 +53,14 @@ def test_a_search_repeated_is_the_same_and_trains_nothing(
     """All decisions are in its journal, all outcomes in the store."""
     folder, document = searched
 
+    foreseen = folder.pitchpipe("tune", "--dry-run", "--json", *overrides(*HALVED)).document
     again = folder.pitchpipe("tune", "--json", *overrides(*HALVED), "--workers", "4").document
 
     assert [essence(entry) for entry in again["leaderboard"]] == [
         essence(entry) for entry in document["leaderboard"]
     ]
+    assert (foreseen["trials"]["trained"], foreseen["seconds"]) == (0, 0)
+    assert foreseen["trials"]["total"] == document["trials"]["total"]
     assert again["trials"]["trained"] == 0
     assert again["trials"]["pruned"] == document["trials"]["pruned"]
 
@@ -125,7 +128,7 @@ def test_a_search_ends_with_its_seconds(searched: tuple[ProjectFolder, Any]) -> 
     ran = folder.pitchpipe("tune", "--json", *overrides(*limited))
 
     assert ran.code == 1
-    assert "no trial was run" in ran.err
+    assert "search.max_seconds ended the search before its first trial; raise it" in ran.err
 
 
 def test_a_search_that_learns_is_foreseen_and_goes_on(

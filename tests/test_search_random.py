@@ -1,6 +1,7 @@
 """Random search: ranges, draws that depend on (seed, n) alone, duplicates served once."""
 
 import itertools
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
-from models.config import Params, SearchParams, load_params
+from models.config import Params, Point, SearchParams, TrialConfig, load_params
 from models.config.search import Range
+from models.config.space import applicable, count_points
 from models.errors import ConfigError
 from models.search.drawing import draw, drawn
 
@@ -115,6 +118,45 @@ def test_a_space_smaller_than_what_is_asked_for_is_drawn_whole_and_once() -> Non
     points = {(p.config.minibatch_size, p.config.seed) for p in proposals}
     assert points == set(itertools.product([8, 16, 32, 64], [0, 1, 2]))
     assert len(proposals) == 12
+
+
+def test_drawing_ends_once_all_points_were_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve points are found in some forty draws, however many trials were asked for."""
+    draws = 0
+
+    def counted(params: Params, index: int) -> Point:
+        nonlocal draws
+        draws += 1
+        return draw(params, index)
+
+    monkeypatch.setattr("models.search.drawing.draw", counted)
+    axes: dict[str, list[object]] = {"minibatch_size": [8, 16, 32, 64], "seed": [0, 1, 2]}
+
+    assert len(list(drawn(randomly(axes, trials=100_000)))) == 12
+    assert draws < 200
+
+
+KINDS = {
+    "optimizer.name": st.lists(st.sampled_from(["sgd", "adam", "gd"]), min_size=1, max_size=4),
+    "optimizer.momentum": st.lists(st.sampled_from([0.0, 0.5, 0.9]), min_size=1, max_size=4),
+    "optimizer.beta1": st.lists(st.sampled_from([0.8, 0.9]), min_size=1, max_size=2),
+    "network.name": st.lists(st.sampled_from(["cnn", "rnn"]), min_size=1, max_size=2),
+    "network.cell": st.lists(st.sampled_from(["gru", "lstm"]), min_size=1, max_size=2),
+    "early_stopping.patience": st.lists(st.sampled_from([None, 1]), min_size=1, max_size=2),
+    "seed": st.lists(st.integers(0, 2), min_size=1, max_size=4),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=KINDS), st.sampled_from(["sgd", "rmsprop"]))
+def test_points_are_counted_as_they_are_enumerated(
+    axes: dict[str, list[JsonValue]], base: str
+) -> None:
+    """What a kind lacks multiplies nothing, and a value written twice is one."""
+    trial = TrialConfig.model_validate({"optimizer": {"name": base}})
+    every = itertools.product(*axes.values())
+    points = [applicable(trial, dict(zip(axes, values, strict=True))) for values in every]
+
+    assert count_points(trial, axes) == len({json.dumps(dict(point)) for point in points})
 
 
 def test_an_axis_that_a_kind_lacks_is_left_out_there() -> None:

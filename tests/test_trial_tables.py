@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from flows.tables import Column, fitted_table
-from flows.trial_listing import curve_line, sparkline, thinned
+from flows.trial_comparison import print_comparison
+from flows.trial_listing import Here, TrialRow, curve_line, sparkline, thinned
+from flows.trial_store import StoredTrial
+from models.config import CnnConfig, TrialConfig
+from models.trials import Scores, TrialResult, TrialSpec
 
 COLUMNS = (
     Column("key", ["24cece0f", "e0eece74"]),
@@ -88,3 +92,74 @@ def test_curves_on_one_scale() -> None:
     assert sparkline([0.0, 0.5, 1.0], low=0, high=1) == "▁▅█"
     assert curve_line("a", [0.0, 0.5], among=[0.0, 1.0]).split()[1] == "▁▅"
     assert sparkline([2.0, 2.0], low=2, high=2) == "▄▄"
+
+
+HERE = Here(dataset="d", source="s", versions={"torch": "2"}, device="cpu")
+
+
+def row(config: TrialConfig, **fields: object) -> TrialRow:
+    """A trial that was trained; fields: of its spec, where they are not those of here."""
+    known = {"config": config, "dataset": "d", "source": "s", "versions": {"torch": "2"}, **fields}
+    spec = TrialSpec.model_validate(known)
+    scores = Scores(accuracy=0.5, f1_macro=0.5, cross_entropy=1.0)
+    result = TrialResult(
+        key=spec.key,
+        config=config,
+        budget=1,
+        epochs=1,
+        best_epoch=1,
+        scores=scores,
+        seconds=1.0,
+        checkpoint="best.ckpt",
+        checkpoint_digest="0",
+        weights_digest="0",
+    )
+    return TrialRow(StoredTrial(spec=spec, key=spec.key, outcome=result, history=()), HERE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "origin"),
+    [
+        ({}, "cached"),
+        ({"device": "cuda"}, "other device"),
+        ({"source": "t", "versions": {}}, "older code, other packages"),
+    ],
+)
+def test_cached_is_what_a_run_of_now_would_take(fields: dict[str, object], origin: str) -> None:
+    """A GPU's bits are not those of a CPU, so a trial of one is none of the other."""
+    assert row(TrialConfig(), **fields).origin == origin
+
+
+@pytest.mark.parametrize(
+    ("channels", "others"),
+    [((32, 64, 64, 128), (32, 64, 64, 256)), ((1000,) * 20, (1000,) * 19 + (1024,))],
+)
+def test_what_two_trials_differ_in_is_shown_whole(
+    capsys: pytest.CaptureFixture[str], channels: tuple[int, ...], others: tuple[int, ...]
+) -> None:
+    """Lists that begin alike, on several lines where they are long; digests by first digits."""
+    one, other = (
+        row(TrialConfig(network=CnnConfig(channels=each)), source=digest * 64)
+        for each, digest in ((channels, "a"), (others, "b"))
+    )
+
+    print_comparison(one, other)
+
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count(str(others[-1])) == 1
+    assert "a" * 8 in shown
+    assert "a" * 9 not in shown
+    assert "…" not in shown
+
+
+def test_a_value_of_one_long_word_is_broken_and_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """A package's version with its commit, say."""
+    versions = {"torch": "2.13.0.dev20261124+git" + "0123456789" * 8}
+
+    print_comparison(row(TrialConfig()), row(TrialConfig(), versions=versions))
+
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("9") >= 8
+    assert "…" not in shown

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import typing
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from models.config.params import Params, check_fits
+from models.config.faults import rule_of
+from models.config.params import Params
 from models.config.space import apply_point, axis_points, models_in, partial_axes
 from models.config.trial import TrialConfig
 from models.errors import ConfigError
@@ -166,20 +167,34 @@ def _named(tree: Tree) -> Tree:
 
 
 def _validate_axes(params: Params, origin: _Origin) -> None:
-    """Try each axis value on its own: a wrong one fails here, before the first epoch."""
+    """Try each axis value on its own: one that no trial could have fails here.
+
+    What several fields are together (nesterov, and its momentum) is judged where the search makes
+    its combinations: another axis may bring what this value needs.
+    """
     for axis, value, point in axis_points(params.search.extremes):
         where = origin.of(f"search.axes.{axis}")
         try:
-            trial = apply_point(params.trial, point)
-            check_fits(trial, image_size=params.data.image_size)
+            apply_point(params.trial, point)
         except ValidationError as error:
-            rule = _rule(error.errors()[0])
-            raise ConfigError(f"{where}: {value!r}: {rule}") from None
+            fault = next(_faults_of_value(error, axis, others=params.search.axes), None)
+            if fault:
+                raise ConfigError(f"{where}: {value!r}: {rule_of(fault)}") from None
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from None
-        except ValueError as error:
-            raise ConfigError(f"{where}: {value!r}: {error}") from None
     _refuse_partial(params, origin)
+
+
+def _faults_of_value(
+    error: ValidationError, axis: str, *, others: Iterable[str]
+) -> Iterator[ErrorDetails]:
+    """Yield the faults that stay whatever the other axes say."""
+    set_elsewhere = set(others) - {axis}
+    for fault in error.errors():
+        section, *inner = map(str, fault["loc"] or ("",))
+        fields = {section, *(f"{section}.{part}" for part in inner)}
+        if fault["type"] != "value_error" and not fields & set_elsewhere:
+            yield fault
 
 
 def _refuse_partial(params: Params, origin: _Origin) -> None:
@@ -192,10 +207,6 @@ def _refuse_partial(params: Params, origin: _Origin) -> None:
         )
 
 
-def _rule(fault: ErrorDetails) -> str:
-    return fault["msg"].removeprefix("Value error, ")
-
-
 def _explain(faults: Sequence[ErrorDetails], tree: Tree, origin: _Origin) -> Iterator[str]:
     for fault in faults:
         path = _path(fault, tree)
@@ -204,7 +215,7 @@ def _explain(faults: Sequence[ErrorDetails], tree: Tree, origin: _Origin) -> Ite
             yield f"{where}: no such key; {_meant(path)}"
         else:
             shown = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
-            yield f"{where}: {shown}{_rule(fault)}"
+            yield f"{where}: {shown}{rule_of(fault)}"
 
 
 def _path(fault: ErrorDetails, tree: Tree) -> list[str]:

@@ -147,9 +147,20 @@ class SearchParams(Record):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_trial_can_be_paid(self) -> Self:
+        pruned = self.pruner != "none"
+        first = min(self.min_epochs, self.epochs) if pruned else self.epochs
+        if self.max_epochs_total is not None and self.max_epochs_total < first:
+            raise ValueError(
+                f"max_epochs_total {self.max_epochs_total} must not be below the {first} epochs of "
+                f"a first trial: raise it, or lower {'min_epochs' if pruned else 'epochs'}"
+            )
+        return self
+
     @property
     def extremes(self) -> dict[str, Sequence[JsonValue]]:
-        """Axis -> values that must be possible: those listed, or both ends of a range."""
+        """Axis -> values some trial must be able to have: those listed, or both ends of a range."""
         return {
             axis: values.ends if isinstance(values, Range) else values
             for axis, values in self.axes.items()

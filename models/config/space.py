@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -128,11 +129,35 @@ def applicable(base: TrialConfig, point: Point) -> Point:
     chosen: dict[str, JsonValue] = {}
     for axis, value in point.items():
         section, _, field = axis.rpartition(".")
-        default = base.model_dump(mode="json").get(section)
-        kind = point.get(
-            f"{section}.name", default.get("name") if isinstance(default, dict) else ""
-        )
-        fields = _fields(section, str(kind))
-        if not fields or field in fields:
+        if _has(section, str(point.get(f"{section}.name", _kind(base, section))), field):
             chosen[axis] = value
     return chosen
+
+
+def count_points(base: TrialConfig, axes: Mapping[str, Sequence[JsonValue]]) -> int:
+    """Count the different points of some axes, once what `applicable` leaves out is left out."""
+    sections = {axis.rpartition(".")[0] for axis in axes}
+    return math.prod(_count_in(section, base, axes) for section in sections)
+
+
+def _count_in(section: str, base: TrialConfig, axes: Mapping[str, Sequence[JsonValue]]) -> int:
+    named = f"{section}.name"
+    fields = {
+        axis.rpartition(".")[2]: len(set(map(json.dumps, values)))
+        for axis, values in axes.items()
+        if axis.rpartition(".")[0] == section and axis != named
+    }
+    return sum(
+        math.prod(count for field, count in fields.items() if _has(section, kind, field))
+        for kind in set(map(str, axes.get(named, [_kind(base, section)])))
+    )
+
+
+def _kind(base: TrialConfig, section: str) -> str:
+    """Name of the kind that base has in a section; empty where it has no kinds."""
+    return str(getattr(getattr(base, section, None), "name", ""))
+
+
+def _has(section: str, kind: str, field: str) -> bool:
+    fields = _fields(section, kind)
+    return not fields or field in fields

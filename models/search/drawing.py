@@ -2,19 +2,20 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 
 from pydantic import JsonValue
 
 from models.config import Params, Point, TrialConfig
 from models.config.search import Range
-from models.config.space import applicable
+from models.config.space import applicable, count_points
 from models.digests import digest_of
 from models.search.proposals import Proposal, propose
 
 DRAWS_A_TRIAL = 50
-"""A space with fewer points than trials were asked for is given up after so many draws for each:
-1,000 points are all found in about 7.5 draws each."""
+"""A range with fewer values than trials were asked for is given up after so many draws for each:
+1,000 points are all found in about 7.5 draws each. Of listed values we know when all were drawn."""
 
 
 def drawn(params: Params) -> Iterator[Proposal]:
@@ -24,6 +25,7 @@ def drawn(params: Params) -> Iterator[Proposal]:
     many trials are asked for, so that fifty are 25 and 25 more. Raises ConfigError where a
     combination is impossible.
     """
+    possible = _count(params)
     points: set[str] = set()
     configs: set[str] = set()
     for index in range(DRAWS_A_TRIAL * params.search.trials):
@@ -33,8 +35,15 @@ def drawn(params: Params) -> Iterator[Proposal]:
         proposal = propose(params, point)
         if not _seen(configs, proposal.config):
             yield proposal
-        if len(configs) == params.search.trials:
+        if len(configs) == params.search.trials or len(points) == possible:
             return
+
+
+def _count(params: Params) -> float:
+    """How many different points can be drawn."""
+    axes = params.search.axes
+    listed = {axis: values for axis, values in axes.items() if not isinstance(values, Range)}
+    return count_points(params.trial, listed) if len(listed) == len(axes) else math.inf
 
 
 def _seen(digests: set[str], value: JsonValue | TrialConfig) -> bool:

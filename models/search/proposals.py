@@ -1,12 +1,15 @@
 """What a search proposes: a point on its axes, and the TrialConfig that it makes."""
 
+import functools
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from models.config import Params, Point, TrialConfig, apply_point
+from models.config.faults import rule_of
 from models.config.params import check_fits
 from models.config.space import applicable
 from models.errors import ConfigError
@@ -19,6 +22,8 @@ class Proposal:
     config: TrialConfig
     point: Point
     """Axis -> value: where it lies in the search's space."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Axis -> as it is shown, the same in all trials of a search; whole where it is not here."""
 
     @property
     def label(self) -> str:
@@ -27,8 +32,8 @@ class Proposal:
 
     @property
     def differences(self) -> dict[str, str]:
-        """Shortest unambiguous axis name -> value as text."""
-        return {shown: _text(self.point[axis]) for axis, shown in short_names(self.point).items()}
+        """Axis name as shown -> value as text."""
+        return {self.names.get(axis, axis): _text(value) for axis, value in self.point.items()}
 
 
 def label_of(differences: Mapping[str, str]) -> str:
@@ -50,8 +55,30 @@ def propose(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
         config = apply_point(params.trial, held)
         check_fits(config, image_size=params.data.image_size)
     except ValueError as error:
-        raise ConfigError(f"search.axes: no trial can be made of {dict(held)}: {error}") from None
-    return Proposal(config=config, point=MappingProxyType(dict(held)))
+        raise ConfigError(
+            f"search.axes: no trial can have {_all_of(held)}: {_broken(error)}; drop one of these "
+            "values, or change what `trial` has beside them"
+        ) from None
+    point = MappingProxyType(dict(held))
+    return Proposal(config=config, point=point, names=_names(tuple(params.search.axes)))
+
+
+@functools.cache  # 100,000 trials share one
+def _names(axes: tuple[str, ...]) -> Mapping[str, str]:
+    return MappingProxyType(short_names(axes))
+
+
+def _all_of(point: Point) -> str:
+    return " and ".join(f"{axis}: {json.dumps(value)}" for axis, value in point.items())
+
+
+def _broken(error: ValueError) -> str:
+    """Say the rule that a combination breaks; that of a field's own value with the field."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors()[0]
+    own = fault["type"] != "value_error"
+    return (f"{fault['loc'][-1]} {fault['input']!r}: " if own else "") + rule_of(fault)
 
 
 def _shortened(axis: str) -> str:

@@ -9,7 +9,7 @@ from models.trials import Outcome, Scores, TrialFailure, TrialResult
 
 
 class NoTrialSucceededError(PitchpipeError):
-    """Every trial failed."""
+    """Every trial failed, or none was begun."""
 
 
 def rank(outcomes: Sequence[Outcome], by: Objective) -> tuple[TrialResult, ...]:
@@ -31,9 +31,13 @@ def select_best(outcomes: Sequence[Outcome], by: Objective) -> TrialResult:
     ranked = rank(outcomes, by)
     if ranked:
         return ranked[0]
+    if not outcomes:  # a budget of epochs that holds no trial is refused with the params
+        raise NoTrialSucceededError(
+            "no trial was run: search.max_seconds ended the search before its first trial; raise it"
+        )
     reasons = sorted({outcome.reason for outcome in outcomes if isinstance(outcome, TrialFailure)})
     raise NoTrialSucceededError(
-        f"none of {len(outcomes)} trials succeeded: {'; '.join(reasons) or 'no trial was run'}; "
+        f"none of {len(outcomes)} trials succeeded: {'; '.join(reasons)}; "
         "lower the learning rate or mend the network, then run again"
     )
 
