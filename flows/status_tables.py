@@ -39,8 +39,13 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
     lying = {name: count for name, count in status.deliveries if count}
     if lying:
         yield "deliveries", ", ".join(f"{count} {name}" for name, count in lying.items())
+    for schedule in status.schedules:
+        assert isinstance(schedule, dict)
+        coming = f", next {schedule['next']}" if schedule["next"] else ""
+        resting = "" if schedule["active"] else ", paused"
+        yield "schedule", f"{schedule['name']}: {schedule['trigger']}{coming}{resting}"
     if status.last_decision is not None:
-        yield "asked since", f"{status.last_decision.time}: {status.last_decision.reason}"
+        yield "last answer", f"{status.last_decision.time}: {status.last_decision.reason}"
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

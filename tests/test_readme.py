@@ -1,5 +1,6 @@
 """The README is code: each of its commands runs, and so does every shipped params file."""
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -135,5 +136,10 @@ def test_make_run_in_a_clean_clone_ends_in_a_champion(tmp_path: Path) -> None:
 
     assert first.returncode == 0, first.stderr
     assert "PROMOTE: digits-classifier version 1" in first.stdout
+    (promised,) = re.findall(r"^\| digits \| `make run` \| ([\d.]+)", README, flags=re.MULTILINE)
+    (found,) = re.findall(
+        r"^Test, the selected trial: accuracy ([\d.]+)", first.stdout, re.MULTILINE
+    )
+    assert float(found) == pytest.approx(float(promised), abs=0.03)  # other machines, other bits
     assert second.returncode == 0, second.stderr
     assert "Nothing to do" in second.stdout

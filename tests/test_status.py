@@ -14,6 +14,7 @@ from flows.decisions import remember
 from flows.ledger import Deed
 from flows.registry_glance import glance_at_champion
 from flows.retraining_lock import only_retraining
+from flows.schedules import Schedule, add_schedule
 from flows.status import Deliveries, Status, project_status
 from flows.status_tables import print_status
 from flows.tracking import Tracking
@@ -87,6 +88,19 @@ def test_status_tells_the_champion_what_runs_and_what_came_last() -> None:
     assert found.last_decision.reason == "nothing changed"
     assert found.running is not None
     assert found.running.process.alive
+
+
+@pytest.mark.usefixtures("promoted")
+def test_schedules_are_shown_with_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `schedule list` tells them."""
+    add_schedule(Schedule(name="nightly", cron="0 3 * * *"))
+    add_schedule(Schedule(name="arrivals", on="new data", active=False))
+
+    print_status(project_status())
+
+    shown = capsys.readouterr().out
+    assert "nightly: cron 0 3 * * * UTC, next 2" in shown
+    assert "arrivals: new data, paused" in shown
 
 
 def test_a_tracking_server_is_asked_for_its_champion(
