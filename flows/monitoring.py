@@ -190,6 +190,8 @@ def markdown(record: DriftRecord) -> str:
         f"{answer}: {report.batch_images:,} images of `{record.source.replace('`', ' ')}` "
         f"against {report.reference_images:,} of validation, seen by version {record.version}."
     )
+    if report.batch_copies:
+        sentence += f" {report.batch_copies:,} copies were left out."
     return "\n".join(
         [
             sentence,
