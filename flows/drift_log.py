@@ -21,7 +21,9 @@ class DriftRecord(Record):
     """Registered name."""
     version: int
     source: str
-    """The path that was given."""
+    """The path that was given, or where the batches are."""
+    batches: tuple[str, ...] = ()
+    """New ones that a schedule's decision pooled; none where a person asked."""
     batch_digest: str
     reference_digest: str
     trained_on: int

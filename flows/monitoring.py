@@ -1,8 +1,9 @@
 """Monitoring: images compared with those of validation; remembered, and shown in MLflow."""
 
 import itertools
+import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +21,30 @@ from models.datasets.pixels import content_id
 from models.datasets.prepared import Split, open_split, read_manifest
 from models.datasets.sources.paths import shown
 from models.digests import digest_of
-from models.errors import InputError
+from models.errors import InputError, IntegrityError
 from models.evaluation.inference import MINIBATCH
 from models.monitoring.embedding import look
 from models.monitoring.figure import drift_figure
 from models.monitoring.report import compare
 from models.monitoring.sample import Sample, gathered, sample_of
 
+log = logging.getLogger(__name__)
+
 PREPARED = Path("data/prepared")
 Piece = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Images (n, channels, height, width) and their ids (n, 32)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of images: whether they come from where the version's came from."""
+
+    loaded: LoadedVersion
+    drift: DriftParams
+    source: str
+    """In words."""
+    batches: tuple[str, ...] = ()
+    """As of a DriftRecord."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +67,42 @@ def monitor(
     there are too few, or the prepared data is not of the version's kind.
     """
     loaded = load_version(tracking, version)
-    reference = gathered(_seen(loaded, _reference(loaded)), most=drift.most_images)
-    batch = gathered(_seen(loaded, _images(loaded, source)), most=drift.most_images)
-    compared = _compared(loaded, source, drift, reference=reference, batch=batch)
+    asked = _Asked(loaded, drift, source=shown(source))
+    return _answer(tracking, asked, _sample(loaded, source, most=drift.most_images))
+
+
+def monitor_batches(tracking: Tracking, batches: Sequence[Path], drift: DriftParams) -> DriftRecord:
+    """Compare all images of batches, pooled, as `monitor` does, with those of the champion.
+
+    One report, where one for each batch would cry wolf the more often the more batches there are.
+    A batch that cannot be read is left out, and said. Raises as `monitor` does; InputError also
+    where none can be read.
+    """
+    loaded = load_version(tracking, "champion")
+    pool: Sample | None = None
+    read = []
+    for batch in batches:
+        try:
+            sample = _sample(loaded, batch, most=drift.most_images)
+        except (InputError, IntegrityError) as error:
+            log.warning("%s was not compared: %s", batch, error)
+            continue
+        pool = gathered([sample] if pool is None else [pool, sample], most=drift.most_images)
+        read.append(shown(batch))
+    if pool is None:
+        raise InputError(f"none of {len(batches)} new batches can be read")
+    source = read[0] if len(read) == 1 else f"{shown(batches[0].parent)} ({len(read)} batches)"
+    return _answer(tracking, _Asked(loaded, drift, source, tuple(read)), pool)
+
+
+def _sample(loaded: LoadedVersion, source: Path, *, most: int) -> Sample:
+    return gathered(_seen(loaded, _images(loaded, source)), most=most)
+
+
+def _answer(tracking: Tracking, asked: _Asked, batch: Sample) -> DriftRecord:
+    loaded, most = asked.loaded, asked.drift.most_images
+    reference = gathered(_seen(loaded, _reference(loaded)), most=most)
+    compared = _compared(asked, reference, batch)
     record = compared.record
     if known := known_drift(record.name, record.id):
         record = record.model_copy(update={"at": known.at})
@@ -64,26 +112,25 @@ def monitor(
     return record
 
 
-def _compared(
-    loaded: LoadedVersion, source: Path, drift: DriftParams, *, reference: Sample, batch: Sample
-) -> _Compared:
-    lineage, version = loaded.files.lineage, loaded.files.record
-    report = compare(reference, batch, drift, classes=lineage.classes)
-    asked: list[JsonValue] = [
-        loaded.files.record.tags["model.digest"],
+def _compared(asked: _Asked, reference: Sample, batch: Sample) -> _Compared:
+    files = asked.loaded.files
+    report = compare(reference, batch, asked.drift, classes=files.lineage.classes)
+    question: list[JsonValue] = [
+        files.record.tags["model.digest"],
         batch.digest,
         reference.digest,
-        drift.model_dump(mode="json"),
+        asked.drift.model_dump(mode="json"),
     ]
     record = DriftRecord(
-        id=digest_of(asked),
+        id=digest_of(question),
         at=datetime.now(UTC),
-        name=version.name,
-        version=version.version,
-        source=shown(source),
+        name=files.record.name,
+        version=files.record.version,
+        source=asked.source,
+        batches=asked.batches,
         batch_digest=batch.digest,
         reference_digest=reference.digest,
-        trained_on=int(np.count_nonzero(_among(batch.ids, loaded.files.trained_ids))),
+        trained_on=int(np.count_nonzero(_among(batch.ids, files.trained_ids))),
         report=report,
     )
     return _Compared(reference, batch, record)

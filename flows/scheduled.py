@@ -13,11 +13,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
-from flows.arrivals import drift_since_the_last, take_what_arrived
+from flows.arrivals import take_what_arrived
 from flows.artifacts import completed
 from flows.dataset_version import ensure_ingested
 from flows.decisions import decide, nothing_to_do
 from flows.deployments import ask_again, cancel_missed
+from flows.drift_since import drift_since_the_last
 from flows.healing import persistently
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining

@@ -49,6 +49,12 @@ def write_prepared(folder: Path, *, permuted: bool = False, channels: int = 1) -
     return manifest
 
 
+def bars_images(count: int, *, seed: int) -> NDArray[np.uint8]:
+    """Images of the same kind, (count, 1, SIDE, SIDE), that no split has."""
+    random = np.random.default_rng([seed, count])
+    return _images(random.integers(CLASSES, size=count), random, 1)
+
+
 def _images(
     labels: NDArray[np.int64], random: np.random.Generator, channels: int
 ) -> NDArray[np.uint8]:
