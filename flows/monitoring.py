@@ -14,7 +14,7 @@ from pydantic import JsonValue
 
 from flows.drift_log import REPORTS, DriftRecord, known_drift, remember_drift
 from flows.prediction import contents_of, decoded, stacked
-from flows.registry import LoadedVersion, load_version
+from flows.registry import LoadedVersion, VersionFiles, load_version
 from flows.tracking import ShownReport, Tracking, show_report
 from models.config import DriftParams
 from models.datasets.pixels import content_id
@@ -164,14 +164,42 @@ def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
 
 
 def _reference(loaded: LoadedVersion) -> Iterator[Piece]:
-    """Validation images: those that were so when the version was made, else all of today's."""
     split = _validation(loaded)
-    rows = np.flatnonzero(_among(split.ids, loaded.files.trained_ids))
-    if not len(rows):
-        rows = np.arange(len(split.ids))
+    rows = _reference_rows(loaded.files, split.ids)
     for start in range(0, len(rows), MINIBATCH):
         part = rows[start : start + MINIBATCH]
         yield np.asarray(split.images[part]), np.asarray(split.ids[part])
+
+
+def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Which of today's validation images, ids (n, 32), to compare with.
+
+    Those that the version was selected on: it has seen them, and was not trained on them. Where
+    none of them is here, those that it knows nothing of. Raises InputError where there is neither.
+    """
+    selected_on = files.validation_ids
+    rows = np.flatnonzero(_among(ids, files.trained_ids if selected_on is None else selected_on))
+    if len(rows):
+        if selected_on is None:
+            log.warning(
+                "%s is of an earlier release, which did not tell its train images from those of "
+                "validation: the reference may hold some that it was trained on",
+                files.called,
+            )
+        return rows
+    rows = np.flatnonzero(~_among(ids, files.trained_ids))
+    if not len(rows):
+        raise InputError(
+            f"{files.called} was trained on all validation images of data/prepared: there is "
+            "nothing to compare with. `pitchpipe prepare` the data that it was made of"
+        )
+    log.warning(
+        "data/prepared holds none of the validation images that %s was selected on: the reference "
+        "is %d others",
+        files.called,
+        len(rows),
+    )
+    return rows
 
 
 def _validation(loaded: LoadedVersion) -> Split:
