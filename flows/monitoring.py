@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from flows.drift_log import REPORTS, DriftRecord, known_drift, remember_drift
+from flows.drift_log import DriftRecord, known_drift, remember_drift
 from flows.prediction import contents_of, decoded, stacked
 from flows.registry import LoadedVersion, VersionFiles, load_version
-from flows.tracking import ShownReport, Tracking, show_report
+from flows.tracking import Tracking, TrackingError, show_report
 from models.config import DriftParams
 from models.datasets.pixels import content_id
 from models.datasets.prepared import Split, open_split, read_manifest
@@ -47,22 +46,14 @@ class _Asked:
     """As of a DriftRecord."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Compared:
-    """Both sides, as one version sees them."""
-
-    reference: Sample
-    batch: Sample
-    record: DriftRecord
-
-
 def monitor(
     tracking: Tracking, source: Path, drift: DriftParams, *, version: str = "champion"
 ) -> DriftRecord:
     """Compare the images of a source with the validation split, as a version sees both.
 
     source: as `flows.prediction.predict` takes it. The same images asked again about the same
-    version are the same report: its record and its run in MLflow stay, and are not doubled.
+    version are the same report: its record and its run in MLflow stay, and are not doubled. It is
+    remembered before it is shown: where MLflow does not take it, a warning says so.
     Raises ConfigError where there is no such version; InputError where an image cannot be read,
     there are too few, or the prepared data is not of the version's kind.
     """
@@ -102,17 +93,22 @@ def _sample(loaded: LoadedVersion, source: Path, *, most: int) -> Sample:
 def _answer(tracking: Tracking, asked: _Asked, batch: Sample) -> DriftRecord:
     loaded, most = asked.loaded, asked.drift.most_images
     reference = gathered(_seen(loaded, _reference(loaded)), most=most)
-    compared = _compared(asked, reference, batch)
-    record = compared.record
+    record = _recorded(asked, reference, batch)
     if known := known_drift(record.name, record.id):
         record = record.model_copy(update={"at": known.at})
-    run_id = _show(tracking, compared)
+    # First: what MLflow does not take now, `pitchpipe sync` tells it from here.
+    path = remember_drift(record, figure=drift_figure(reference, batch, record.report))
+    try:
+        run_id = show_report(tracking, record)
+    except (TrackingError, OSError) as error:
+        log.warning("%s holds the report; MLflow will by `pitchpipe sync`: %s", path, error)
+        return record
     record = record.model_copy(update={"run_id": run_id})
     remember_drift(record)
     return record
 
 
-def _compared(asked: _Asked, reference: Sample, batch: Sample) -> _Compared:
+def _recorded(asked: _Asked, reference: Sample, batch: Sample) -> DriftRecord:
     files = asked.loaded.files
     report = compare(reference, batch, asked.drift, classes=files.lineage.classes)
     question: list[JsonValue] = [
@@ -121,7 +117,7 @@ def _compared(asked: _Asked, reference: Sample, batch: Sample) -> _Compared:
         reference.digest,
         asked.drift.model_dump(mode="json"),
     ]
-    record = DriftRecord(
+    return DriftRecord(
         id=digest_of(question),
         at=datetime.now(UTC),
         name=files.record.name,
@@ -133,7 +129,6 @@ def _compared(asked: _Asked, reference: Sample, batch: Sample) -> _Compared:
         trained_on=int(np.count_nonzero(_among(batch.ids, files.trained_ids))),
         report=report,
     )
-    return _Compared(reference, batch, record)
 
 
 def _seen(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]:
@@ -220,59 +215,3 @@ def _among(ids: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.bool_
     """Which of ids (n, 32) are among known ones (m, 32)."""
     there = {row.tobytes() for row in known}
     return np.fromiter((row.tobytes() in there for row in ids), np.bool_, len(ids))
-
-
-def _show(tracking: Tracking, compared: _Compared) -> str:
-    record = compared.record
-    figure = drift_figure(compared.reference, compared.batch, record.report)
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=REPORTS, prefix=".showing-") as scratch:
-        files = Path(scratch)
-        (files / "drift.png").write_bytes(figure)
-        text = record.model_dump_json(indent=2, exclude={"run_id"})
-        (files / "report.json").write_text(text, encoding="utf-8")
-        return show_report(tracking, _told(record, files))
-
-
-def _told(record: DriftRecord, files: Path) -> ShownReport:
-    report, answer = record.report, "drift" if record.report.drift else "no drift"
-    when = record.at.astimezone().strftime("%Y-%m-%d %H:%M")
-    metrics = {f"drift/{test.name}_p": test.p_value for test in report.tests}
-    metrics |= {f"drift/{test.name}": test.statistic for test in report.tests}
-    return ShownReport(
-        id=record.id,
-        name=f"drift {when} {Path(record.source).name} · {answer}",
-        tags={
-            "drift.answer": answer,
-            "drift.version": str(record.version),
-            "drift.batch": record.batch_digest,
-        },
-        metrics=metrics | {"drift/images": report.batch_images},
-        markdown=markdown(record),
-        files=files,
-    )
-
-
-def markdown(record: DriftRecord) -> str:
-    """Describe a report on MLflow's page of its run."""
-    report = record.report
-    answer = "**Drift**" if report.drift else "No drift"
-    rows = [
-        f"| {test.name} | {test.words} | {test.p_value:.2g} | {'yes' if test.shifted else ''} |"
-        for test in report.tests
-    ]
-    sentence = (
-        f"{answer}: {report.batch_images:,} images of `{record.source.replace('`', ' ')}` "
-        f"against {report.reference_images:,} of validation, seen by version {record.version}."
-    )
-    if report.batch_copies:
-        sentence += f" {report.batch_copies:,} copies were left out."
-    return "\n".join(
-        [
-            sentence,
-            "",
-            f"| test | these images | p | shifted (p <= {report.tests[0].threshold:g}) |",
-            "|---|---|---|---|",
-            *rows,
-        ]
-    )
