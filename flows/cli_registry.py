@@ -244,7 +244,7 @@ def sync(context: typer.Context, *, model: ModelOption = None, as_json: JsonOpti
         console.print(f"brought to MLflow: {name}")
     for refusal in report.refused:
         console.print(f"MLflow does not take it: {refusal}", markup=False)
-    console.print(f"{report.whole} retrainings were there already.")
+    console.print(f"{report.whole} retrainings and drift reports were there already.")
 
 
 def open_project(context: typer.Context, model: str | None) -> "Tracking":

@@ -1,10 +1,10 @@
-"""Drift reports as they are remembered: a file each, in mlruns/drift/<registered name>/."""
+"""Drift reports as they are remembered, in mlruns/drift/<registered name>/: JSON and a figure."""
 
 from datetime import datetime
 from pathlib import Path
 
 from models.config import Record, read_record
-from models.files import write_text
+from models.files import replacing, write_text
 from models.monitoring.records import DriftReport
 
 REPORTS = Path("mlruns/drift")
@@ -21,7 +21,9 @@ class DriftRecord(Record):
     """Registered name."""
     version: int
     source: str
-    """The path that was given."""
+    """The path that was given, or where the batches are."""
+    batches: tuple[str, ...] = ()
+    """New ones that a schedule's decision pooled; none where a person asked."""
     batch_digest: str
     reference_digest: str
     trained_on: int
@@ -31,11 +33,27 @@ class DriftRecord(Record):
     """MLflow's run that shows it."""
 
 
-def remember_drift(record: DriftRecord) -> Path:
-    """Write a record, atomically; one with the same id is replaced. Return its path."""
+def remember_drift(record: DriftRecord, *, figure: bytes | None = None) -> Path:
+    """Write a record, atomically; one with the same id is replaced. Return its path.
+
+    figure: PNG; None leaves the one that is there.
+    """
+    if figure is not None:
+        with replacing(figure_of(record)) as temporary:
+            temporary.write_bytes(figure)
     path = _path(record.name, record.id)
     write_text(path, record.model_dump_json(indent=2))
     return path
+
+
+def figure_of(record: DriftRecord) -> Path:
+    """Where a record's figure is, if it has one."""
+    return _path(record.name, record.id).with_suffix(".png")
+
+
+def files_of(record: DriftRecord) -> tuple[Path, Path]:
+    """Figure and record: where they are, or were to be. The last one says that there is any."""
+    return figure_of(record), _path(record.name, record.id)
 
 
 def known_drift(name: str, identity: str) -> DriftRecord | None:

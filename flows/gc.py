@@ -11,6 +11,7 @@ from flows.retention import (
     Candidate,
     Cleaning,
     Needs,
+    drift_reports,
     leftovers,
     remove,
     retrainings,
@@ -43,6 +44,7 @@ def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
             *search_journals(policy),
             *version_copies(policy),
             *retrainings(tracking, policy, needs),
+            *drift_reports(tracking, policy),
             *flow_runs(policy),
         )
         return remove(candidates, dry_run=dry_run)

@@ -36,6 +36,8 @@ Action = Literal[
 """intent: a move is about to be made; abandon: it was not; await: it waits for approval;
 adopt: an alias moved outside pitchpipe was accepted; import: a version came from elsewhere;
 decision: not to retrain."""
+MOVES = frozenset({"promote", "rollback", "adopt"})
+"""Of these, what moves the champion."""
 GENESIS = "0" * 64
 """What the first entry follows."""
 
@@ -101,6 +103,11 @@ class Ledger:
     def of(self, name: str) -> tuple[Entry, ...]:
         """Entries about one registered name."""
         return tuple(entry for entry in self.entries if entry.name == name)
+
+    def champion_of(self, name: str) -> int | None:
+        """Return the version in service, if there is one."""
+        moves = [entry for entry in self.of(name) if entry.action in MOVES]
+        return moves[-1].after if moves else None
 
 
 def append(deed: Deed, path: Path = LEDGER) -> Entry:

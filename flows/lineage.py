@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from models.config import Record
 from models.config.base import leaves
@@ -66,6 +66,8 @@ class Lineage(Record):
     """Package -> version, and python's own."""
     trained_images: int
     """Rows of trained_ids.npy: images whose ids the gate seeks in later test splits."""
+    validation_images: int | None = Field(None, ge=0)
+    """The last so many of these rows: images selected on. Null: an earlier release did not say."""
     created: str
     """When it was registered, ISO 8601 in UTC."""
 

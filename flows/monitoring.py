@@ -1,8 +1,8 @@
 """Monitoring: images compared with those of validation; remembered, and shown in MLflow."""
 
 import itertools
-import tempfile
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,21 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from flows.drift_log import REPORTS, DriftRecord, known_drift, remember_drift
+from flows.drift_log import DriftRecord, known_drift, remember_drift
 from flows.prediction import contents_of, decoded, stacked
-from flows.registry import LoadedVersion, load_version
-from flows.tracking import ShownReport, Tracking, show_report
+from flows.registry import LoadedVersion, VersionFiles, load_version
+from flows.tracking import Tracking, TrackingError, show_report
 from models.config import DriftParams
 from models.datasets.pixels import content_id
 from models.datasets.prepared import Split, open_split, read_manifest
 from models.datasets.sources.paths import shown
 from models.digests import digest_of
-from models.errors import InputError
+from models.errors import InputError, IntegrityError
 from models.evaluation.inference import MINIBATCH
 from models.monitoring.embedding import look
 from models.monitoring.figure import drift_figure
 from models.monitoring.report import compare
 from models.monitoring.sample import Sample, gathered, sample_of
+
+log = logging.getLogger(__name__)
 
 PREPARED = Path("data/prepared")
 Piece = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -33,12 +35,15 @@ Piece = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Compared:
-    """Both sides, as one version sees them."""
+class _Asked:
+    """What is asked of images: whether they come from where the version's came from."""
 
-    reference: Sample
-    batch: Sample
-    record: DriftRecord
+    loaded: LoadedVersion
+    drift: DriftParams
+    source: str
+    """In words."""
+    batches: tuple[str, ...] = ()
+    """As of a DriftRecord."""
 
 
 def monitor(
@@ -47,46 +52,83 @@ def monitor(
     """Compare the images of a source with the validation split, as a version sees both.
 
     source: as `flows.prediction.predict` takes it. The same images asked again about the same
-    version are the same report: its record and its run in MLflow stay, and are not doubled.
+    version are the same report: its record and its run in MLflow stay, and are not doubled. It is
+    remembered before it is shown: where MLflow does not take it, a warning says so.
     Raises ConfigError where there is no such version; InputError where an image cannot be read,
     there are too few, or the prepared data is not of the version's kind.
     """
     loaded = load_version(tracking, version)
-    reference = gathered(_seen(loaded, _reference(loaded)), most=drift.most_images)
-    batch = gathered(_seen(loaded, _images(loaded, source)), most=drift.most_images)
-    compared = _compared(loaded, source, drift, reference=reference, batch=batch)
-    record = compared.record
+    asked = _Asked(loaded, drift, source=shown(source))
+    return _answer(tracking, asked, _sample(loaded, source, most=drift.most_images))
+
+
+def monitor_batches(tracking: Tracking, batches: Sequence[Path], drift: DriftParams) -> DriftRecord:
+    """Compare all images of batches, pooled, as `monitor` does, with those of the champion.
+
+    One report, where one for each batch would cry wolf the more often the more batches there are.
+    A batch that cannot be read is left out, and said. Raises as `monitor` does; InputError also
+    where none can be read.
+    """
+    loaded = load_version(tracking, "champion")
+    pool: Sample | None = None
+    read = []
+    for batch in batches:
+        try:
+            sample = _sample(loaded, batch, most=drift.most_images)
+        except (InputError, IntegrityError) as error:
+            log.warning("%s was not compared: %s", batch, error)
+            continue
+        pool = gathered([sample] if pool is None else [pool, sample], most=drift.most_images)
+        read.append(shown(batch))
+    if pool is None:
+        raise InputError(f"none of {len(batches)} new batches can be read")
+    source = read[0] if len(read) == 1 else f"{shown(batches[0].parent)} ({len(read)} batches)"
+    return _answer(tracking, _Asked(loaded, drift, source, tuple(read)), pool)
+
+
+def _sample(loaded: LoadedVersion, source: Path, *, most: int) -> Sample:
+    return gathered(_seen(loaded, _images(loaded, source)), most=most)
+
+
+def _answer(tracking: Tracking, asked: _Asked, batch: Sample) -> DriftRecord:
+    loaded, most = asked.loaded, asked.drift.most_images
+    reference = gathered(_seen(loaded, _reference(loaded)), most=most)
+    record = _recorded(asked, reference, batch)
     if known := known_drift(record.name, record.id):
         record = record.model_copy(update={"at": known.at})
-    run_id = _show(tracking, compared)
+    # First: what MLflow does not take now, `pitchpipe sync` tells it from here.
+    path = remember_drift(record, figure=drift_figure(reference, batch, record.report))
+    try:
+        run_id = show_report(tracking, record)
+    except (TrackingError, OSError) as error:
+        log.warning("%s holds the report; MLflow will by `pitchpipe sync`: %s", path, error)
+        return record
     record = record.model_copy(update={"run_id": run_id})
     remember_drift(record)
     return record
 
 
-def _compared(
-    loaded: LoadedVersion, source: Path, drift: DriftParams, *, reference: Sample, batch: Sample
-) -> _Compared:
-    lineage, version = loaded.files.lineage, loaded.files.record
-    report = compare(reference, batch, drift, classes=lineage.classes)
-    asked: list[JsonValue] = [
-        loaded.files.record.tags["model.digest"],
+def _recorded(asked: _Asked, reference: Sample, batch: Sample) -> DriftRecord:
+    files = asked.loaded.files
+    report = compare(reference, batch, asked.drift, classes=files.lineage.classes)
+    question: list[JsonValue] = [
+        files.record.tags["model.digest"],
         batch.digest,
         reference.digest,
-        drift.model_dump(mode="json"),
+        asked.drift.model_dump(mode="json"),
     ]
-    record = DriftRecord(
-        id=digest_of(asked),
+    return DriftRecord(
+        id=digest_of(question),
         at=datetime.now(UTC),
-        name=version.name,
-        version=version.version,
-        source=shown(source),
+        name=files.record.name,
+        version=files.record.version,
+        source=asked.source,
+        batches=asked.batches,
         batch_digest=batch.digest,
         reference_digest=reference.digest,
-        trained_on=int(np.count_nonzero(_among(batch.ids, loaded.files.trained_ids))),
+        trained_on=int(np.count_nonzero(_among(batch.ids, files.trained_ids))),
         report=report,
     )
-    return _Compared(reference, batch, record)
 
 
 def _seen(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]:
@@ -117,14 +159,42 @@ def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
 
 
 def _reference(loaded: LoadedVersion) -> Iterator[Piece]:
-    """Validation images: those that were so when the version was made, else all of today's."""
     split = _validation(loaded)
-    rows = np.flatnonzero(_among(split.ids, loaded.files.trained_ids))
-    if not len(rows):
-        rows = np.arange(len(split.ids))
+    rows = _reference_rows(loaded.files, split.ids)
     for start in range(0, len(rows), MINIBATCH):
         part = rows[start : start + MINIBATCH]
         yield np.asarray(split.images[part]), np.asarray(split.ids[part])
+
+
+def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Which of today's validation images, ids (n, 32), to compare with.
+
+    Those that the version was selected on: it has seen them, and was not trained on them. Where
+    none of them is here, those that it knows nothing of. Raises InputError where there is neither.
+    """
+    selected_on = files.validation_ids
+    rows = np.flatnonzero(_among(ids, files.trained_ids if selected_on is None else selected_on))
+    if len(rows):
+        if selected_on is None:
+            log.warning(
+                "%s is of an earlier release, which did not tell its train images from those of "
+                "validation: the reference may hold some that it was trained on",
+                files.called,
+            )
+        return rows
+    rows = np.flatnonzero(~_among(ids, files.trained_ids))
+    if not len(rows):
+        raise InputError(
+            f"{files.called} was trained on all validation images of data/prepared: there is "
+            "nothing to compare with. `pitchpipe prepare` the data that it was made of"
+        )
+    log.warning(
+        "data/prepared holds none of the validation images that %s was selected on: the reference "
+        "is %d others",
+        files.called,
+        len(rows),
+    )
+    return rows
 
 
 def _validation(loaded: LoadedVersion) -> Split:
@@ -145,57 +215,3 @@ def _among(ids: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.bool_
     """Which of ids (n, 32) are among known ones (m, 32)."""
     there = {row.tobytes() for row in known}
     return np.fromiter((row.tobytes() in there for row in ids), np.bool_, len(ids))
-
-
-def _show(tracking: Tracking, compared: _Compared) -> str:
-    record = compared.record
-    figure = drift_figure(compared.reference, compared.batch, record.report)
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=REPORTS, prefix=".showing-") as scratch:
-        files = Path(scratch)
-        (files / "drift.png").write_bytes(figure)
-        text = record.model_dump_json(indent=2, exclude={"run_id"})
-        (files / "report.json").write_text(text, encoding="utf-8")
-        return show_report(tracking, _told(record, files))
-
-
-def _told(record: DriftRecord, files: Path) -> ShownReport:
-    report, answer = record.report, "drift" if record.report.drift else "no drift"
-    when = record.at.astimezone().strftime("%Y-%m-%d %H:%M")
-    metrics = {f"drift/{test.name}_p": test.p_value for test in report.tests}
-    metrics |= {f"drift/{test.name}": test.statistic for test in report.tests}
-    return ShownReport(
-        id=record.id,
-        name=f"drift {when} {Path(record.source).name} · {answer}",
-        tags={
-            "drift.answer": answer,
-            "drift.version": str(record.version),
-            "drift.batch": record.batch_digest,
-        },
-        metrics=metrics | {"drift/images": report.batch_images},
-        markdown=markdown(record),
-        files=files,
-    )
-
-
-def markdown(record: DriftRecord) -> str:
-    """Describe a report on MLflow's page of its run."""
-    report = record.report
-    answer = "**Drift**" if report.drift else "No drift"
-    rows = [
-        f"| {test.name} | {test.words} | {test.p_value:.2g} | {'yes' if test.shifted else ''} |"
-        for test in report.tests
-    ]
-    sentence = (
-        f"{answer}: {report.batch_images:,} images of `{record.source.replace('`', ' ')}` "
-        f"against {report.reference_images:,} of validation, seen by version {record.version}."
-    )
-    return "\n".join(
-        [
-            sentence,
-            "",
-            f"| test | these images | p | shifted (p <= {report.tests[0].threshold:g}) |",
-            "|---|---|---|---|",
-            *rows,
-        ]
-    )

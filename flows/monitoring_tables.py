@@ -19,6 +19,7 @@ def monitor_document(record: DriftRecord) -> dict[str, JsonValue]:
         "reference": {"images": report.reference_images, "digest": record.reference_digest},
         "batch": {
             "images": report.batch_images,
+            "copies": report.batch_copies,
             "digest": record.batch_digest,
             "trained_on": record.trained_on,
         },
@@ -48,6 +49,10 @@ def print_monitored(record: DriftRecord) -> None:
         cells = (f"{test.statistic:.4g}", f"{test.p_value:.4f}", f"{test.threshold:g}", test.words)
         table.add_row(f"{mark}{test.name}", *map(escape, cells))
     console.print(table)
+    if report.batch_copies:
+        console.print(
+            f"{report.batch_copies:,} copies of these images were left out: a copy says nothing new"
+        )
     if record.trained_on:
         console.print(
             f"{record.trained_on:,} of the images are among those that the version was trained or "

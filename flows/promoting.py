@@ -1,7 +1,6 @@
 """From the selected trial to a version, and from the gate's verdict to a champion."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +34,7 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
     manifest = manifest_of(evaluated.dataset)
     directory = directory_of(result.key)
     test = open_split(prepared, "test", verify=False)
+    validation = open_split(prepared, "validation", verify=False)
     return Registration(
         serving=load_serving(directory, result, manifest),
         spec=read_trial(directory).spec,
@@ -43,19 +43,16 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
         dataset=dataset_facts(evaluated.dataset),
         classes=manifest.classes,
         example=np.array(test.images[:EXAMPLES]),
-        trained_ids=_seen_ids(prepared),
+        # Neither what was trained on nor what was selected on may be in a test split later.
+        trained_ids=np.concatenate(
+            [open_split(prepared, "train", verify=False).ids, validation.ids]
+        ),
+        validation_images=len(validation.ids),
         params=params,
         code=CodeFacts.read(),
         run_id=run_id,
         why=evaluated.why,
     )
-
-
-def _seen_ids(prepared: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    """Ids of the images trained or selected on: neither may be in a test split later."""
-    splits = [open_split(prepared, "train", verify=False)]
-    splits.append(open_split(prepared, "validation", verify=False))
-    return np.concatenate([split.ids for split in splits])
 
 
 def _show(evaluated: Evaluated, workshop: Workshop) -> None:

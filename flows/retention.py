@@ -18,7 +18,14 @@ from flows.registry import all_versions
 from flows.registry.fetching import KEPT
 from flows.scratch import bytes_of, discard, left_by_the_dead, old_temporary_files
 from flows.search_journal import JOURNALS
-from flows.tracking import Tracking, TrackingError, remove_retraining, shown_retrainings
+from flows.tracking import (
+    Shown,
+    Tracking,
+    TrackingError,
+    remove_shown,
+    shown_reports,
+    shown_retrainings,
+)
 from flows.trial_store import STORE
 from models.config import Record, RetentionParams, read_record
 from models.retention import Judged, RankedTrial, Stored, judge_by_age, judge_trials
@@ -36,7 +43,7 @@ class CleanedItem(Record):
     """Something that was looked at: it went, or it stayed."""
 
     kind: str
-    """trial, search journal, retraining, version copy, flow run or leftover."""
+    """trial, search journal, retraining, drift report, version copy, flow run or leftover."""
     name: str
     bytes: int
     why: str
@@ -155,12 +162,28 @@ def retrainings(tracking: Tracking, policy: RetentionParams, needs: Needs) -> It
     """Retrainings as MLflow shows them: each whole, or not at all."""
     for shown in shown_retrainings(tracking):
         names = [run.info.run_id for run in shown.runs] + [one.model_id for one in shown.models]
-        needed = "a running process" if shown.going_on else needs.of(*names)
-        size = sum(bytes_of(folder) for folder in shown.folders())
-        stored = Stored(shown.name, days=shown.days, bytes=size, needed_by=needed)
-        (judged,) = judge_by_age([stored], policy.runs_days)
-        removing = partial(remove_retraining, tracking, shown, discard=discard)
-        yield Candidate("retraining", judged, removing)
+        yield _as_shown(
+            "retraining", shown, tracking, days=policy.runs_days, needed=needs.of(*names)
+        )
+
+
+def drift_reports(tracking: Tracking, policy: RetentionParams) -> Iterator[Candidate]:
+    """Drift reports: the run in MLflow, the record and its figure here. Nothing needs them."""
+    for shown in shown_reports(tracking):
+        yield _as_shown("drift report", shown, tracking, days=policy.runs_days)
+
+
+def _as_shown(
+    kind: str, shown: Shown, tracking: Tracking, *, days: float | None, needed: str | None = None
+) -> Candidate:
+    stored = Stored(
+        shown.name,
+        days=shown.days,
+        bytes=sum(bytes_of(path) for path in (*shown.folders(), *shown.told_from)),
+        needed_by="a running process" if shown.going_on else needed,
+    )
+    (judged,) = judge_by_age([stored], days)
+    return Candidate(kind, judged, partial(remove_shown, tracking, shown, discard=discard))
 
 
 def _aged(kind: str, paths: Sequence[Path], days: float | None) -> Iterator[Candidate]:

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 KEPT = Path("mlruns")
 TRASH = KEPT / ".trash"
 """What is being deleted: renamed to here first, so that nothing half deleted is taken for whole."""
-SCRATCH = (".reproducing-", ".packing-", ".rereading-", ".fetching-")
+SCRATCH = (".reproducing-", ".packing-", ".rereading-", ".fetching-", ".showing-")
 """What names of scratch folders begin with."""
 TEMPORARY = ".*.tmp"
 """Files that were to be renamed to their place (models.files)."""

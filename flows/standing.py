@@ -12,8 +12,6 @@ from models.config import load_params
 from models.decision import Completed
 from models.errors import PitchpipeError
 
-_MOVES = {"promote", "rollback", "adopt"}
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -56,6 +54,5 @@ def standing() -> Standing:
         name = load_params(Path("params.yaml")).registered_name
     except PitchpipeError as error:
         return Standing("", None, last_retraining(), owner(), (), trouble=str(error))
-    moves = [entry for entry in ledger.read().of(name) if entry.action in _MOVES]
-    champion = moves[-1].after if moves else None
+    champion = ledger.read().champion_of(name)
     return Standing(name, champion, last_retraining(), owner(), schedules)

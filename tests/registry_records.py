@@ -130,6 +130,7 @@ def registration(run_id: str, seed: int = 0, accuracy: float = 0.9) -> Registrat
         classes=CLASSES,
         example=random_images(4),
         trained_ids=np.arange(320, dtype=np.uint8).reshape(10, 32),
+        validation_images=4,
         params=Params(),
         code=CodeFacts(commit="f" * 40, dirty=False),
         run_id=run_id,
@@ -152,6 +153,7 @@ def bars_registration(serving: nn.Module, run_id: str, *, seed: int = 0) -> Regi
         serving=serving,
         classes=("top", "middle", "bottom"),
         trained_ids=np.full((5, 32), 255, np.uint8),
+        validation_images=2,
     )
 
 

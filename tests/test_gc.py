@@ -199,6 +199,7 @@ def test_an_old_retraining_leaves_mlflow_whole_with_artifacts_and_journal(
 ) -> None:
     """Its runs, metrics and files are gone for good, and `sync` does not bring them back."""
     shown_retraining(tracking, trial_spec(0.1), trial_spec(0.2))
+    (journal,) = (path.stat().st_size for path in (JOURNALS / NAME).glob("*.jsonl"))
     young = shown_retraining(tracking, trial_spec(0.3), old=False)
 
     cleaning = remove(
@@ -206,7 +207,7 @@ def test_an_old_retraining_leaves_mlflow_whole_with_artifacts_and_journal(
     )
 
     assert len(removed(cleaning)) == 1
-    assert cleaning.bytes == len("report")
+    assert cleaning.bytes == len("report") + journal
     with closing(sqlite3.connect("mlruns/mlflow.db")) as connection:
         left = connection.execute("select run_uuid from runs").fetchall()
         of_others = "select count(*) from metrics where run_uuid not in (select run_uuid from runs)"

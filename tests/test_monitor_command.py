@@ -1,18 +1,20 @@
 """`pitchpipe monitor`: the answer, its record, its run in MLflow, and what it refuses."""
 
+import dataclasses
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from registry_records import BARS
+from registry_records import BARS, BarsNetwork, bars_registration
 from test_registry_commands import Command, answer, pitchpipe
 
 from flows import drift_log, monitoring
 from flows.drift_log import drift_records, latest_drift
+from flows.lineage import Lineage
 from flows.monitoring import monitor
-from flows.registry import load_version
+from flows.registry import LoadedVersion, load_version, register
 from flows.tracking import Tracking
 from flows.tracking.runs import Runs
 from models.config import DriftParams
@@ -106,18 +108,61 @@ def test_killed_while_it_was_shown_it_is_completed(
     assert drift_runs(bars_tracking) == [begun]
 
 
-def test_the_reference_is_what_was_validation_when_the_version_was_made(
-    bars_tracking: Tracking,
-) -> None:
-    """Images that came into validation later are no part of it, nor are any trained on."""
-    loaded = load_version(bars_tracking, 1)
+def registered(tracking: Tracking, *, train: slice, selected_on: slice) -> LoadedVersion:
+    """Load a version that was trained and selected on parts of what is validation today."""
+    ids = np.array(open_split(PREPARED, "validation", verify=False).ids)
+    registration = dataclasses.replace(
+        bars_registration(
+            BarsNetwork().eval(), Runs(tracking).create("run", tags={}, at=1), seed=9
+        ),
+        trained_ids=np.concatenate([ids[train], ids[selected_on]]),
+        validation_images=len(ids[selected_on]),
+    )
+    return load_version(tracking, register(tracking, registration))
+
+
+def test_the_reference_is_what_the_version_was_selected_on(bars_tracking: Tracking) -> None:
+    """No image that it was trained on, though that is validation today, and none that came later.
+
+    An image can get there by a new declaration, other fractions or a limit.
+    """
+    loaded = registered(bars_tracking, train=slice(5, 12), selected_on=slice(12, 20))
     split = open_split(PREPARED, "validation", verify=False)
-    loaded.files.__dict__["trained_ids"] = np.array(split.ids[:2])
     [(images, ids)] = monitoring._reference(loaded)
-    # The fixture's ids come again after eight rows.
-    rows = [row for row in range(30) if row % 8 in (0, 1)]
-    assert np.array_equal(ids, split.ids[rows])
-    assert np.array_equal(images, split.images[rows])
+    assert np.array_equal(ids, split.ids[12:20])
+    assert np.array_equal(images, split.images[12:20])
+
+
+def test_without_what_it_was_selected_on_the_reference_is_what_it_never_saw(
+    bars_tracking: Tracking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Said in a warning; with nothing of that kind either there is no comparison."""
+    loaded = registered(bars_tracking, train=slice(5, 30), selected_on=slice(0, 0))
+    [(_, ids)] = monitoring._reference(loaded)
+    assert np.array_equal(ids, open_split(PREPARED, "validation", verify=False).ids[:5])
+    assert "none of the validation images that version 3" in caplog.text
+    every = np.array(open_split(PREPARED, "validation", verify=False).ids)
+    loaded.files.__dict__.update(trained_ids=every, validation_ids=every[:0])
+    with pytest.raises(InputError, match="nothing to compare with"):
+        list(monitoring._reference(loaded))
+
+
+def test_a_version_of_an_earlier_release_is_compared_as_it_was_then(
+    bars_tracking: Tracking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its lineage tells no validation images: all that it saw count, and a warning says so."""
+    write = Lineage.model_dump_json
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Lineage,
+            "model_dump_json",
+            lambda self, **options: write(self, exclude={"validation_images"}, **options),
+        )
+        loaded = registered(bars_tracking, train=slice(5, 12), selected_on=slice(12, 20))
+    assert loaded.files.validation_ids is None
+    [(_, ids)] = monitoring._reference(loaded)
+    assert np.array_equal(ids, open_split(PREPARED, "validation", verify=False).ids[5:20])
+    assert "version 3 of bars-classifier is of an earlier release" in caplog.text
 
 
 def test_the_document_and_the_table(pitchpipe: Command, tmp_path: Path) -> None:
@@ -132,10 +177,26 @@ def test_the_document_and_the_table(pitchpipe: Command, tmp_path: Path) -> None:
         assert test["shifted"] == (test["p_value"] <= test["threshold"])
     assert document["reference"]["images"] == 30
     assert document["batch"]["images"] == 50
+    assert document["batch"]["copies"] == 0
     assert document["run"]
     code, out, _ = pitchpipe("monitor", str(source), *few)
     assert code == 0
     assert "drift, by brightness" in " ".join(out.split())
+
+
+def test_copies_of_an_image_count_once_and_are_said(pitchpipe: Command, tmp_path: Path) -> None:
+    """In the document, in a sentence, and in MLflow; the question is the one without them."""
+    source = images_of(tmp_path / "images")
+    few = ("--version", "1", "--set", "drift.minimum_images=20")
+    without = answer(pitchpipe, "monitor", str(source), *few)
+    for number in range(12):
+        Image.open(source / "00.png").save(source / f"again-{number}.bmp")
+    document = answer(pitchpipe, "monitor", str(source), *few)
+    assert (document["batch"]["images"], document["batch"]["copies"]) == (50, 12)
+    assert document["tests"] == without["tests"]
+    assert document["run"] == without["run"]
+    _, out, _ = pitchpipe("monitor", str(source), *few)
+    assert "12 copies of these images were left out" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(
@@ -174,5 +235,5 @@ def test_what_cannot_be_compared_is_refused(
 def test_an_image_alone_says_too_little(bars_tracking: Tracking, tmp_path: Path) -> None:
     """One image is a source like any, and far too few."""
     folder = images_of(tmp_path / "same")
-    with pytest.raises(InputError, match="1 images asked about"):
+    with pytest.raises(InputError, match="1 different images asked about"):
         monitor(bars_tracking, folder / "00.png", FEW, version="1")

@@ -33,6 +33,7 @@ def sample(
     random = np.random.default_rng(seed)
     return Sample(
         ids=random.integers(256, size=(count, 32)).astype(np.uint8),
+        times=np.ones(count, np.int64),
         brightness=random.normal(100 + 10 * shift, 10, count),
         contrast=random.normal(50 + 5 * shift, 5, count),
         embeddings=random.normal(shift, 1, (count, 6)),
@@ -165,11 +166,40 @@ def test_of_many_images_the_lowest_ids_are_kept() -> None:
     assert listed == sorted(everything)[:20]
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), most=st.sampled_from((10, 40, 100)))
+def test_copies_are_left_out_and_counted_in_any_order(seed: int, most: int) -> None:
+    """Some images five times over, in any pieces: what is compared is each of them once."""
+    random = np.random.default_rng(seed)
+    once = sample(40, 7)
+    rows = random.permutation(np.concatenate([np.arange(40), np.repeat(np.arange(0, 40, 2), 4)]))
+    cuts = np.sort(random.integers(1, 119, 3))
+    pieces = [reordered(once, part) for part in np.split(rows, cuts) if len(part)]
+    kept, expected = gathered(pieces, most=most), gathered([once], most=most)
+    assert np.array_equal(kept.ids, expected.ids)
+    assert np.array_equal(kept.embeddings, expected.embeddings)
+    assert expected.copies == 0
+    doubled = {row.tobytes() for row in once.ids[::2]}
+    assert kept.copies == 4 * sum(row.tobytes() in doubled for row in kept.ids)
+
+
+def test_copies_within_a_batch_are_no_drift() -> None:
+    """Sixty images of the same kind thirty times over are sixty images; the report says so."""
+    reference, sixty = sample(1000, 0), sample(60, 8)
+    batch = gathered([sixty] * 30, most=10_000)
+    report = compare(reference, batch, QUICK, classes=CLASSES)
+    assert not report.drift
+    assert (report.batch_images, report.batch_copies) == (60, 60 * 29)
+
+
 def test_too_few_images_are_refused() -> None:
-    """On either side, with the count, the limit and its key."""
-    with pytest.raises(InputError, match=r"49 images asked about.*minimum_images"):
+    """On either side, with the count, the limit and its key; copies do not make them more."""
+    with pytest.raises(InputError, match=r"49 different images asked about.*minimum_images"):
         compare(sample(100, 0), sample(49, 1), QUICK, classes=CLASSES)
-    with pytest.raises(InputError, match="20 images of the reference"):
+    few = gathered([sample(49, 1)] * 2, most=100)
+    with pytest.raises(InputError, match=r"49 different images .* \(49 copies of them left out\)"):
+        compare(sample(100, 0), few, QUICK, classes=CLASSES)
+    with pytest.raises(InputError, match="20 different images of the reference"):
         compare(sample(20, 0), sample(60, 1), QUICK, classes=CLASSES)
 
 

@@ -116,6 +116,8 @@ def test_a_version_tells_what_it_was_made_from(tracking: Tracking) -> None:
     assert files.lineage.trained_images == 10
     assert files.evaluation == given.evaluation
     assert np.array_equal(files.trained_ids, given.trained_ids)
+    assert files.validation_ids is not None
+    assert np.array_equal(files.validation_ids, given.trained_ids[6:])
 
 
 def test_the_description_lets_a_person_judge(tracking: Tracking) -> None:

@@ -272,6 +272,21 @@ def test_the_report_is_one_file_linked_from_the_version(retrained: Retrained) ->
     assert not re.search(r"(src|href)=[\"']https?://", text)
 
 
+def test_the_version_tells_what_it_was_trained_on_from_what_it_was_selected_on(
+    retrained: Retrained,
+) -> None:
+    """Ids of train, then so many of validation: drift is measured against the latter."""
+    folder, _ = retrained
+    (extras,) = (folder.root / "mlruns/artifacts").glob("*/models/*/artifacts/pitchpipe")
+    ids, lineage = np.load(extras / "trained_ids.npy"), (extras / "lineage.json").read_text()
+    validation = open_split(folder.root / "data/prepared", "validation", verify=True).ids
+
+    count = json.loads(lineage)["validation_images"]
+
+    assert 0 < count < len(ids)
+    assert np.array_equal(ids[-count:], validation)
+
+
 def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:
     """Read standard error until a line matches; fail with what was read where it ends first."""
     assert process.stderr is not None

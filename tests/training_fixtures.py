@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import CnnConfig, DataParams, SplitName, TrialConfig
+from models.datasets.pixels import content_ids
 from models.datasets.prepared import Dropped, Manifest, SplitInfo
 from models.digests import digest_file, digest_of
 from models.files import read_lines
@@ -48,6 +49,12 @@ def write_prepared(folder: Path, *, permuted: bool = False, channels: int = 1) -
     return manifest
 
 
+def bars_images(count: int, *, seed: int) -> NDArray[np.uint8]:
+    """Images of the same kind, (count, 1, SIDE, SIDE), that no split has."""
+    random = np.random.default_rng([seed, count])
+    return _images(random.integers(CLASSES, size=count), random, 1)
+
+
 def _images(
     labels: NDArray[np.int64], random: np.random.Generator, channels: int
 ) -> NDArray[np.uint8]:
@@ -59,7 +66,9 @@ def _images(
 
 def _write_split(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> SplitInfo:
     folder.mkdir(parents=True)
-    ids = np.arange(len(labels) * 32, dtype=np.int64).astype(np.uint8).reshape(-1, 32)
+    ids = content_ids(images.transpose(0, 2, 3, 1))
+    order = np.lexsort(ids.T[::-1])
+    images, labels, ids = images[order], labels[order], ids[order]
     arrays = (("images", images), ("labels", labels), ("ids", ids))
     for name, array in arrays:
         np.save(folder / f"{name}.npy", array)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
+from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
 
 from flows.lineage import Lineage, flattened
 from flows.registry.extras import EVALUATION, LINEAGE, read_extra, read_trained_ids
@@ -56,10 +57,15 @@ def register_files(tracking: Tracking, imported: Imported) -> int:
         return _create(tracking, imported, registration) if version is None else version
 
 
+def _run_tags(imported: Imported) -> dict[str, str]:
+    # By the source MLflow's page knows what is no drift report.
+    return {MLFLOW_SOURCE_NAME: "pitchpipe import", MLFLOW_SOURCE_TYPE: "PROJECT"} | imported.tags
+
+
 def _create(tracking: Tracking, imported: Imported, registration: str) -> int:
     lineage = read_extra(Lineage, imported.directory, LINEAGE, whose="the import")
     runs, at = Runs(tracking), now_ms()
-    run_id = runs.create(imported.tags["imported.from"], tags=imported.tags, at=at)
+    run_id = runs.create(imported.tags["imported.from"], tags=_run_tags(imported), at=at)
     runs.log_params(run_id, flattened(lineage.spec.config))
     runs.log_dataset(run_id, lineage.dataset, context="training")
     if imported.report is not None:

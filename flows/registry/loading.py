@@ -50,6 +50,20 @@ class VersionFiles:
         """Ids of the images it was trained or selected on, (n, 32)."""
         return read_trained_ids(self.directory, whose=self.called)
 
+    @cached_property
+    def validation_ids(self) -> NDArray[np.uint8] | None:
+        """Those of them that it was selected on, (m, 32); None: an earlier release made it.
+
+        Raises IntegrityError where there are more of these than of all.
+        """
+        count, ids = self.lineage.validation_images, self.trained_ids
+        if count is not None and count > len(ids):
+            raise IntegrityError(
+                f"{self.called}: was selected on {count} images of {len(ids)}; make a new version "
+                "with `pitchpipe run`"
+            )
+        return None if count is None else ids[len(ids) - count :]
+
     @property
     def weights_bytes(self) -> int:
         """Size of the exported network."""

@@ -125,6 +125,7 @@ def _write_extras(extras: Path, registration: Registration) -> None:
         image_shape=registration.image_shape,
         environment=environment_facts(registration.spec.versions),
         trained_images=len(registration.trained_ids),
+        validation_images=registration.validation_images,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     (extras / LINEAGE).write_text(lineage.model_dump_json(indent=2), encoding="utf-8")

@@ -34,7 +34,9 @@ class Registration:
     example: NDArray[np.uint8]
     """A few images as they are stored, (n >= 1, channels, height, width)."""
     trained_ids: NDArray[np.uint8]
-    """(n, 32): ids of the images trained or selected on: those of train and validation."""
+    """(n, 32): ids of the images trained or selected on: those of train, then of validation."""
+    validation_images: int
+    """Of these the last so many: what the trial was selected on."""
     params: Params
     code: CodeFacts
     run_id: str

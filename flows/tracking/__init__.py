@@ -1,9 +1,9 @@
 """MLflow shows retrainings: a mirror that one thread of one process writes, rebuilt any time."""
 
-from flows.tracking.drift import ShownReport, show_report
+from flows.tracking.drift import show_report
 from flows.tracking.events import FlowRunInfo
 from flows.tracking.mirror import Mirror, MirrorReport
-from flows.tracking.retention import ShownRetraining, remove_retraining, shown_retrainings
+from flows.tracking.retention import Shown, remove_shown, shown_reports, shown_retrainings
 from flows.tracking.store import Tracking, TrackingError, asking, open_tracking, tracking_uri
 from flows.tracking.upkeep import SyncReport, reconcile, sync
 
@@ -11,16 +11,16 @@ __all__ = [
     "FlowRunInfo",
     "Mirror",
     "MirrorReport",
-    "ShownReport",
-    "ShownRetraining",
+    "Shown",
     "SyncReport",
     "Tracking",
     "TrackingError",
     "asking",
     "open_tracking",
     "reconcile",
-    "remove_retraining",
+    "remove_shown",
     "show_report",
+    "shown_reports",
     "shown_retrainings",
     "sync",
     "tracking_uri",

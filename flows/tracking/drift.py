@@ -2,59 +2,141 @@
 often the same question is asked.
 """
 
-from dataclasses import dataclass
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
 
+from flows.drift_log import DriftRecord, figure_of
+from flows.scratch import scratch_folder
 from flows.tracking.events import now_ms
+from flows.tracking.experiment import MONITOR, REPORT
+from flows.tracking.projection import OWNER, owner_of
 from flows.tracking.runs import Runs, metrics_of
 from flows.tracking.store import Tracking, asking
 from models.processes import this_process
 
-_ASKED = "drift.report"
-"""Tag with the report's id."""
 
+def show_report(tracking: Tracking, record: DriftRecord) -> str:
+    """Show a remembered report and return its run's id; one that is there is not doubled.
 
-@dataclass(frozen=True, slots=True)
-class ShownReport:
-    """What MLflow is told."""
-
-    id: str
-    name: str
-    """Of the run."""
-    tags: dict[str, str]
-    metrics: dict[str, float]
-    markdown: str
-    """The run's description."""
-    files: Path
-    """Folder copied below `drift/` of the run's artifacts."""
-
-
-def show_report(tracking: Tracking, shown: ShownReport) -> str:
-    """Show a report and return its run's id; one that is shown already is completed, not doubled.
-
-    Raises TrackingError where MLflow cannot be asked.
+    Raises TrackingError where MLflow cannot be asked, OSError where it does not take the files.
     """
-    runs, at = Runs(tracking), now_ms()
     with asking():
-        known = runs.find(f"tags.`{_ASKED}` = '{shown.id}'")
-        if known is not None and known.info.status == "FINISHED":
-            return str(known.info.run_id)
-        run_id = known.info.run_id if known else runs.create(shown.name, tags=_tags(shown), at=at)
-        runs.log_metrics(run_id, metrics_of(shown.metrics, at=at, step=0))
-        runs.log_files(run_id, str(shown.files), under="drift")
-        runs.end(run_id, "FINISHED", at=now_ms())
-    return str(run_id)
+        return tell_report(tracking, record) or _run_of(tracking, record)
 
 
-def _tags(shown: ShownReport) -> dict[str, str]:
-    owner = {f"owner.{name}": str(value) for name, value in this_process()}
+def tell_report(tracking: Tracking, record: DriftRecord) -> str | None:
+    """Tell MLflow of a report that it does not show whole; return the run's id, None: it does.
+
+    A run that was begun and not finished is completed. Raises MlflowException or OSError; the run
+    is FAILED then, where that can be told, and completed by the next call.
+    """
+    runs, at = Runs(tracking), int(record.at.timestamp() * 1000)
+    known = runs.find(_is_of(record))
+    if known is not None and known.info.status == "FINISHED":
+        return None
+    run_id = str(
+        known.info.run_id if known else runs.create(_name(record), tags=_tags(record), at=at)
+    )
+    with _failing(runs, run_id):
+        runs.set_tags(run_id, _tags(record))
+        runs.log_metrics(run_id, metrics_of(_metrics(record), at=at, step=0))
+        with _files(record) as files:
+            runs.log_files(run_id, str(files), under="drift")
+        runs.end(run_id, "FINISHED", at=at)
+    return run_id
+
+
+def is_being_told(tracking: Tracking, record: DriftRecord) -> bool:
+    """Whether a living process, another or this one, is at work on the report's run."""
+    known = Runs(tracking).find(_is_of(record))
+    owner = None if known is None or known.info.status != "RUNNING" else owner_of(known)
+    return owner is not None and owner.alive
+
+
+def markdown(record: DriftRecord) -> str:
+    """Describe a report on MLflow's page of its run."""
+    report = record.report
+    answer = "**Drift**" if report.drift else "No drift"
+    rows = [
+        f"| {test.name} | {test.words} | {test.p_value:.2g} | {'yes' if test.shifted else ''} |"
+        for test in report.tests
+    ]
+    sentence = (
+        f"{answer}: {report.batch_images:,} images of `{record.source.replace('`', ' ')}` "
+        f"against {report.reference_images:,} of validation, seen by version {record.version}."
+    )
+    if report.batch_copies:
+        sentence += f" {report.batch_copies:,} copies were left out."
+    return "\n".join(
+        [
+            sentence,
+            "",
+            f"| test | these images | p | shifted (p <= {report.tests[0].threshold:g}) |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _run_of(tracking: Tracking, record: DriftRecord) -> str:
+    known = Runs(tracking).find(_is_of(record))
+    assert known is not None
+    return str(known.info.run_id)
+
+
+def _is_of(record: DriftRecord) -> str:
+    return f"tags.`{REPORT}` = '{record.id}'"
+
+
+@contextlib.contextmanager
+def _failing(runs: Runs, run_id: str) -> Iterator[None]:
+    """End the run as FAILED where what is inside fails or is broken off."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # what went wrong first is what is to be told
+            runs.end(run_id, "FAILED", at=now_ms())
+        raise
+
+
+@contextlib.contextmanager
+def _files(record: DriftRecord) -> Iterator[Path]:
+    with scratch_folder(".showing-") as folder:
+        text = record.model_dump_json(indent=2, exclude={"run_id"})
+        (folder / "report.json").write_text(text, encoding="utf-8")
+        if (figure := figure_of(record)).exists():
+            shutil.copy(figure, folder / "drift.png")
+        yield folder
+
+
+def _name(record: DriftRecord) -> str:
+    when = record.at.astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"drift {when} {Path(record.source).name} · {_answer(record)}"
+
+
+def _answer(record: DriftRecord) -> str:
+    return "drift" if record.report.drift else "no drift"
+
+
+def _metrics(record: DriftRecord) -> dict[str, float]:
+    tests = record.report.tests
+    metrics = {f"drift/{test.name}_p": test.p_value for test in tests}
+    metrics |= {f"drift/{test.name}": test.statistic for test in tests}
+    return metrics | {"drift/images": record.report.batch_images}
+
+
+def _tags(record: DriftRecord) -> dict[str, str]:
     return {
-        MLFLOW_SOURCE_NAME: "pitchpipe monitor",
+        MLFLOW_SOURCE_NAME: MONITOR,
         MLFLOW_SOURCE_TYPE: "PROJECT",
-        "mlflow.note.content": shown.markdown,
-        _ASKED: shown.id,
-        **owner,
-        **shown.tags,
+        MLFLOW_RUN_NOTE: markdown(record),
+        OWNER: this_process().model_dump_json(),
+        REPORT: record.id,
+        "drift.answer": _answer(record),
+        "drift.version": str(record.version),
+        "drift.batch": record.batch_digest,
     }

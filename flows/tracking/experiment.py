@@ -1,4 +1,4 @@
-"""The experiment's page in MLflow: what it says first, and two views of its runs.
+"""The experiment's page in MLflow: what it says first, and three views of its runs.
 
 MLflow keeps a reader's columns in the browser; a view that all readers are offered is a tag of the
 experiment, which the button "Views" lists and a link opens (mlflow 3.17.2, saved views).
@@ -7,12 +7,16 @@ experiment, which the button "Views" lists and a link opens (mlflow 3.17.2, save
 import json
 from collections.abc import Mapping, Sequence
 
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
 
 from flows.tracking.events import now_ms
 
-RETRAININGS, TRIALS = "retrainings", "trials"
-"""Views: a row a retraining, newest first; a row a trial, best first."""
+RETRAININGS, TRIALS, REPORTS = "retrainings", "trials", "drift"
+"""Views: a row a retraining, newest first; a row a trial, best first; a row a drift report."""
+MONITOR = "pitchpipe monitor"
+"""Source of the runs that are drift reports."""
+REPORT = "drift.report"
+"""Tag of such a run: the report's id."""
 _VIEW = "mlflow.sharedViewState."
 _NAME = "attributes.`Run Name`"
 _FACETS = {
@@ -34,53 +38,72 @@ def page_of(experiment_id: str, view: str = RETRAININGS) -> str:
 
 def experiment_tags(name: str, experiment_id: str) -> dict[str, str]:
     """Tags that make the page of an experiment: its Markdown description and its views."""
+    views = {RETRAININGS: _retrainings(), TRIALS: _trials(), REPORTS: _reports()}
     return {
         MLFLOW_RUN_NOTE: _description(name, experiment_id),
-        f"{_VIEW}{RETRAININGS}": _view(
-            "Retrainings",
-            columns=(
-                "metrics.`test/accuracy`",
-                "metrics.`test/f1_macro`",
-                "metrics.`test/cross_entropy`",
-                "attributes.`Models`",
-                "attributes.`Dataset`",
-            ),
-            widths={_NAME: 330},
-        ),
-        f"{_VIEW}{TRIALS}": _view(
-            "Trials, best first",
-            columns=(
-                "metrics.`best/accuracy`",
-                "metrics.`best/cross_entropy`",
-                "metrics.`best/epoch`",
-                "metrics.`seconds`",
-                "params.`network.name`",
-                "params.`optimizer.learning_rate`",
-                "params.`minibatch_size`",
-            ),
-            widths={_NAME: 330},
-            facets={
-                "searchFilter": "tags.trial.key != ''",
-                "orderByKey": "metrics.`best/accuracy`",
-            },
-        ),
+        **{f"{_VIEW}{key}": view for key, view in views.items()},
     }
 
 
-def _view(
-    title: str,
-    *,
-    columns: Sequence[str],
-    widths: Mapping[str, int],
-    facets: Mapping[str, str] | None = None,
-) -> str:
+def _retrainings() -> str:
+    return _view(
+        "Retrainings",
+        columns=(
+            "metrics.`test/accuracy`",
+            "metrics.`test/f1_macro`",
+            "metrics.`test/cross_entropy`",
+            "attributes.`Models`",
+            "attributes.`Dataset`",
+        ),
+        # Not by a tag of retrainings: their trials, which unfold below them, have to pass too.
+        facets={"searchFilter": f"tags.`{MLFLOW_SOURCE_NAME}` != '{MONITOR}'"},
+    )
+
+
+def _trials() -> str:
+    return _view(
+        "Trials, best first",
+        columns=(
+            "metrics.`best/accuracy`",
+            "metrics.`best/cross_entropy`",
+            "metrics.`best/epoch`",
+            "metrics.`seconds`",
+            "params.`network.name`",
+            "params.`optimizer.learning_rate`",
+            "params.`minibatch_size`",
+        ),
+        facets={
+            "searchFilter": "tags.trial.key != ''",
+            "orderByKey": "metrics.`best/accuracy`",
+        },
+    )
+
+
+def _reports() -> str:
+    return _view(
+        "Drift reports",
+        columns=(
+            "tags.`drift.answer`",
+            "tags.`drift.version`",
+            "metrics.`drift/images`",
+            "metrics.`drift/brightness_p`",
+            "metrics.`drift/contrast_p`",
+            "metrics.`drift/embedding_p`",
+            "metrics.`drift/classes_p`",
+            "metrics.`drift/confidence_p`",
+        ),
+        facets={"searchFilter": f"tags.`{REPORT}` != ''"},
+    )
+
+
+def _view(title: str, *, columns: Sequence[str], facets: Mapping[str, str]) -> str:
     """Write a saved view as the UI writes it: an envelope around a state that is JSON itself."""
     state = {
         **_FACETS,
-        **(facets or {}),
+        **facets,
         "selectedColumns": list(columns),
-        "columnOrder": [*widths, *columns],
-        "columnWidths": {**dict.fromkeys(columns, 110), **widths},
+        "columnOrder": [_NAME, *columns],
+        "columnWidths": {**dict.fromkeys(columns, 110), _NAME: 330},
     }
     now = now_ms()
     return json.dumps(
@@ -93,11 +116,12 @@ def _description(name: str, experiment_id: str) -> str:
     return (
         f"**{name}**: [retrainings]({page_of(experiment_id)}), "
         f"[trials, best first]({page_of(experiment_id, TRIALS)}), "
+        f"[drift reports]({page_of(experiment_id, REPORTS)}), "
         f"[versions and the champion](#/models/{name})\n\n"
         "A run is a retraining, named by its time, dataset and verdict; below it is a run for each "
         "trial, named by what differs. `train/` and `validation/` are measured after each epoch, "
         "which is their step; `best/` is validation at the epoch that was kept; `test/` is the "
         "selected trial on images that nothing was selected on.\n\n"
         f"The champion is served as `models:/{name}@champion`. What is shown here mirrors "
-        "`mlruns/trials/`: `pitchpipe sync` rebuilds it."
+        "`mlruns/`: `pitchpipe sync` rebuilds it."
     )

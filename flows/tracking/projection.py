@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Run
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,
 )
+from pydantic import ValidationError
 
 from flows.lineage import flattened
 from flows.tracking.events import (
@@ -23,6 +24,7 @@ from flows.tracking.events import (
     TrialStarted,
 )
 from flows.tracking.runs import Runs, metrics_of
+from models.processes import ProcessIdentity
 from models.search.proposals import label_of
 from models.trials import TrialFailure, TrialResult, read_history
 
@@ -196,6 +198,14 @@ class Projection:
             "trial.device": event.spec.device,
             "pitchpipe.source": event.spec.source,
         }
+
+
+def owner_of(run: Run) -> ProcessIdentity | None:
+    """Who must be alive while a run is RUNNING; None: nobody of ours."""
+    try:
+        return ProcessIdentity.model_validate_json(run.data.tags[OWNER])
+    except (KeyError, ValidationError):
+        return None
 
 
 def _epoch_metrics(event: EpochEnded) -> Iterator[Metric]:

@@ -1,4 +1,6 @@
-"""Retrainings that MLflow shows, found with all that belongs to them, and removed for good."""
+"""Retrainings and drift reports that MLflow shows, found with all that belongs to them, and removed
+for good.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.uri import is_local_uri
 
+from flows.drift_log import drift_records, files_of
 from flows.tracking.events import JOURNALS, now_ms
+from flows.tracking.experiment import REPORT
 from flows.tracking.projection import JOURNAL
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
@@ -19,19 +23,19 @@ _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
-class ShownRetraining:
-    """A retraining in MLflow: the run above, the runs of its trials, networks, its journal."""
+class Shown:
+    """A retraining or a drift report in MLflow: runs, networks, and what `sync` tells it from."""
 
     runs: tuple[Run, ...]
     """Those of trials first: while the one above them is there, the rest is found again."""
     models: tuple[LoggedModel, ...]
-    journal: Path | None
-    """None where it is not of this project."""
+    told_from: tuple[Path, ...]
+    """The journal; figure and record. None where there is none of it in this project."""
 
     @property
     def name(self) -> str:
-        """Of the run above, else the journal's."""
-        return str(self.runs[-1].info.run_name) if self.runs else str(self.journal)
+        """Of the run above, else of the file that it is told from."""
+        return str(self.runs[-1].info.run_name) if self.runs else str(self.told_from[-1])
 
     @property
     def going_on(self) -> bool:
@@ -42,8 +46,7 @@ class ShownRetraining:
     def days(self) -> float:
         """Since the last of its runs ended."""
         ends = [run.info.end_time or run.info.start_time for run in self.runs]
-        if self.journal is not None and self.journal.exists():
-            ends.append(int(self.journal.stat().st_mtime * 1000))
+        ends += [int(path.stat().st_mtime * 1000) for path in self.told_from if path.exists()]
         return (now_ms() - max(ends, default=now_ms())) / _DAY_MS
 
     def folders(self) -> Iterator[Path]:
@@ -68,7 +71,7 @@ class _HardDeleting(Protocol):
     def get_logged_model(self, model_id: str, *, allow_deleted: bool) -> LoggedModel: ...
 
 
-def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[ShownRetraining]:
+def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[Shown]:
     """Retrainings of this project in the tracking's experiment, and journals MLflow never saw.
 
     On a server that others write to as well, those whose journal is not here are not ours.
@@ -88,14 +91,28 @@ def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[Sho
         if journal is not None or (_is_file(tracking) and _is_ours(runs)):
             ids = {run.info.run_id for run in runs}
             theirs = tuple(model for model in models if model.source_run_id in ids)
-            found.append(ShownRetraining(tuple(runs), theirs, journal))
-    return found + [ShownRetraining((), (), path) for path in files.values()]
+            found.append(Shown(tuple(runs), theirs, () if journal is None else (journal,)))
+    return found + [Shown((), (), (path,)) for path in files.values()]
 
 
-def remove_retraining(
-    tracking: Tracking, shown: ShownRetraining, *, discard: Callable[[Path], None]
-) -> None:
-    """Remove a retraining from MLflow, its artifacts and its journal; killed anywhere, do it again.
+def shown_reports(tracking: Tracking) -> list[Shown]:
+    """Drift reports of this project in the tracking's experiment, and records MLflow never saw.
+
+    On a server that others write to as well, those whose record is not here are not ours.
+    Raises TrackingError where MLflow cannot be asked.
+    """
+    files = {record.id: files_of(record) for record in drift_records(tracking.name)}
+    found: dict[str, list[Run]] = {identity: [] for identity in files}
+    with asking():
+        for run in Runs(tracking).search(f"tags.`{REPORT}` != ''", view=ViewType.ALL):
+            identity = run.data.tags[REPORT]
+            if identity in files or _is_file(tracking):
+                found.setdefault(identity, []).append(run)
+    return [Shown(tuple(runs), (), files.get(identity, ())) for identity, runs in found.items()]
+
+
+def remove_shown(tracking: Tracking, shown: Shown, *, discard: Callable[[Path], None]) -> None:
+    """Remove it from MLflow, its artifacts and what it is told from; killed anywhere, do it again.
 
     discard: deletes a file or folder. A tracking server keeps deleted runs until its own
     `mlflow gc`. Raises TrackingError where MLflow cannot be asked.
@@ -103,7 +120,7 @@ def remove_retraining(
     # First, or `pitchpipe sync` would bring the runs back; on a server last, for it is the journal
     # that says whose they are.
     if _is_file(tracking):
-        _discard_journal(shown, discard)
+        _discard_sources(shown, discard)
     for folder in shown.folders():
         if folder.exists():
             discard(folder)
@@ -111,12 +128,13 @@ def remove_retraining(
         _remove_models(tracking, shown.models)
         for run in shown.runs:
             _remove_run(tracking, run)
-    _discard_journal(shown, discard)
+    _discard_sources(shown, discard)
 
 
-def _discard_journal(shown: ShownRetraining, discard: Callable[[Path], None]) -> None:
-    if shown.journal is not None and shown.journal.exists():
-        discard(shown.journal)
+def _discard_sources(shown: Shown, discard: Callable[[Path], None]) -> None:
+    for path in shown.told_from:
+        if path.exists():
+            discard(path)
 
 
 def _remove_models(tracking: Tracking, models: Sequence[LoggedModel]) -> None:

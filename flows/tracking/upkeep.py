@@ -1,33 +1,39 @@
-"""Upkeep: runs that the dead left RUNNING are closed, what MLflow lacks is told from journals."""
+"""Upkeep: runs that the dead left RUNNING are closed; what MLflow lacks is told from journals and
+drift records.
+"""
 
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from pydantic import ValidationError
 
+from flows.drift_log import DriftRecord, drift_records, remember_drift
+from flows.tracking.drift import is_being_told, tell_report
 from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
-from flows.tracking.projection import JOURNAL, OWNER, TOLD, Projection
+from flows.tracking.projection import JOURNAL, TOLD, Projection, owner_of
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
 from flows.tracking.writer import is_outage, short
-from models.processes import ProcessIdentity
 
 log = logging.getLogger(__name__)
+
+_Telling = tuple[str, Callable[[], str | None]]
+"""What is told, in words; how: gives its name, None where nothing was missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """Retrainings by what `sync` found."""
+    """Retrainings and drift reports by what `sync` found."""
 
     told: tuple[str, ...]
     """Names of those that MLflow lacked something of."""
     whole: int
     """Those that MLflow showed whole."""
     refused: tuple[str, ...] = ()
-    """Journals that could not be told whole, each with why; the next `sync` tries them again."""
+    """What could not be told whole, each with why; the next `sync` tries it again."""
 
 
 def reconcile(tracking: Tracking) -> int:
@@ -41,7 +47,7 @@ def reconcile(tracking: Tracking) -> int:
         left = [
             (run, owner)
             for run in runs.search("attributes.status = 'RUNNING'")
-            if (owner := _owner_of(run)) is not None and not owner.alive
+            if (owner := owner_of(run)) is not None and not owner.alive
         ]
         for run, owner in left:
             reason = f"process {owner.pid} died and left this running"
@@ -55,23 +61,22 @@ def reconcile(tracking: Tracking) -> int:
 def sync(
     tracking: Tracking, *, trials: Path = Path("mlruns/trials"), journals: Path = JOURNALS
 ) -> SyncReport:
-    """Tell MLflow of every retraining it does not show whole, then close what is dead.
+    """Tell MLflow of every retraining and drift report it does not show whole; close the dead.
 
     Even an empty store is filled again: runs, params, metrics, tags; reports where their folders
-    still exist. What MLflow refuses of one retraining does not keep it from the others. Raises
+    still exist. What MLflow refuses of one of them does not keep it from the others. Raises
     TrackingError where MLflow cannot be asked.
     """
     told: list[str] = []
     refused: list[str] = []
     whole = 0
     with asking():
-        files = (journals / tracking.name).glob("*.jsonl")
-        for journal in sorted(files, key=lambda path: path.stat().st_mtime):
+        for called, tell in (*_retrainings(tracking, trials, journals), *_reports(tracking)):
             try:
-                name = _tell_journal(tracking, journal, trials=trials)
-            except (MlflowException, KeyError) as error:
+                name = tell()
+            except (MlflowException, KeyError, OSError) as error:
                 _raise_if_down(tracking, error)
-                refused.append(f"{journal}: {short(error)}")
+                refused.append(f"{called}: {short(error)}")
                 continue
             if name is None:
                 whole += 1
@@ -81,9 +86,31 @@ def sync(
     return SyncReport(told=tuple(told), whole=whole, refused=tuple(refused))
 
 
-def _raise_if_down(tracking: Tracking, error: MlflowException | KeyError) -> None:
+def _retrainings(tracking: Tracking, trials: Path, journals: Path) -> Iterator[_Telling]:
+    files = (journals / tracking.name).glob("*.jsonl")
+    for journal in sorted(files, key=lambda path: path.stat().st_mtime):
+        yield str(journal), partial(_tell_journal, tracking, journal, trials=trials)
+
+
+def _reports(tracking: Tracking) -> Iterator[_Telling]:
+    for record in drift_records(tracking.name):
+        yield f"drift report {record.id[:16]}", partial(_tell_report, tracking, record)
+
+
+def _tell_report(tracking: Tracking, record: DriftRecord) -> str | None:
+    """Tell a report; return what it is called, None where nothing was missing."""
+    if is_being_told(tracking, record):
+        return None
+    run_id = tell_report(tracking, record)
+    if run_id is None:
+        return None
+    remember_drift(record.model_copy(update={"run_id": run_id}))
+    return f"drift of {record.source}"
+
+
+def _raise_if_down(tracking: Tracking, error: Exception) -> None:
     """Raise MlflowException where MLflow is down, so that it does not just dislike one event."""
-    if isinstance(error, MlflowException) and is_outage(error):
+    if isinstance(error, MlflowException | OSError) and is_outage(error):
         tracking.client.get_experiment(tracking.experiment_id)
 
 
@@ -104,10 +131,3 @@ def _tell_journal(tracking: Tracking, journal: Path, *, trials: Path) -> str | N
     assert projection.parent_run_id is not None
     runs.set_tags(projection.parent_run_id, {TOLD: str(len(events))})
     return began.name
-
-
-def _owner_of(run: Run) -> ProcessIdentity | None:
-    try:
-        return ProcessIdentity.model_validate_json(run.data.tags[OWNER])
-    except (KeyError, ValidationError):
-        return None

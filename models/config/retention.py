@@ -18,7 +18,8 @@ class RetentionParams(Record):
     keep_best: int = Field(20, ge=0)
     """Best trials of each dataset by validation, which stay whatever their age and size."""
     runs_days: float | None = Field(180.0, gt=0)
-    """Days after its end that MLflow shows a retraining, its trials' runs and their artifacts."""
+    """Days after its end that MLflow shows a retraining, its trials' runs and their artifacts;
+    after it was last asked for, that a drift report stays."""
     flow_runs_days: float | None = Field(30.0, gt=0)
     """Days after its end that Prefect shows a flow run, its task runs, logs and artifacts."""
     copies_days: float | None = Field(30.0, gt=0)

@@ -42,3 +42,6 @@ class DriftReport(Record):
     classes: tuple[ClassShare, ...]
     reference_images: int
     batch_images: int
+    """Different ones: what was compared."""
+    batch_copies: int = 0
+    """Copies of these, which were left out."""

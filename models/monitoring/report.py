@@ -45,6 +45,7 @@ def compare(
         classes=_shares(counts, classes),
         reference_images=len(reference),
         batch_images=len(batch),
+        batch_copies=batch.copies,
     )
 
 
@@ -83,7 +84,8 @@ def _shares(counts: Sequence[Integers], classes: Sequence[str]) -> tuple[ClassSh
 def _refuse_few(reference: Sample, batch: Sample, params: DriftParams) -> None:
     for side, whose in ((batch, "asked about"), (reference, "of the reference")):
         if len(side) < params.minimum_images:
+            copies = f" ({side.copies} copies of them left out)" if side.copies else ""
             raise InputError(
-                f"{len(side)} images {whose}; fewer than {params.minimum_images} "
+                f"{len(side)} different images {whose}{copies}; fewer than {params.minimum_images} "
                 "(drift.minimum_images) say nothing reliable: gather more"
             )

@@ -17,6 +17,8 @@ class Sample:
 
     ids: NDArray[np.uint8]
     """(n, 32): SHA-256 of each decoded picture."""
+    times: Integers
+    """(n,): how often each came."""
     brightness: Floats
     """(n,): mean grey level, 0..255."""
     contrast: Floats
@@ -30,6 +32,11 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def copies(self) -> int:
+        """Images that came again, and are left out."""
+        return int(self.times.sum()) - len(self)
 
     @property
     def digest(self) -> str:
@@ -48,6 +55,7 @@ def sample_of(
     grey = images.mean(axis=1, dtype=np.float64)
     return Sample(
         ids=ids,
+        times=np.ones(len(ids), np.int64),
         brightness=grey.mean(axis=(1, 2)),
         contrast=grey.std(axis=(1, 2)),
         embeddings=embeddings.astype(np.float64),
@@ -59,7 +67,8 @@ def sample_of(
 def gathered(pieces: Iterable[Sample], *, most: int) -> Sample:
     """Join at least one piece in the order of ids, keeping the `most` lowest: a random sample.
 
-    Ids are hashes of content. However many images come, no more than that and a piece are held.
+    Ids are hashes of content. However many images come, no more than that and a piece are held. Of
+    images with one id one is kept, and they are counted: the tests take images for independent.
     """
     remaining = iter(pieces)
     kept = _lowest([next(remaining)], most)
@@ -69,11 +78,13 @@ def gathered(pieces: Iterable[Sample], *, most: int) -> Sample:
 
 
 def _lowest(pieces: Sequence[Sample], most: int) -> Sample:
-    order = np.lexsort(np.concatenate([piece.ids for piece in pieces]).T[::-1])[:most]
-    names = [field.name for field in dataclasses.fields(Sample)]
-    return Sample(
-        **{
-            name: np.concatenate([getattr(piece, name) for piece in pieces])[order]
-            for name in names
-        }
-    )
+    joined = {
+        field.name: np.concatenate([getattr(piece, field.name) for piece in pieces])
+        for field in dataclasses.fields(Sample)
+    }
+    _, first, which = np.unique(joined["ids"], axis=0, return_index=True, return_inverse=True)
+    times = np.zeros(len(first), np.int64)
+    # Of an id that is kept no copy was cut before: it is among the lowest of fewer images, too.
+    np.add.at(times, which.reshape(-1), joined["times"])
+    kept = {name: values[first[:most]] for name, values in joined.items()}
+    return Sample(**{**kept, "times": times[:most]})
