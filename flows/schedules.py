@@ -6,7 +6,6 @@ agree with it (flows/deployments.py).
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 import yaml
-from cronsim import CronSim, CronSimError
 from filelock import FileLock
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
+from flows.cron import next_of_cron, zone_of
 from flows.requests import Request
 from models.config import Record
 from models.decision import Trigger
@@ -106,32 +105,6 @@ class Schedule(Record):
 
 
 _File = TypeAdapter(tuple[Schedule, ...])
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """Return a time zone; ValueError where there is none of this name."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # a folder of the zone database is an OSError
-        raise ValueError(
-            f"timezone {name!r}: not a time zone; write one such as Europe/Berlin or UTC"
-        ) from None
-
-
-def next_of_cron(line: str, after: datetime) -> datetime:
-    """Return the first time later than another, in its zone, that a cron line names.
-
-    Raises ValueError where the line is none, or names no time of the next fifty years.
-    """
-    # Prefect reads neither seconds nor the nearest weekday.
-    wrong = len(line.split()) != 5 or re.search(r"\dW|LW", line.upper())
-    with contextlib.suppress(CronSimError, StopIteration):
-        if not wrong:
-            return next(CronSim(line, after))
-    raise ValueError(
-        f"cron {line!r}: not a cron line that ever comes; write minute, hour, day, month, "
-        'weekday, such as "0 3 * * *"'
-    )
 
 
 def read_schedules(path: Path = SCHEDULES) -> tuple[Schedule, ...]:

@@ -9,6 +9,7 @@ import pytest
 from conftest import ProjectFolder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.server.schemas import schedules as served
 
 from flows.schedules import (
@@ -40,10 +41,18 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"cron": "0 0 30 2 *"}, "ever comes"),
         ({"cron": "0 0 3 * * *"}, "minute, hour, day, month, weekday"),
         ({"cron": "0 3 LW * *"}, "not a cron line"),
+        ({"cron": "0 3 * * 5L"}, "cron '0 3 \\* \\* 5L': not a cron line"),
+        ({"cron": "0 3 * * MON,*"}, "not a cron line"),
+        ({"cron": "0 3 3-3 * *"}, "not a cron line"),
+        ({"cron": "0 3 1 * MON#2"}, "not a cron line"),
+        ({"cron": "0 3 * * \u017fun"}, "not a cron line"),
+        ({"cron": "1_0 3 * * *"}, "not a cron line"),
         ({"cron": ""}, "not a cron line"),
         ({"cron": "0 3 * * *", "timezone": "Europe/Atlantis"}, "'Europe/Atlantis': not a time"),
         ({"cron": "0 3 * * *", "timezone": "../etc/passwd"}, "not a time zone"),
         ({"cron": "0 3 * * *", "timezone": "Europe"}, "not a time zone"),
+        ({"cron": "0 3 * * *", "timezone": "localtime"}, "not a time zone"),
+        ({"cron": "0 3 * * *", "timezone": "posix/Europe/Berlin"}, "not a time zone"),
         ({"interval": 0}, "interval: 0: Input should be greater than 0"),
         ({"interval": -5}, "interval: -5"),
         ({}, "exactly one of cron, interval, on"),
@@ -78,7 +87,12 @@ def test_the_next_tick_is_known_without_a_server(schedule: Schedule, expected: s
 @settings(max_examples=40, deadline=None)  # Prefect's calendar takes its time
 @given(
     line=st.sampled_from(
-        ["* * * * *", "*/7 3,15 * * *", "0 3 * * 1-5", "30 4 1 */2 *", "5 0 L * *"]
+        [
+            *("* * * * *", "*/7 3,15 * * *", "0 3 * * 1-5", "30 4 1 */2 *", "5 0 L * *"),
+            # Either to croniter, both to cronsim; lists that are full; Sunday twice.
+            *("0 3 */2 * MON", "0 3 */4 * */1", "0 3 */4 * 0-6", "0 3 1 * MON/2", "9 9 * * 5-7,0"),
+            *("0 3 * * MON#2,7#5", "0 3 L,15 JAN-6/2 fri"),
+        ]
     ),
     zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]),
     # Away from the nights in which clocks change: there the two differ by up to an hour.
@@ -94,6 +108,38 @@ def test_ticks_are_those_of_prefect(line: str, zone: str, day: date, minute: int
     (expected,) = prefects._get_dates_generator(n=1, start=after + timedelta(seconds=1))
 
     assert schedule.next_tick(after) == expected
+
+
+def _odd_field(low: int, high: int, *names: str) -> st.SearchStrategy[str]:
+    """A field of a cron line as somebody may write it: mostly right, or right for another cron."""
+    foreign = ["L", "W", "LW", "5L", "L5", "15W", "?", "R", "H", "h(0-9)", "-1", "1.5", "l-3", "#2"]
+    value = st.integers(max(low - 1, 0), high + 2).map(str) | st.sampled_from([*foreign, *names])
+    joined = st.tuples(value, st.sampled_from(["-", "/", "#", "-1/", "-7/", "-JUN/"]), value)
+    step = st.integers(0, high + 3).map("*/{}".format)
+    item = st.one_of(value, step, st.just("*"), joined.map("".join))
+    return st.just("*") | st.lists(item, min_size=1, max_size=3).map(",".join)
+
+
+ODD_LINES = st.tuples(
+    _odd_field(0, 59),
+    _odd_field(0, 23),
+    _odd_field(1, 31),
+    _odd_field(1, 12, "JAN", "jun", "Dec"),
+    _odd_field(0, 7, "MON", "fri", "Sun"),
+).map(" ".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(line=ODD_LINES, zone=st.sampled_from(["UTC", "Europe/Berlin", "localtime", "posix/UTC"]))
+def test_what_is_accepted_prefect_accepts(line: str, zone: str) -> None:
+    """A line that Prefect refuses would stop the schedules' worker, and all schedules with it."""
+    try:
+        schedule = new_schedule(name="one", cron=line, timezone=zone)
+    except ConfigError:
+        return
+
+    asked = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    served.CronSchedule.model_validate(asked.model_dump())
 
 
 @settings(deadline=None)
