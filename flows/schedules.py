@@ -38,8 +38,8 @@ class Schedule(Record):
     """Minute, hour, day, month, weekday."""
     timezone: str = "UTC"
     """IANA name of the zone that the cron line is read in."""
-    interval: Annotated[int, Field(gt=0)] | None = None
-    """Seconds from one tick to the next."""
+    interval: Annotated[int, Field(gt=0, le=366 * 86_400)] | None = None
+    """Seconds from one tick to the next: at most a year."""
     since: datetime | None = None
     """A tick of the interval, from which the others follow; null: 1970 began with one."""
     on: Literal["new data", "drift"] | None = None

@@ -55,6 +55,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"cron": "0 3 * * *", "timezone": "posix/Europe/Berlin"}, "not a time zone"),
         ({"interval": 0}, "interval: 0: Input should be greater than 0"),
         ({"interval": -5}, "interval: -5"),
+        ({"interval": 366 * 86_400 + 1}, "interval: 31622401: Input should be less than or equal"),
         ({}, "exactly one of cron, interval, on"),
         ({"cron": "0 3 * * *", "interval": 5}, "exactly one"),
         ({"interval": 5, "name": "a b"}, "name: 'a b'"),
@@ -239,6 +240,7 @@ def test_the_commands_tell_the_schedules_as_json(project: ProjectFolder) -> None
     [
         ["--cron", "0 3 * *"],
         ["--interval", "0"],
+        ["--interval", "1000000000000"],  # a century is out of what dates can count
         ["--interval", "5", "--timezone", "UTC"],
         ["--on-drift", "--on-new-data"],
         ["--interval", "5", "--set", "search.epochz=3"],
