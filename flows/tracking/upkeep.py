@@ -9,10 +9,11 @@ from mlflow.exceptions import MlflowException
 from pydantic import ValidationError
 
 from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
+from flows.tracking.outages import is_outage
 from flows.tracking.projection import JOURNAL, OWNER, TOLD, Projection
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
-from flows.tracking.writer import is_outage, short
+from flows.tracking.writer import short
 from models.processes import ProcessIdentity
 
 log = logging.getLogger(__name__)
