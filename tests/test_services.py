@@ -53,6 +53,19 @@ def test_up_serves_both_uis_on_loopback_and_stops_both_on_ctrl_c(project: Projec
     assert f"process {process.pid}" in second.err
 
 
+def test_up_says_that_mlflow_is_away_before_it_starts_anything(project: ProjectFolder) -> None:
+    """One message that names the address and the way out, exit 1, and no Prefect server."""
+    ran = project.pitchpipe("up", *ports(), MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+
+    said = [line for line in ran.err.splitlines() if line.startswith("pitchpipe: ")]
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
+    assert len(said) == 1
+    assert "MLflow at http://127.0.0.1:9: " in said[0]
+    assert "see that it runs and that MLFLOW_TRACKING_URI names it" in said[0]
+    assert not (project.root / ".prefect/server.log").exists()
+
+
 def test_servers_die_with_a_killed_up_and_another_up_picks_up(project: ProjectFolder) -> None:
     """kill -9 leaves no server behind, and no stale file stops the next one."""
     process = project.start("up", *ports())
