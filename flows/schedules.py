@@ -6,7 +6,8 @@ agree with it (flows/deployments.py).
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -18,10 +19,13 @@ from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_valid
 
 from flows.cron import next_of_cron, zone_of
 from flows.requests import Request
+from flows.schedule_file import with_entry, with_field, without_entry
 from models.config import Record
 from models.decision import Trigger
 from models.errors import ConfigError
 from models.files import write_text
+
+log = logging.getLogger(__name__)
 
 SCHEDULES = Path("schedules.yaml")
 _HEADER = (
@@ -113,11 +117,17 @@ def read_schedules(path: Path = SCHEDULES) -> tuple[Schedule, ...]:
     Raises ConfigError with every fault found.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
+        return _parsed(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _parsed(text: str, path: Path) -> tuple[Schedule, ...]:
+    try:
+        tree = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     try:
         schedules = _File.validate_json(json.dumps(tree or [], default=str))
@@ -140,26 +150,33 @@ def new_schedule(**fields: object) -> Schedule:
 
 def add_schedule(schedule: Schedule) -> None:
     """Add one; ConfigError where its name is taken."""
-    with _editing() as schedules:
+    with _reading() as (text, schedules):
         if schedule.name in (one.name for one in schedules):
             raise ConfigError(
                 f"schedule {schedule.name!r}: there is one of this name; choose another with "
                 f"--name, or `pitchpipe schedule remove {schedule.name}` first"
             )
-        schedules.append(schedule)
+        meant = (*schedules, schedule)
+        _write(meant, lambda: with_entry(text or _HEADER, _dumped([schedule])))
 
 
 def set_active(name: str, *, active: bool) -> None:
     """Pause or resume one; ConfigError where there is none of this name."""
-    with _editing() as schedules:
+    with _reading() as (text, schedules):
         place = schedules.index(named(schedules, name))
-        schedules[place] = schedules[place].model_copy(update={"active": active})
+        changed = schedules[place].model_copy(update={"active": active})
+        if changed != schedules[place]:
+            meant = (*schedules[:place], changed, *schedules[place + 1 :])
+            value = json.dumps(active)
+            _write(meant, lambda: with_field(text, place, name="active", value=value))
 
 
 def remove_schedule(name: str) -> None:
     """Remove one; ConfigError where there is none of this name."""
-    with _editing() as schedules:
-        schedules.remove(named(schedules, name))
+    with _reading() as (text, schedules):
+        place = schedules.index(named(schedules, name))
+        meant = (*schedules[:place], *schedules[place + 1 :])
+        _write(meant, lambda: without_entry(text, place))
 
 
 def named(schedules: Sequence[Schedule], name: str) -> Schedule:
@@ -180,14 +197,31 @@ def unused_name(trigger: Trigger) -> str:
 
 
 @contextlib.contextmanager
-def _editing() -> Iterator[list[Schedule]]:
-    """Give the schedules to change, and write them when that went well; one at a time."""
+def _reading() -> Iterator[tuple[str, tuple[Schedule, ...]]]:
+    """Give the file's text and the schedules in it to who will change them; one at a time."""
     _LOCK.parent.mkdir(exist_ok=True)
     with FileLock(_LOCK):
-        schedules = list(read_schedules())
-        yield schedules
-        documents = [one.model_dump(mode="json", exclude_defaults=True) for one in schedules]
-        write_text(SCHEDULES, _HEADER + yaml.safe_dump(documents, sort_keys=False))
+        schedules = read_schedules()
+        yield SCHEDULES.read_text(encoding="utf-8") if SCHEDULES.exists() else "", schedules
+
+
+def _write(meant: tuple[Schedule, ...], edited: Callable[[], str]) -> None:
+    """Write the text edited, so that comments stay, where it reads as meant; else write all anew.
+
+    YAML can be written in ways that no small edit knows: anchors, a list in brackets, `- ` alone.
+    """
+    with contextlib.suppress(ConfigError, yaml.YAMLError):
+        text = edited()
+        if _parsed(text, SCHEDULES) == meant:
+            write_text(SCHEDULES, text)
+            return
+    log.warning("%s is written anew: its comments are lost", SCHEDULES)
+    write_text(SCHEDULES, _HEADER + _dumped(meant))
+
+
+def _dumped(schedules: Sequence[Schedule]) -> str:
+    documents = [one.model_dump(mode="json", exclude_defaults=True) for one in schedules]
+    return yaml.safe_dump(documents, sort_keys=False)
 
 
 def _faults(error: ValidationError, path: Path | None) -> Iterator[str]:

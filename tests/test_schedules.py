@@ -1,5 +1,6 @@
 """schedules.yaml and its commands: what a schedule may be, and when it comes next."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,129 @@ def test_pausing_and_removing_change_one_and_an_unknown_name_none() -> None:
     assert not read_schedules()[0].active
     remove_schedule("nightly")
     assert read_schedules() == ()
+
+
+HAND_WRITTEN = """\
+# Ours; ask Ada before you change it.
+# At night machines are idle.
+- name: nightly   # since March
+  cron: "0 3 * * *"
+  set:
+    - search.epochs=3  # enough
+
+# Ben's, for the demo.
+- {name: often, interval: 60}
+
+# Waits for the camera.
+- name: arrivals
+  "on": new data  # whole ones
+# The end.
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "lost", "gained"),
+    [
+        (
+            lambda: set_active("nightly", active=False),
+            [],
+            ["    - search.epochs=3  # enough", "  active: false"],
+        ),
+        (
+            lambda: set_active("often", active=False),
+            ["- {name: often, interval: 60}"],
+            ["- {name: often, interval: 60, active: false}"],
+        ),
+        (lambda: set_active("often", active=True), [], []),
+        (
+            lambda: remove_schedule("often"),
+            ["# Ben's, for the demo.", "- {name: often, interval: 60}"],
+            [],
+        ),
+        (
+            lambda: add_schedule(Schedule(name="drift", on="drift")),
+            [],
+            ["# The end.", "- name: drift", "  'on': drift"],
+        ),
+    ],
+)
+def test_comments_and_all_else_that_people_wrote_stay(
+    change: Callable[[], None], lost: list[str], gained: list[str]
+) -> None:
+    """A command changes its own lines; a comment right above an entry goes with that entry."""
+    SCHEDULES.write_text(HAND_WRITTEN)
+
+    change()
+
+    before, after = HAND_WRITTEN.splitlines(), SCHEDULES.read_text().splitlines()
+    assert [line for line in before if line not in after] == lost
+    kept = [line for line in before if line not in lost]
+    assert [line for line in after if line in kept] == kept
+    assert [line for line in after if line not in before] == [g for g in gained if g not in before]
+    at = after.index(gained[0]) if gained else 0
+    assert after[at : at + len(gained)] == gained
+
+
+def test_a_file_is_as_it_was_when_a_schedule_was_added_paused_resumed_and_removed() -> None:
+    """But for blank lines at its end."""
+    SCHEDULES.write_text(HAND_WRITTEN)
+
+    add_schedule(NIGHTLY.model_copy(update={"name": "more"}))
+    for active in (False, True, False):
+        set_active("more", active=active)
+        assert read_schedules()[-1].active is active
+    remove_schedule("more")
+
+    assert SCHEDULES.read_text().replace("# The end.\n", "") == HAND_WRITTEN.replace(
+        "# The end.\n", ""
+    )
+
+
+ENTRIES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                "- name: {}\n  interval: 60\n",
+                "-   name: {}\n    interval: 60   # a minute\n    set: [search.epochs=3]\n",
+                "- {{name: {}, interval: 60, active: false}}\n",
+                "- {{name: {},\n   interval: 60,}}\n",
+                "-\n  name: {}\n  interval: 60\n  active: false  # for now\n",
+                "- name: {}\n  interval: 60\n  set:\n  - search.epochs=3\n  # inside\n",
+                "- name: {}\n  interval: 60\n  params: |-\n    params.yaml\n",
+                "- &{0}\n  name: {0}\n  interval: 60\n",
+            ]
+        ),
+        st.sampled_from(["", "# a comment\n", "\n# a comment\n\n"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(entries=ENTRIES, data=st.data())
+def test_a_change_is_what_was_meant_however_the_file_was_written(
+    entries: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Comments are kept where that is easy; what the schedules are is never at stake."""
+    texts = [f"{comment}{text.format(f's{n}')}" for n, (text, comment) in enumerate(entries)]
+    SCHEDULES.write_text("".join(texts))
+    before = read_schedules()
+    place = data.draw(st.integers(0, len(before) - 1))
+    one = before[place]
+
+    match data.draw(st.sampled_from(["pause", "resume", "remove", "add"])):
+        case "remove":
+            remove_schedule(one.name)
+            meant = [*before[:place], *before[place + 1 :]]
+        case "add":
+            add_schedule(NIGHTLY)
+            meant = [*before, NIGHTLY]
+        case word:
+            set_active(one.name, active=word == "resume")
+            changed = one.model_copy(update={"active": word == "resume"})
+            meant = [*before[:place], changed, *before[place + 1 :]]
+
+    assert list(read_schedules()) == meant
 
 
 @pytest.mark.parametrize(
