@@ -112,6 +112,40 @@ def test_ticks_are_those_of_prefect(line: str, zone: str, day: date, minute: int
     assert schedule.next_tick(after) == expected
 
 
+@settings(deadline=None)  # Prefect's calendar takes its time
+@given(
+    line=st.sampled_from(["0 2 * * *", "30 2 * * *", "59 2 * * *", "*/30 2 * * *", "*/20 * * * *"]),
+    night=st.sampled_from([NOW, datetime(2026, 10, 24, 12, tzinfo=UTC)]),
+    minute=st.integers(0, 18 * 60),
+)
+def test_in_nights_when_clocks_change_the_two_differ_by_an_hour_at_most(
+    line: str, night: datetime, minute: int
+) -> None:
+    """As docs/schedules.md says. How Prefect counts the hour that is not depends on Python."""
+    after = night + timedelta(minutes=minute)
+    schedule = Schedule(name="one", cron=line, timezone="Europe/Berlin")
+    asked = served.CronSchedule(cron=line, timezone="Europe/Berlin")
+
+    tick = schedule.next_tick(after)
+
+    # What Prefect has run or planned already it does not plan again.
+    prefects = sorted(asked._get_dates_generator(n=12, start=after - timedelta(hours=1)))
+    assert tick is not None
+    assert min(abs(tick - one) for one in prefects) <= timedelta(hours=1)
+
+
+def test_prefect_passes_over_the_first_of_march_as_the_page_says() -> None:
+    """Where this fails, Prefect has mended it, and docs/schedules.md has a line too many."""
+    february = datetime(2027, 2, 2, tzinfo=UTC)
+    schedule = Schedule(name="one", cron="0 3 1,30 * *")
+    asked = served.CronSchedule(cron=schedule.cron or "", timezone="UTC")
+
+    assert schedule.next_tick(february) == datetime(2027, 3, 1, 3, tzinfo=UTC)
+    assert list(asked._get_dates_generator(n=1, start=february)) == [
+        datetime(2027, 3, 30, 3, tzinfo=UTC)
+    ]
+
+
 def _odd_field(low: int, high: int, *names: str) -> st.SearchStrategy[str]:
     """A field of a cron line as somebody may write it: mostly right, or right for another cron."""
     foreign = ["L", "W", "LW", "5L", "L5", "15W", "?", "R", "H", "h(0-9)", "-1", "1.5", "l-3", "#2"]
