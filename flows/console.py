@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flows.addresses import check_address
 from models.errors import ConfigError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document, nothing else.")]
@@ -38,7 +39,8 @@ def enter_project(context: typer.Context) -> Project:
     """Find the project's root, make it the working directory, and quieten telemetry.
 
     Root: --root, else PITCHPIPE_ROOT, else the nearest folder upwards that holds params.yaml.
-    Raises ConfigError where there is none, or where a file is in the place of one of its folders.
+    Raises ConfigError where there is none, where a file is in the place of one of its folders, or
+    where PREFECT_API_URL is no address: Prefect, once imported, would say so in fifty lines.
     """
     stood = Path.cwd()
     chosen = context.obj or os.environ.get("PITCHPIPE_ROOT")
@@ -46,6 +48,7 @@ def enter_project(context: typer.Context) -> Project:
     if not (root / "params.yaml").is_file():
         raise ConfigError(f"{root}: holds no params.yaml; name the project with --root DIR")
     _check_folders(root)
+    check_address("PREFECT_API_URL")
     os.chdir(root)
     context.obj = root  # a relative --root would mean another folder at a second entry
     for name, value in QUIET.items():

@@ -14,7 +14,7 @@ from flows import ledger
 from flows.dataset_files import raw_version
 from flows.ledger import Deed
 from flows.requests import DatasetName, Request, Retraining
-from models.config import Params, read_record
+from models.config import Params, RetrainingParams, read_record
 from models.decision import (
     Completed,
     Decision,
@@ -68,7 +68,7 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
         trigger=request.trigger,
         time=datetime.now(UTC),
         drift=request.drift,
-        efforts=recent_efforts(),
+        efforts=recent_efforts(params.retraining),
     )
     return should_retrain(
         now,
@@ -109,9 +109,11 @@ def remember(completed: Completed) -> None:
     write_text(LAST, text)
 
 
-def recent_efforts() -> tuple[Effort, ...]:
-    """Return the retrainings that ended within the last eight days, oldest first."""
-    since = datetime.now(UTC) - timedelta(days=8)  # the longest budget is of seven
+def recent_efforts(limits: RetrainingParams) -> tuple[Effort, ...]:
+    """Return the retrainings that the limits may ask about, in the order they were written."""
+    # The longest budget is of seven days; one more, since clocks are set.
+    counted = max(timedelta(days=7), timedelta(hours=limits.cool_down_hours)) + timedelta(days=1)
+    since = datetime.now(UTC) - counted
     return tuple(effort for effort in _efforts() if effort.finished > since)
 
 

@@ -51,8 +51,13 @@ def inbox_state(dataset: str, inbox: InboxParams) -> InboxState:
             shown(path.name) for path in [*claimed, *(one for one in waiting if waiting[one])]
         ),
         arriving=tuple(shown(path.name) for path in waiting if not waiting[path]),
-        quarantined=tuple(path.name for path in _entries(QUARANTINE)),
+        quarantined=quarantined_deliveries(),
     )
+
+
+def quarantined_deliveries() -> tuple[str, ...]:
+    """Return what was set aside, of every dataset: folders in the quarantine, by name."""
+    return tuple(path.name for path in _entries(QUARANTINE))
 
 
 def claimed_deliveries(dataset: str, inbox: InboxParams) -> Iterator[Path]:

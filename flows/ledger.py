@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from models.config import Record
 from models.config.gate import Verdict
 from models.digests import digest_of
-from models.files import append_line, read_lines
+from models.files import append_line, last_line, read_lines
 
 LEDGER = Path("mlruns/ledger.jsonl")
 Action = Literal[
@@ -114,7 +114,7 @@ def append(deed: Deed, path: Path = LEDGER) -> Entry:
     """Append an entry, durably; one process at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        head = read(path).head
+        head = _head(path)
         facts = deed.model_dump(mode="json") | {
             "number": head.length + 1,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -139,6 +139,18 @@ def read(path: Path = LEDGER) -> Ledger:
         problems.extend(_faults(entry, entries[-1] if entries else None))
         entries.append(entry)
     return Ledger(entries=tuple(entries), problems=tuple(problems))
+
+
+def _head(path: Path) -> Head:
+    """Return what the next entry follows: by the last line alone, whatever the length."""
+    line = last_line(path)
+    if line is None:
+        return Head(length=0, digest=GENESIS)
+    try:
+        last = Entry.model_validate_json(line)
+    except ValidationError:  # damaged: the chain goes on from the last entry that can be read
+        return read(path).head
+    return Head(length=last.number, digest=last.digest)
 
 
 def faults_against(ledger: Ledger, head: Head) -> list[str]:

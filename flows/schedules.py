@@ -6,23 +6,26 @@ agree with it (flows/deployments.py).
 
 import contextlib
 import json
-import re
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 import yaml
-from cronsim import CronSim, CronSimError
 from filelock import FileLock
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
+from flows.cron import next_of_cron, zone_of
 from flows.requests import Request
+from flows.schedule_file import with_entry, with_field, without_entry
 from models.config import Record
 from models.decision import Trigger
 from models.errors import ConfigError
 from models.files import write_text
+
+log = logging.getLogger(__name__)
 
 SCHEDULES = Path("schedules.yaml")
 _HEADER = (
@@ -39,8 +42,8 @@ class Schedule(Record):
     """Minute, hour, day, month, weekday."""
     timezone: str = "UTC"
     """IANA name of the zone that the cron line is read in."""
-    interval: Annotated[int, Field(gt=0)] | None = None
-    """Seconds from one tick to the next."""
+    interval: Annotated[int, Field(gt=0, le=366 * 86_400)] | None = None
+    """Seconds from one tick to the next: at most a year."""
     since: datetime | None = None
     """A tick of the interval, from which the others follow; null: 1970 began with one."""
     on: Literal["new data", "drift"] | None = None
@@ -108,43 +111,23 @@ class Schedule(Record):
 _File = TypeAdapter(tuple[Schedule, ...])
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """Return a time zone; ValueError where there is none of this name."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # a folder of the zone database is an OSError
-        raise ValueError(
-            f"timezone {name!r}: not a time zone; write one such as Europe/Berlin or UTC"
-        ) from None
-
-
-def next_of_cron(line: str, after: datetime) -> datetime:
-    """Return the first time later than another, in its zone, that a cron line names.
-
-    Raises ValueError where the line is none, or names no time of the next fifty years.
-    """
-    # Prefect reads neither seconds nor the nearest weekday.
-    wrong = len(line.split()) != 5 or re.search(r"\dW|LW", line.upper())
-    with contextlib.suppress(CronSimError, StopIteration):
-        if not wrong:
-            return next(CronSim(line, after))
-    raise ValueError(
-        f"cron {line!r}: not a cron line that ever comes; write minute, hour, day, month, "
-        'weekday, such as "0 3 * * *"'
-    )
-
-
 def read_schedules(path: Path = SCHEDULES) -> tuple[Schedule, ...]:
     """Read the project's schedules; none where there is no file.
 
     Raises ConfigError with every fault found.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
+        return _parsed(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _parsed(text: str, path: Path) -> tuple[Schedule, ...]:
+    try:
+        tree = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     try:
         schedules = _File.validate_json(json.dumps(tree or [], default=str))
@@ -167,26 +150,33 @@ def new_schedule(**fields: object) -> Schedule:
 
 def add_schedule(schedule: Schedule) -> None:
     """Add one; ConfigError where its name is taken."""
-    with _editing() as schedules:
+    with _reading() as (text, schedules):
         if schedule.name in (one.name for one in schedules):
             raise ConfigError(
                 f"schedule {schedule.name!r}: there is one of this name; choose another with "
                 f"--name, or `pitchpipe schedule remove {schedule.name}` first"
             )
-        schedules.append(schedule)
+        meant = (*schedules, schedule)
+        _write(meant, lambda: with_entry(text or _HEADER, _dumped([schedule])))
 
 
 def set_active(name: str, *, active: bool) -> None:
     """Pause or resume one; ConfigError where there is none of this name."""
-    with _editing() as schedules:
+    with _reading() as (text, schedules):
         place = schedules.index(named(schedules, name))
-        schedules[place] = schedules[place].model_copy(update={"active": active})
+        changed = schedules[place].model_copy(update={"active": active})
+        if changed != schedules[place]:
+            meant = (*schedules[:place], changed, *schedules[place + 1 :])
+            value = json.dumps(active)
+            _write(meant, lambda: with_field(text, place, name="active", value=value))
 
 
 def remove_schedule(name: str) -> None:
     """Remove one; ConfigError where there is none of this name."""
-    with _editing() as schedules:
-        schedules.remove(named(schedules, name))
+    with _reading() as (text, schedules):
+        place = schedules.index(named(schedules, name))
+        meant = (*schedules[:place], *schedules[place + 1 :])
+        _write(meant, lambda: without_entry(text, place))
 
 
 def named(schedules: Sequence[Schedule], name: str) -> Schedule:
@@ -207,14 +197,31 @@ def unused_name(trigger: Trigger) -> str:
 
 
 @contextlib.contextmanager
-def _editing() -> Iterator[list[Schedule]]:
-    """Give the schedules to change, and write them when that went well; one at a time."""
+def _reading() -> Iterator[tuple[str, tuple[Schedule, ...]]]:
+    """Give the file's text and the schedules in it to who will change them; one at a time."""
     _LOCK.parent.mkdir(exist_ok=True)
     with FileLock(_LOCK):
-        schedules = list(read_schedules())
-        yield schedules
-        documents = [one.model_dump(mode="json", exclude_defaults=True) for one in schedules]
-        write_text(SCHEDULES, _HEADER + yaml.safe_dump(documents, sort_keys=False))
+        schedules = read_schedules()
+        yield SCHEDULES.read_text(encoding="utf-8") if SCHEDULES.exists() else "", schedules
+
+
+def _write(meant: tuple[Schedule, ...], edited: Callable[[], str]) -> None:
+    """Write the text edited, so that comments stay, where it reads as meant; else write all anew.
+
+    YAML can be written in ways that no small edit knows: anchors, a list in brackets, `- ` alone.
+    """
+    with contextlib.suppress(ConfigError, yaml.YAMLError):
+        text = edited()
+        if _parsed(text, SCHEDULES) == meant:
+            write_text(SCHEDULES, text)
+            return
+    log.warning("%s is written anew: its comments are lost", SCHEDULES)
+    write_text(SCHEDULES, _HEADER + _dumped(meant))
+
+
+def _dumped(schedules: Sequence[Schedule]) -> str:
+    documents = [one.model_dump(mode="json", exclude_defaults=True) for one in schedules]
+    return yaml.safe_dump(documents, sort_keys=False)
 
 
 def _faults(error: ValidationError, path: Path | None) -> Iterator[str]:

@@ -6,15 +6,16 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 
+from flows.addresses import is_address
 from models.errors import BusyError, PitchpipeError
 
 LOOPBACK = "127.0.0.1"
@@ -197,9 +198,12 @@ def free_port(preferred: int) -> int:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of a loopback URL returns 200."""
+    """Whether a GET of an http address returns 200; what is no address does not answer."""
+    if not is_address(url):
+        return False
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - http by construction
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - http, as seen above
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
+    # HTTPException: what listens speaks another language, as SSH does; ValueError: redirects.
+    except (OSError, HTTPException, ValueError):
         return False

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from flows import ledger
@@ -54,5 +55,17 @@ def standing() -> Standing:
         name = load_params(Path("params.yaml")).registered_name
     except PitchpipeError as error:
         return Standing("", None, last_retraining(), owner(), (), trouble=str(error))
-    champion = ledger.read().champion_of(name)
-    return Standing(name, champion, last_retraining(), owner(), schedules)
+    return Standing(name, _champion(name), last_retraining(), owner(), schedules)
+
+
+def _champion(name: str) -> int | None:
+    if not ledger.LEDGER.exists():
+        return None
+    state = ledger.LEDGER.stat()
+    return _champion_of(name, (state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=1)
+def _champion_of(name: str, _state: tuple[int, int, int]) -> int | None:
+    """Read the ledger once for each state of its file: the page asks twice a second."""
+    return ledger.read().champion_of(name)

@@ -25,7 +25,7 @@ from flows.services import (
 )
 from flows.status_page import StatusPage
 from flows.tracking.experiment import page_of
-from flows.tracking.store import Tracking, open_tracking, tracking_uri
+from flows.tracking.store import Tracking, asking, open_tracking, tracking_uri
 from models.config import load_params
 from models.credentials import without_credentials
 from models.errors import BusyError, PitchpipeError
@@ -37,12 +37,14 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
     """Start both servers and the schedules' worker, and show where all stands.
 
     They end with us, however we end. Raises BusyError where another `up` of this project lives;
-    PitchpipeError when one of them ends.
+    TrackingError where the user's MLflow is away; PitchpipeError when one of them ends.
     """
     _refuse_second()
     prepare_environment()
     # The schema is made by one process, before a server with several threads opens it.
     tracking = open_tracking(load_params(Path("params.yaml")).registered_name)
+    with asking():
+        _ = tracking.experiment_id  # a tracking server that is away is said before any is started
     prefect = prefect_server(free_port(prefect_port))
     api = f"{prefect.url}/api"
     with contextlib.ExitStack() as stack:

@@ -66,7 +66,7 @@ class Occasion(Record):
     drift: tuple[DriftScore, ...] = ()
     """Of the newest images; none where nothing was measured."""
     efforts: tuple[Effort, ...] = ()
-    """Retrainings of at least the last seven days, in any order."""
+    """Retrainings of at least the last seven days and the cool-down, in any order."""
 
 
 class Decision(Record):

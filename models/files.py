@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+_BLOCK = 4096
+
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
@@ -47,6 +49,25 @@ def read_lines(path: Path) -> list[str]:
         return []
     # Not splitlines: it splits at U+2028 and its like, which JSON leaves as they are.
     return [line.decode() for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def last_line(path: Path) -> str | None:
+    """Return the last whole line of an append-only file, reading no more than its end.
+
+    None where there is none; a torn line is none.
+    """
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        tail = b""
+        # Two line feeds hold the line between them; the first line of all has only its own.
+        while end > 0 and tail.count(b"\n") < 2:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            tail, end = file.read(end - start) + tail, start
+    lines = tail.split(b"\n")[:-1]
+    return lines[-1].decode() if lines else None
 
 
 def _cut_torn_line(descriptor: int) -> None:

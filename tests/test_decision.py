@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows import decisions
 from flows.healing import persistently
+from flows.requests import Request
 from flows.retraining_lock import holder, only_retraining
-from models.config import RetrainingParams
+from models.config import Params, RetrainingParams
 from models.decision import (
     Completed,
     Decision,
@@ -166,6 +168,22 @@ def test_what_schedules_ask_for_keeps_to_cool_down_and_budget(
     assert asked("manual", ended_hours_ago=ended_hours_ago, limits=limits).retrain
 
 
+@pytest.mark.parametrize("days", [9, 365])
+def test_a_cool_down_of_any_allowed_length_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """The account is not forgotten before the longest of the limits is over."""
+    monkeypatch.chdir(tmp_path)
+    ended = datetime.now(UTC) - timedelta(days=days, hours=-1)
+    decisions.EFFORTS.parent.mkdir()
+    decisions.EFFORTS.write_text(Effort(finished=ended, seconds=5).model_dump_json() + "\n")
+    params = Params(retraining=RetrainingParams(cool_down_hours=24 * days))
+
+    decision = decisions.decide(params, Request(trigger="cron"), now=NOW)
+
+    assert decision.not_before == ended + timedelta(days=days)
+
+
 TRIGGERS = st.sampled_from(["manual", "cron", "interval", "new data", "drift"])
 HOURS = st.lists(st.floats(-2, 200), max_size=6).map(tuple)
 LIMITS = st.fixed_dictionaries(
@@ -265,6 +283,7 @@ def test_mistakes_do_not_heal(error: Exception, *, heals: bool) -> None:
 
 HOLD_THE_LOCK = """
 import sys
+from flows import decisions
 from flows.healing import persistently
 from flows.retraining_lock import only_retraining
 with only_retraining():

@@ -20,12 +20,14 @@ from registry_records import DEAD, trial_result, trial_spec
 
 from flows import ledger
 from flows.dataset_ingest import ensure_ingested
+from flows.deliveries import QUARANTINE
 from flows.doctor import Finding, databases, examine_project, surroundings
 from flows.doctor.databases import PREFECT_DATABASE
 from flows.ledger import Deed
 from flows.prefect_api import SERVICES, RunningServices
 from flows.registry_glance import DATABASE
 from flows.retraining_lock import LOCK, OWNER, Owner
+from flows.schedules import SCHEDULES, Schedule, add_schedule
 from flows.services import free_port
 from flows.tracking import open_tracking
 from flows.tracking.runs import Runs
@@ -79,7 +81,7 @@ def test_nothing_is_wrong_with_a_healthy_project(healthy: Path) -> None:
 
     assert healthy == Path.cwd()
     assert faults_of(findings) == []
-    assert len(findings) == 13
+    assert len(findings) == 15
     assert {finding.remedy for finding in findings} == {None}
 
 
@@ -196,6 +198,31 @@ def spoil_a_trial(_: Patch) -> None:
     (STORE / trial_spec().key / "result.json").write_text("{")
 
 
+def spoil_what_a_trial_is(_: Patch) -> None:
+    (STORE / trial_spec().key / "trial.json").write_bytes(b"\xff\x00")
+
+
+def break_the_schedules(_: Patch) -> None:
+    SCHEDULES.write_text("- name: nightly\n  cron: 0 3 * * 5L\n")
+
+
+def ask_with_params_that_are_gone(_: Patch) -> None:
+    add_schedule(Schedule(name="weekly", interval=604800, params="gone.yaml", active=False))
+
+
+def ask_with_an_override_that_is_none(_: Patch) -> None:
+    add_schedule(Schedule(name="weekly", interval=604800, set=("search.epochz=3",), active=False))
+
+
+def schedule_without_up(_: Patch) -> None:
+    add_schedule(Schedule(name="nightly", cron="0 3 * * *"))
+    add_schedule(Schedule(name="weekly", interval=604800, active=False))
+
+
+def set_a_delivery_aside(_: Patch) -> None:
+    write_text(QUARANTINE / "monday-0123456789ab/report.txt", "one image cannot be decoded")
+
+
 def spoil_weights(_: Patch) -> None:
     result = trial_result(trial_spec())
     (STORE / trial_spec().key / result.checkpoint).write_bytes(b"other weights")
@@ -267,6 +294,22 @@ FAULTS = [
     Fault(leave_a_flow_run_running, "warning", "1 flow runs are Running", "pitchpipe run"),
     Fault(change_the_ledger, "error", "it was changed", "pitchpipe audit --verify"),
     Fault(spoil_a_trial, "warning", "1 trials cannot be read", "remove their folders"),
+    Fault(spoil_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
+    Fault(break_the_schedules, "error", "0: cron '0 3 * * 5L'", "mend that in schedules.yaml"),
+    Fault(
+        ask_with_params_that_are_gone,
+        "error",
+        "schedule weekly cannot retrain: gone.yaml",
+        "pitchpipe schedule remove weekly",
+    ),
+    Fault(ask_with_an_override_that_is_none, "error", "search.epochz", "in schedules.yaml"),
+    Fault(schedule_without_up, "warning", "nobody serves the schedules: nightly", "pitchpipe up"),
+    Fault(
+        set_a_delivery_aside,
+        "warning",
+        "1 deliveries are quarantined in data/quarantine: monday-",
+        "read data/quarantine/monday-0123456789ab/report.txt",
+    ),
     Fault(spoil_weights, "error", "its weights are not those", "rm -r mlruns/trials/", deep=True),
     Fault(change_a_batch, "error", "is not what the last version", "pitchpipe data restore"),
     Fault(forget_the_versions, "warning", "was never versioned", "pitchpipe data add"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.digests import digest_file, digest_of, digest_source
-from models.files import append_line, read_lines, replacing, write_text
+from models.files import append_line, last_line, read_lines, replacing, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -102,3 +102,20 @@ def test_comments_and_docstrings_keep_the_source_digest_and_code_changes_it(tmp_
 
     assert explained == plain
     assert changed != plain
+
+
+@given(
+    lines=st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8")), max_size=4),
+    longer=st.sampled_from([0, 4094, 4095, 4096, 9000]),
+    torn=st.sampled_from(["", "{", "x" * 5000]),
+)
+def test_the_last_line_is_the_last_of_all_lines(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], longer: int, torn: str
+) -> None:
+    """Whatever their lengths, and whether or not a torn one follows."""
+    path = tmp_path_factory.mktemp("lines") / "lines"
+    path.write_bytes("".join([*(f"{line}{'é' * longer}\n" for line in lines), torn]).encode())
+
+    whole = read_lines(path)
+
+    assert last_line(path) == (whole[-1] if whole else None)

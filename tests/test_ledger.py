@@ -138,6 +138,28 @@ def test_a_torn_last_line_is_not_an_entry(path: Path) -> None:
     assert (found.problems, found.entries[-1].after) == ((), 5)
 
 
+@pytest.mark.parametrize("torn", ["", '{"action": "prom'])
+def test_an_entry_follows_the_last_one_that_can_be_read(path: Path, torn: str) -> None:
+    """Also behind a damaged line; the damage stays to be seen, and nothing else is wrong."""
+    path.write_text("".join([*lines_of(path), "}{\n", torn]))
+    entry = append(deed(after=5), path)
+    found = read(path)
+    assert entry.previous == found.entries[3].digest
+    assert found.problems == ("line 5 is not an entry: it was damaged",)
+
+
+def test_appending_reads_no_more_than_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger of any length costs the same, while others wait for its lock."""
+
+    def refused(_path: Path) -> None:
+        raise AssertionError("the whole ledger was read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "read_lines", refused)
+        entry = append(deed(after=5), path)
+    assert (entry.number, read(path).problems) == (5, ())
+
+
 WRITER = """
 import sys, pathlib
 from flows.ledger import Deed, append

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import urllib.request
 from contextlib import closing
@@ -53,6 +54,58 @@ def test_up_serves_both_uis_on_loopback_and_stops_both_on_ctrl_c(project: Projec
     assert not any("sqlite:" in line for line in command_lines)
     assert second.code == 1
     assert f"process {process.pid}" in second.err
+
+
+def test_up_says_that_mlflow_is_away_before_it_starts_anything(project: ProjectFolder) -> None:
+    """One message that names the address and the way out, exit 1, and no Prefect server."""
+    ran = project.pitchpipe("up", *ports(), MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+
+    said = [line for line in ran.err.splitlines() if line.startswith("pitchpipe: ")]
+    assert ran.code == 1
+    assert "Traceback" not in ran.err
+    assert len(said) == 1
+    assert "MLflow at http://127.0.0.1:9: " in said[0]
+    assert "see that it runs and that MLFLOW_TRACKING_URI names it" in said[0]
+    assert not (project.root / ".prefect/server.log").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "status", "doctor", "up"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:42 00/api", "127.0.0.1:4200/api"])
+def test_an_address_of_prefect_that_is_none_is_one_message_and_exit_2(
+    project: ProjectFolder, command: str, url: str
+) -> None:
+    """Nothing is begun; the message names the variable, its value and what to do."""
+    ran = project.pitchpipe(command, PREFECT_API_URL=url)
+
+    assert ran.code == 2
+    assert ran.out == ""
+    assert ran.err.startswith(f"pitchpipe: PREFECT_API_URL {url!r}: not an address")
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a b/", "http://host:port/", "http://[::1/", "ftp://host", "file:///etc/hosts", "x"],
+)
+def test_what_is_no_address_does_not_answer(url: str) -> None:
+    """Nobody is asked, and no file is opened."""
+    assert not answers(url)
+
+
+def test_who_speaks_another_language_does_not_answer() -> None:
+    """A port of SSH, say, where a server was thought to be."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        assert not answers(f"http://127.0.0.1:{listener.getsockname()[1]}/api/health")
+        greeter.join()
 
 
 def test_servers_die_with_a_killed_up_and_another_up_picks_up(project: ProjectFolder) -> None:

@@ -11,10 +11,11 @@ from registry_records import NAME
 
 from flows import ledger
 from flows.decisions import remember
-from flows.ledger import Deed
+from flows.ledger import Deed, Ledger
 from flows.registry_glance import glance_at_champion
 from flows.retraining_lock import only_retraining
 from flows.schedules import Schedule, add_schedule
+from flows.standing import standing
 from flows.status import Deliveries, Status, project_status
 from flows.status_tables import print_status
 from flows.tracking import Tracking
@@ -143,3 +144,28 @@ def test_status_prints_the_keys_of_the_contract(tmp_path: Path) -> None:
 
     assert ran.code == 0, ran.err
     assert {"services", "schedules", "champion", "last_run"} <= set(ran.document)
+
+
+def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice a second for days; what is appended is seen at once all the same."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"registry: {{name: {NAME}}}\n")
+    assert standing().champion is None
+    reads = list[Path]()
+    read = ledger.read
+
+    def counted(path: Path = ledger.LEDGER) -> Ledger:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(ledger, "read", counted)
+
+    for version in (1, 2):
+        ledger.append(Deed(action="promote", name=NAME, after=version))
+        assert [standing().champion for _ in range(3)] == [version] * 3
+    Path("params.yaml").write_text("registry: {name: another}\n")
+
+    assert standing().champion is None
+    assert len(reads) == 3

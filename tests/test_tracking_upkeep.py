@@ -1,8 +1,10 @@
 """Runs that the dead left behind, and opening the store: moves, races, deleted experiments."""
 
+import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -10,12 +12,22 @@ from pathlib import Path
 
 import pytest
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, REQUEST_LIMIT_EXCEEDED
 from registry_records import DEAD, NAME, flow_run_info, trial_spec
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from flows.tracking import Mirror, Tracking, TrackingError, open_tracking, reconcile, sync
+from flows.tracking import (
+    Mirror,
+    Tracking,
+    TrackingError,
+    asking,
+    open_tracking,
+    reconcile,
+    sync,
+)
 from flows.tracking.events import JOURNALS, Journal
 from flows.tracking.runs import Runs
+from models.errors import ConfigError, can_heal
 from models.processes import this_process
 
 pytest_plugins = ["registry_fixtures"]
@@ -187,6 +199,63 @@ def test_a_database_that_is_none_is_an_error_with_a_way_out(
     with pytest.raises(TrackingError, match=r"file is not a database.*move it away") as raised:
         open_tracking(NAME)
     assert "MLFLOW_TRACKING_URI" not in str(raised.value)
+    assert not can_heal(raised.value)
+
+
+def test_a_database_that_another_process_holds_may_heal(tracking: Tracking) -> None:
+    """Whoever holds it lets go of it some time; then it is as good as before."""
+    with (
+        contextlib.closing(sqlite3.connect("mlruns/mlflow.db", timeout=0)) as holder,
+        contextlib.closing(sqlite3.connect("mlruns/mlflow.db", timeout=0)) as other,
+    ):
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrackingError, match="is locked") as raised, asking():
+            other.execute("BEGIN EXCLUSIVE")
+    assert can_heal(raised.value)
+    assert open_tracking(NAME).experiment_id == tracking.experiment_id
+
+
+def test_a_database_without_its_tables_does_not_heal(tracking: Tracking) -> None:
+    """To MLflow that is an outage like any other."""
+    with contextlib.closing(sqlite3.connect("mlruns/mlflow.db")) as connection:
+        connection.execute("DROP TABLE tags")
+    with pytest.raises(TrackingError, match="no such table") as raised, asking():
+        list(Runs(tracking).search("tags.a = 'b'"))
+    assert not can_heal(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "heals"),
+    [
+        (MlflowException("connection refused"), True),
+        (MlflowException("too many", error_code=REQUEST_LIMIT_EXCEEDED), True),
+        (MlflowException("no", error_code=INVALID_PARAMETER_VALUE), False),
+        (OperationalError("select 1", {}, OSError("connection refused")), True),
+        (ProgrammingError("select 1", {}, OSError("no such column")), False),
+    ],
+)
+def test_of_a_server_only_outages_may_heal(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, *, heals: bool
+) -> None:
+    """What it refuses it refuses the next time too."""
+    monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "http://host.example")
+    with pytest.raises(TrackingError) as raised, asking():
+        raise error
+    assert can_heal(raised.value) is heals
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["foo://bar", "./mlruns", "file:///tmp/runs", "http:// host", "http://host:22x", "https://"],
+)
+def test_an_address_that_is_none_is_a_wrong_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    """Nothing is begun, nobody is asked, and it is not tried again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_URI .*unset"):
+        open_tracking(NAME)
 
 
 def test_an_experiment_deleted_in_the_ui_is_restored(tracking: Tracking) -> None:

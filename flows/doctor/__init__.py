@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from flows.doctor import databases, records, surroundings
+from flows.doctor import by_itself, databases, records, surroundings
 from flows.doctor.findings import Check, Finding, examine
 
 __all__ = ["Finding", "examine_project"]
@@ -22,6 +22,8 @@ def examine_project(*, deep: bool = False) -> list[Finding]:
         "ledger": records.ledger_chain,
         "trial store": partial(records.trial_store, deep=deep),
         "datasets": partial(records.datasets, deep=deep),
+        "schedules": by_itself.schedules,
+        "quarantine": by_itself.quarantine,
         "git": records.git_tracking,
         "disk": surroundings.disk,
     }

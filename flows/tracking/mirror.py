@@ -23,7 +23,7 @@ from flows.tracking.events import (
 )
 from flows.tracking.projection import Projection
 from flows.tracking.runs import Runs
-from flows.tracking.store import Tracking, TrackingError
+from flows.tracking.store import Tracking, TrackingError, TrackingOutageError
 from flows.tracking.writer import Writer
 from models.credentials import without_credentials
 from models.trials import EpochRecord, Outcome, TrialSpec
@@ -84,7 +84,8 @@ class Mirror:
         """
         arrived = self.flush(timeout=timeout)
         if not arrived or self.parent_run_id is None:
-            raise TrackingError(
+            kind = TrackingError if arrived else TrackingOutageError
+            raise kind(
                 f"MLflow at {without_credentials(self._tracking.uri)} took nothing for "
                 f"{timeout:g} s; see that it runs and that MLFLOW_TRACKING_URI names it, then run "
                 "again: trained trials are kept"

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import mlflow
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from flows.addresses import check_address
 from flows.tracking.experiment import experiment_tags
+from flows.tracking.outages import is_absence, is_outage
 from models.credentials import without_credentials
-from models.errors import UnreachableError
+from models.errors import ConfigError, PitchpipeError, UnreachableError
 from models.files import replacing
 
 if TYPE_CHECKING:
@@ -30,8 +33,12 @@ LOCAL_URI = "sqlite:///mlruns/mlflow.db"
 ARTIFACTS = Path("mlruns/artifacts")
 
 
-class TrackingError(UnreachableError):
+class TrackingError(PitchpipeError):
     """MLflow cannot be asked, or refuses."""
+
+
+class TrackingOutageError(TrackingError, UnreachableError):
+    """MLflow cannot be asked now; later it may be."""
 
 
 def tracking_uri() -> str:
@@ -68,9 +75,11 @@ def open_tracking(name: str) -> Tracking:
     """Open the store for one registered name; a SQLite schema is created once, under a lock.
 
     A tracking server is not contacted before it is needed: one that is down stops no training.
-    Raises TrackingError where the database cannot be opened.
+    Raises ConfigError where MLFLOW_TRACKING_URI names nothing that MLflow could ask,
+    TrackingError where the database cannot be opened.
     """
     uri = tracking_uri()
+    _refuse_unknown(uri)
     database = _database_of(uri)
     # A bar for eight small files, on standard error, in the midst of whatever is shown there.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -93,14 +102,37 @@ def open_tracking(name: str) -> Tracking:
 
 @contextlib.contextmanager
 def asking() -> Iterator[None]:
-    """Turn what MLflow raises into a TrackingError that says where it was asked."""
+    """Turn what MLflow raises into a TrackingError that says where it was asked.
+
+    A TrackingOutageError only where waiting may help: a damaged file is not asked for 21 minutes.
+    """
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         # SQLAlchemy's messages go on with the statement; the first line says what is wrong.
-        said = f"MLflow at {mlflow.get_tracking_uri()}: {str(error).strip().splitlines()[0]}"
-        way = _way_out(_database_of(mlflow.get_tracking_uri()))
-        raise TrackingError(f"{without_credentials(said)}; {way}") from error
+        uri = mlflow.get_tracking_uri()
+        said = f"MLflow at {uri}: {str(error).strip().splitlines()[0]}"
+        outage = is_absence(error, of_file=uri.startswith("sqlite"))
+        kind = TrackingOutageError if outage else TrackingError
+        raise kind(f"{without_credentials(said)}; {_way_out(_database_of(uri))}") from error
+
+
+def _refuse_unknown(uri: str) -> None:
+    """Raise ConfigError for an address that is none, before anything is begun; ask nobody."""
+    scheme = uri.partition(":")[0]
+    if scheme.partition("+")[0] in DATABASE_ENGINES:
+        return
+    if scheme in ("http", "https"):
+        check_address("MLFLOW_TRACKING_URI")
+        return
+    try:
+        MlflowClient(uri)  # also of plug-ins and of Databricks
+    except MlflowException as error:
+        if not is_outage(error):
+            raise ConfigError(
+                f"MLFLOW_TRACKING_URI {without_credentials(uri)}: MLflow keeps no runs there; name "
+                "a server (http://...) or a database (sqlite:///...), or unset it"
+            ) from None
 
 
 def _way_out(database: Path | None) -> str:

@@ -13,10 +13,11 @@ from mlflow.exceptions import MlflowException
 from flows.drift_log import DriftRecord, drift_records, remember_drift
 from flows.tracking.drift import is_being_told, tell_report
 from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
+from flows.tracking.outages import is_outage
 from flows.tracking.projection import JOURNAL, TOLD, Projection, owner_of
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, asking
-from flows.tracking.writer import is_outage, short
+from flows.tracking.writer import short
 
 log = logging.getLogger(__name__)
 

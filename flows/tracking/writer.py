@@ -8,14 +8,9 @@ from functools import partial
 from itertools import groupby
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import (
-    INTERNAL_ERROR,
-    REQUEST_LIMIT_EXCEEDED,
-    TEMPORARILY_UNAVAILABLE,
-    ErrorCode,
-)
 
 from flows.tracking.events import AnyEvent, EpochEnded
+from flows.tracking.outages import is_outage
 from flows.tracking.projection import Projection
 from models.credentials import without_credentials
 
@@ -25,10 +20,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 4.0
 """Seconds between attempts while MLflow is down; each is twice the one before."""
 MOST_ATTEMPTS = 12
 """Failures of one event while MLflow answers other questions, before it is dropped."""
-_OUTAGE = {
-    ErrorCode.Name(code)
-    for code in (INTERNAL_ERROR, REQUEST_LIMIT_EXCEEDED, TEMPORARILY_UNAVAILABLE)
-}
 
 
 class Writer:
@@ -148,11 +139,6 @@ def _groups(
             yield from ([event] for event in group)
         else:
             yield list(group)
-
-
-def is_outage(error: MlflowException | OSError) -> bool:
-    """Whether MLflow may be down; it also says so of some requests that it does not like."""
-    return isinstance(error, OSError) or error.error_code in _OUTAGE
 
 
 def short(error: Exception) -> str:
