@@ -12,7 +12,7 @@ from models.config import Params
 from models.datasets.prepared import Manifest
 from models.digests import digest_of
 from models.search.proposals import Proposal
-from models.search.strategies import strategy_of
+from models.search.strategies import proposer_of, strategy_of
 from models.search.strategy import Job, Strategy
 from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec
 
@@ -44,7 +44,8 @@ class Book:
     def __init__(
         self, params: Params, specs: SpecMaker, strategy: Strategy, observers: TrialObserver
     ) -> None:
-        self._objective, self._search = params.trial.objective, params.search
+        self._params, self._search = params, params.search
+        self._objective = params.trial.objective
         self._specs, self._strategy, self._observers = specs, strategy, observers
         self._entries: dict[int, Entry] = {}
         self._began = time.monotonic()
@@ -86,7 +87,14 @@ class Book:
             begun.append(PlannedTrial(entry.proposal, entry.spec, entry.key, found, pruned=pruned))
             outcomes.append(entry.outcome)
         plan = Plan(tuple(begun), budget=self._search.epochs, objective=self._objective)
-        return Tuning(plan=plan, outcomes=tuple(outcomes))
+        return Tuning(plan=plan, outcomes=tuple(outcomes), not_begun=self._left_out(len(begun)))
+
+    def _left_out(self, begun: int) -> int:
+        """How many trials the limits of the search kept from being begun."""
+        limits = (self._search.max_epochs_total, self._search.max_seconds)
+        if limits == (None, None):
+            return 0
+        return max(0, proposer_of(self._params).total - begun)
 
     def _enter(self, job: Job) -> Entry:
         if job.number not in self._entries:

@@ -60,6 +60,8 @@ class Tuning:
 
     plan: Plan
     outcomes: tuple[Outcome, ...]
+    not_begun: int = 0
+    """Trials that the limits of the search left out."""
 
     @property
     def best(self) -> TrialResult:

@@ -93,6 +93,8 @@ class Retraining(Record):
     awaits_approval: bool = False
     """The gate passed the version; `pitchpipe approve` is awaited."""
     trials: TrialCounts = TrialCounts()
+    not_begun: int = 0
+    """Trials that `search.max_seconds` or `search.max_epochs_total` left out."""
     best: BestTrial | None = None
     test: Scores | None = None
     dataset: DatasetName | None = None

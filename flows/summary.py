@@ -24,6 +24,9 @@ def print_retraining(result: Retraining) -> None:
         f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
         f"{_pruned(counts.pruned)}{counts.failed} failed; {result.seconds:.0f} s in all"
     )
+    if result.not_begun:
+        limits = "search.max_seconds or search.max_epochs_total"
+        console.print(f"{result.not_begun} more were not begun: {limits} was reached")
     if result.test is not None:
         console.print(f"Test, the selected trial: {shown(result.test)}", highlight=False)
     if result.verdict is not None:

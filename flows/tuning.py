@@ -89,6 +89,7 @@ def searched(
     return Retraining(
         decision=decision,
         trials=tuning.counts,
+        not_begun=tuning.not_begun,
         best=BestTrial(key=best.key, config=best.config, scores=best.scores),
         dataset=DatasetName(name=dataset.name, digest=dataset.digest),
         leaderboard=tuning.leaderboard,

@@ -179,3 +179,15 @@ def test_the_names_offered_for_an_axis_are_fields_of_some_kind() -> None:
 
     assert {"seed", "network.hidden_units", "network.cell", "optimizer.momentum"} <= set(names)
     assert not any(name in ("network", "optimizer") for name in names)
+
+
+def test_another_kind_needs_no_more_than_its_name(tmp_path: Path) -> None:
+    """What the file says of the kind before is dropped; what is given beside it is not."""
+    path = tmp_path / "params.yaml"
+    path.write_text("trial: {network: {name: cnn, channels: [8, 8], hidden_units: 32}}\n")
+
+    params = load_params(path, ["trial.network.name=mlp", "trial.network.hidden_layers=3"])
+
+    assert params.trial.network == MlpConfig(hidden_units=32, hidden_layers=3)
+    with pytest.raises(ConfigError, match=r"--set trial.network.channels: no such key"):
+        load_params(path, ["trial.network.channels=[4]", "trial.network.name=mlp"])

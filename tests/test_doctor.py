@@ -81,7 +81,7 @@ def test_nothing_is_wrong_with_a_healthy_project(healthy: Path) -> None:
 
     assert healthy == Path.cwd()
     assert faults_of(findings) == []
-    assert len(findings) == 15
+    assert len(findings) == 16
     assert {finding.remedy for finding in findings} == {None}
 
 
@@ -194,6 +194,11 @@ def change_the_ledger(_: Patch) -> None:
     ledger.LEDGER.write_text(text.replace("none", "some", 1))
 
 
+def lose_the_registry(_: Patch) -> None:
+    name = load_params(Path("params.yaml")).registered_name
+    ledger.append(Deed(action="promote", name=name, after=1, verdict="PROMOTE", reasons=("so",)))
+
+
 def spoil_a_trial(_: Patch) -> None:
     (STORE / trial_spec().key / "result.json").write_text("{")
 
@@ -293,6 +298,7 @@ FAULTS = [
     Fault(damage(PREFECT_DATABASE), "error", "prefect.db cannot be read", "mv .prefect/prefect"),
     Fault(leave_a_flow_run_running, "warning", "1 flow runs are Running", "pitchpipe run"),
     Fault(change_the_ledger, "error", "it was changed", "pitchpipe audit --verify"),
+    Fault(lose_the_registry, "error", "the ledger last saw version 1", "pitchpipe adopt"),
     Fault(spoil_a_trial, "warning", "1 trials cannot be read", "remove their folders"),
     Fault(spoil_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
     Fault(break_the_schedules, "error", "0: cron '0 3 * * 5L'", "mend that in schedules.yaml"),

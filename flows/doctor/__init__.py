@@ -20,6 +20,7 @@ def examine_project(*, deep: bool = False) -> list[Finding]:
         "MLflow's database": databases.mlflow_database,
         "Prefect's database": databases.prefect_database,
         "ledger": records.ledger_chain,
+        "champion": records.champion,
         "trial store": partial(records.trial_store, deep=deep),
         "datasets": partial(records.datasets, deep=deep),
         "schedules": by_itself.schedules,

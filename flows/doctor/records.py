@@ -1,5 +1,7 @@
 """What pitchpipe itself keeps: params, trials, ledger, data, and git's share in them."""
 
+import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from flows.dataset_files import RAW, VERSIONS, batch_digests
 from flows.dataset_log import logged_versions
 from flows.dataset_restore import cache_faults
 from flows.doctor.findings import Finding, error, warning
+from flows.registry_glance import glance_at_champion
 from flows.trial_store import STORE
 from models.config import Record, load_params, read_record
 from models.digests import digest_file
@@ -24,6 +27,25 @@ def params_file() -> Iterator[Finding]:
         load_params(_PARAMS)
     except PitchpipeError as fault:
         yield error(str(fault), "pitchpipe params --schema")
+
+
+def champion() -> Iterator[Finding]:
+    """Compare the champion of the project's own database with what the ledger last saw."""
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        return  # asking a server takes MLflow's import; `pitchpipe audit` does
+    try:
+        name = load_params(_PARAMS).registered_name
+        recorded, now = ledger.read().champion_of(name), glance_at_champion(name)
+    except (PitchpipeError, sqlite3.Error):
+        return  # which the checks of these files say
+    found = now.version if now else None
+    if recorded != found:
+        seen = "no champion" if found is None else f"version {found} as champion"
+        yield error(
+            f"MLflow knows {seen} of {name}, and the ledger last saw version {recorded}: its "
+            "database was lost or replaced, or the alias was moved by hand",
+            "put a copy of mlruns/mlflow.db back, or: pitchpipe adopt --reason R",
+        )
 
 
 def trial_store(*, deep: bool) -> Iterator[Finding]:

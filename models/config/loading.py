@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import typing
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from models.config.faults import rule_of
 from models.config.params import Params
-from models.config.space import apply_point, axis_points, models_in, partial_axes
+from models.config.space import apply_point, axis_points, models_in, of_kind, partial_axes
 from models.config.trial import TrialConfig
 from models.errors import ConfigError
 
@@ -120,12 +120,28 @@ def _parse(text: str, *, where: str) -> object:
 
 
 def _overridden(tree: Tree, overrides: Sequence[str]) -> Tree:
+    given: set[str] = set()
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"--set {override!r}: write KEY=VALUE, such as search.epochs=3")
-        tree = _with(tree, _dotted(key.strip()), _parse(text, where=f"--set {key}"))
+        path, value = _dotted(key.strip()), _parse(text, where=f"--set {key}")
+        if path[0] == "trial" and path[2:] == ["name"]:
+            tree = _with_kind(tree, path[1], value, given=given)
+        tree = _with(tree, path, value)
+        given.add(key.strip())
     return tree
+
+
+def _with_kind(tree: Tree, section: str, kind: object, *, given: Collection[str]) -> Tree:
+    """Drop what the file says of another kind, as an axis of kinds does; what was given stays."""
+    trial = tree.get("trial")
+    node = trial.get(section) if isinstance(trial, dict) else None
+    where = f"trial.{section}"
+    if not isinstance(node, dict) or where in given or node.get("name") == kind:
+        return tree
+    meant = {name: value for name, value in node.items() if f"{where}.{name}" in given}
+    return _with(tree, ["trial", section], of_kind(section, kind, node) | meant)
 
 
 def _dotted(key: str) -> list[str]:

@@ -84,6 +84,12 @@ def _change_kind(node: dict[str, JsonValue], sections: Sequence[str], kind: Json
         del node[field]
 
 
+def of_kind(section: str, kind: object, fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields that a kind has, of those given; all where there is no such kind."""
+    known = _fields(section, str(kind))
+    return {name: value for name, value in fields.items() if not known or name in known}
+
+
 def _fields(section: str, kind: str) -> set[str]:
     """Fields of the kind named in a section such as `network`; none where there is no such kind."""
     if section not in TrialConfig.model_fields:
