@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.context import TagsContext
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
@@ -39,6 +40,15 @@ def project_tag() -> str:
     if not _IDENTITY.exists():
         write_text(_IDENTITY, uuid.uuid4().hex)
     return f"pitchpipe-{_IDENTITY.read_text(encoding='utf-8')[:12]}"
+
+
+def untagged() -> TagsContext:
+    """While inside, task runs have no tags: a flow run's is enough to find them by.
+
+    For each task run with tags Prefect asks its server for limits of these tags, which takes up to
+    2 s: 8 trials of 5 s on two workers began in 26.5 s with them, and in 21.9 s without (2 cores).
+    """
+    return TagsContext(current_tags=set())
 
 
 def close_orphans(*, except_for: UUID | None, begun_before: datetime | None = None) -> int:

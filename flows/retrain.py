@@ -10,7 +10,7 @@ from flows.artifacts import completed
 from flows.concluding import conclude, judged
 from flows.dataset_version import ensure_ingested
 from flows.decisions import accounted, decide, fingerprint, nothing_to_do
-from flows.prefect_upkeep import close_orphans
+from flows.prefect_upkeep import close_orphans, untagged
 from flows.requests import Request, Retraining
 from flows.retraining_lock import only_retraining
 from flows.retraining_note import local_minute
@@ -29,7 +29,7 @@ def _flow_run_name() -> str:
 def retrain(request: Request) -> State[Retraining]:
     """Retrain once if there is a reason to: prepare, tune, evaluate, register, promote."""
     params = request.params()
-    with only_retraining():
+    with only_retraining(), untagged():
         ensure_ingested(params.data)
         close_orphans(except_for=UUID(str(flow_run.id)))
         now = fingerprint(params)
