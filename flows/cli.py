@@ -74,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     # A shell's background job begins with Ctrl-C ignored; whoever sends SIGINT means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(_exit_code(given))
+    code = _exit_code(given)
+    # Else Python looks for garbage among all modules again: 1.07 s after a retraining, not 0.20.
+    gc.freeze()
+    sys.exit(code)
 
 
 def collect_seldom() -> None:
