@@ -49,8 +49,8 @@ format: install
 # Ratios in one run, printed: training rate beside a plain PyTorch loop, start-up, a grid beside its peers.
 bench: install bench-peers-env
 	$(BIN)/python bench/training_rate.py
-	$(BIN)/python bench/startup.py
-	$(BIN)/python bench/grid.py
+	$(BIN)/python bench/startup.py --output bench/results/startup.txt
+	$(BIN)/python bench/grid.py --output bench/results/grid.txt
 
 # KerasTuner, Ray Tune, Optuna and PyTorch, in an environment of their own.
 PEERS := bench/.peers
@@ -72,7 +72,7 @@ bench-all: bench
 	$(BIN)/python bench/gate.py --processes 2
 	$(BIN)/python bench/gate_differing.py
 	$(BIN)/python bench/time_to_best.py
-	$(BIN)/python bench/overhead.py --long
+	$(BIN)/python bench/overhead.py --long --output bench/results/overhead.txt
 	$(BIN)/python bench/drift.py
 
 # The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
