@@ -14,6 +14,9 @@ from models.config import Params
 from models.decision import Decision
 from models.search.strategies import proposer_of
 
+_UPKEEP_SECONDS = 5.0
+"""For which `up`, which has just been started, may hold the lock to close what the dead left."""
+
 
 def run(request: Request) -> Retraining:
     """Retrain once if there is a reason to.
@@ -24,7 +27,7 @@ def run(request: Request) -> Retraining:
     params = request.params()
     check_engine(request)
     proposer_of(params)  # an impossible combination is refused before anything is begun
-    with only_retraining() as died, telling_of_failure(params):
+    with only_retraining(wait_seconds=_UPKEEP_SECONDS) as died, telling_of_failure(params):
         ensure_ingested(params.data)
         decision = decide(params, request)
         # What a killed one left open in MLflow and Prefect is for the flow to close.

@@ -27,7 +27,7 @@ class Owner(Record):
 
 
 @contextlib.contextmanager
-def only_retraining() -> Iterator[bool]:
+def only_retraining(*, wait_seconds: float = 0.5) -> Iterator[bool]:
     """Hold the project's retraining lock; a process that holds it may enter again.
 
     Yields whether the last holder died with it: what it left open is still to be closed.
@@ -36,9 +36,9 @@ def only_retraining() -> Iterator[bool]:
     """
     LOCK.parent.mkdir(exist_ok=True)
     # Whoever asks `holder` has it for a moment; that is no retraining.
-    lock = FileLock(LOCK, timeout=0.5, is_singleton=True)
+    lock = FileLock(LOCK, is_singleton=True)
     try:
-        lock.acquire()
+        lock.acquire(timeout=wait_seconds)
     except Timeout:
         raise BusyError(_busy_message()) from None
     try:
