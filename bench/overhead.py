@@ -26,7 +26,7 @@ from flows.datasets.current import PREPARED
 from flows.records.trial_store import directory_of
 from flows.search.planning import plan_search
 from flows.search.progress import Observers, SearchProgress
-from flows.search.search_state import Book, Entry, open_book
+from flows.search.search_state import SearchEntry, SearchState, open_search
 from models.config import Params, load_params
 from models.datasets.prepared import read_manifest
 from models.digests import digest_of
@@ -69,7 +69,7 @@ class Timed:
         return 1000 * sum(part) / len(part)
 
 
-def stub(entry: Entry, job: Job) -> TrialResult:
+def stub(entry: SearchEntry, job: Job) -> TrialResult:
     """Leave what a trained trial leaves, but for its weights."""
     directory, score = directory_of(entry.key), int(entry.key[:4], 16) / 0x10000
     record = EpochRecord(
@@ -102,18 +102,18 @@ def stub(entry: Entry, job: Job) -> TrialResult:
     return result
 
 
-def keep_books(book: Book, timed: Timed) -> None:
+def keep_books(state: SearchState, timed: Timed) -> None:
     """Have every trial handed out, trained by the stub, and its outcome taken."""
     while True:
         began = time.perf_counter()
-        taken = book.next_missing()
+        taken = state.next_missing()
         asked = time.perf_counter() - began
         if taken is None:
             return
         job, entry = taken
         outcome = stub(entry, job)
         began = time.perf_counter()
-        book.ended(job, outcome)
+        state.ended(job, outcome)
         timed.seconds.append(asked + time.perf_counter() - began)
 
 
@@ -130,10 +130,10 @@ def bookkeeping(trials: int) -> Iterator[str]:
         total=trials, epochs=trials, budget=1, objective=params.trial.objective
     ) as progress:
         began = time.perf_counter()
-        book = open_book(params, manifest, "cpu", observers=Observers((progress,)))
+        state = open_search(params, manifest, "cpu", observers=Observers((progress,)))
         opened = time.perf_counter() - began
-        keep_books(book, timed)
-        book.close()
+        keep_books(state, timed)
+        state.close()
     began = time.perf_counter()
     plan = plan_search(params, manifest, "cpu")
     planned = time.perf_counter() - began

@@ -35,8 +35,8 @@ from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
 from models.datasets.sources.fashion_mnist import fashion_mnist
 from models.search.grid_search import grid
-from models.search.strategies import pruned
-from models.search.strategy import Fixed, Job
+from models.search.strategies import pruned_strategy
+from models.search.strategy import FixedProposer, Job
 from models.training.fit import train_trial
 from models.training.source import package_versions
 from models.trials import EpochRecord, Scores, TrialSpec
@@ -145,7 +145,9 @@ def replay(curves: Curves, pruner: Pruner, order: list[int]) -> list[Step]:
     """Search as pitchpipe does, with workers that take as long as the trials took."""
     search = SearchParams(pruner=pruner, epochs=EPOCHS, reduction_factor=REDUCTION)
     proposals = grid(PARAMS)
-    strategy = pruned(Fixed([proposals[trial] for trial in order]), search, by="accuracy")
+    strategy = pruned_strategy(
+        FixedProposer([proposals[trial] for trial in order]), search, by="accuracy"
+    )
     running: list[tuple[float, int, Job]] = []
     steps, reached, now = list[Step](), dict[int, int](), 0.0
     while True:

@@ -8,15 +8,15 @@ from prefect.runtime import flow_run
 
 from flows.datasets.current import ensure_ingested
 from flows.records.retraining import Request, Retraining
-from flows.retraining.conclude import conclude, judged
-from flows.retraining.decide import accounted, decide, fingerprint, nothing_to_do
-from flows.retraining.prefect_artifacts import completed
+from flows.retraining.conclude import conclude, with_verdict
+from flows.retraining.decide import decide, fingerprint, record_no_retraining, recording_duration
+from flows.retraining.prefect_artifacts import completed_state
 from flows.retraining.search_loop import tune
-from flows.retraining.session import close_left_runs, open_workshop
+from flows.retraining.session import open_reconciled_tracking, open_session
 from flows.retraining.summary_markdown import local_minute
 from flows.runtime.prefect_records import close_orphans, untagged
 from flows.runtime.retraining_lock import only_retraining
-from flows.search.planning import searched
+from flows.search.planning import search_result
 from flows.tasks import evaluate_on_test, prepare_data, promote, register_version, train
 
 
@@ -35,19 +35,19 @@ def retrain(request: Request) -> State[Retraining]:
         now = fingerprint(params)
         decision = decide(params, request, now=now)
         if not decision.retrain:
-            close_left_runs(params)
-            return completed(nothing_to_do(decision, params))
+            open_reconciled_tracking(params)
+            return completed_state(record_no_retraining(decision, params))
         dataset = prepare_data(params.data)
         with (
-            accounted(request),
-            open_workshop(params, request, dataset, flow_run=str(flow_run.id)) as workshop,
+            recording_duration(request),
+            open_session(params, request, dataset, flow_run=str(flow_run.id)) as session,
         ):
-            tuning = tune(params, dataset, workshop, submit=train.submit)
-            result = searched(decision, tuning, dataset)
+            tuning = tune(params, dataset, session, submit=train.submit)
+            result = search_result(decision, tuning, dataset)
             if not request.tune_only:
                 evaluated = evaluate_on_test(tuning, dataset, params)
-                version = register_version(evaluated, params, workshop)
-                promotion = promote(version, params, workshop, allowed=request.promote)
-                result = judged(result, evaluated, promotion)
+                version = register_version(evaluated, params, session)
+                promotion = promote(version, params, session, allowed=request.promote)
+                result = with_verdict(result, evaluated, promotion)
             concluded = now if request.promote else None
-            return completed(conclude(result, workshop, params=params, fingerprint=concluded))
+            return completed_state(conclude(result, session, params=params, fingerprint=concluded))

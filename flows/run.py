@@ -6,11 +6,11 @@ from typing import cast
 from flows.datasets.current import ensure_ingested, raw_version
 from flows.engines.opening import check_engine, device_of
 from flows.records.retraining import Request, Retraining
-from flows.retraining.decide import decide, nothing_to_do
-from flows.retraining.notify import telling_of_failure
+from flows.retraining.decide import decide, record_no_retraining
+from flows.retraining.notify import notifying_failure
 from flows.runtime.prefect_server import prefect_api
 from flows.runtime.retraining_lock import only_retraining
-from flows.search.planning import known_tuning, searched
+from flows.search.planning import cached_search, search_result
 from models.config import Params
 from models.decision import Decision
 from models.search.strategies import proposer_of
@@ -28,7 +28,7 @@ def run_retraining(request: Request) -> Retraining:
     params = request.params()
     check_engine(request)
     proposer_of(params)  # an impossible combination is refused before anything is begun
-    with only_retraining(wait_seconds=_UPKEEP_SECONDS) as died, telling_of_failure(params):
+    with only_retraining(wait_seconds=_UPKEEP_SECONDS) as died, notifying_failure(params):
         ensure_ingested(params.data)
         decision = decide(params, request)
         # What a killed one left open in MLflow and Prefect is for the flow to close.
@@ -41,9 +41,9 @@ def run_retraining(request: Request) -> Retraining:
 def _without_flow(request: Request, params: Params, decision: Decision) -> Retraining | None:
     """Nothing to do, or a search that the store answers whole; None where there is work."""
     if not decision.retrain:
-        return nothing_to_do(decision, params)
-    tuning = known_tuning(params, device_of(request)) if request.tune_only else None
-    return searched(decision, tuning, raw_version(params.data.name)) if tuning else None
+        return record_no_retraining(decision, params)
+    tuning = cached_search(params, device_of(request)) if request.tune_only else None
+    return search_result(decision, tuning, raw_version(params.data.name)) if tuning else None
 
 
 def _run_flow(request: Request) -> Retraining:

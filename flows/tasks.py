@@ -9,11 +9,11 @@ from prefect.states import Completed
 from flows.datasets.current import DatasetVersion, prepare_dataset
 from flows.engines.local import Engine, TrialJob
 from flows.retraining.evaluate import Evaluated, evaluate_selected
-from flows.retraining.prefect_artifacts import decorating, trial_markdown
+from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
 from flows.retraining.promote import Promotion, promote_if_better, register_selected
-from flows.retraining.session import Workshop
+from flows.retraining.session import Session
 from flows.search.plan import Tuning
-from flows.search.progress import Observers, shown
+from flows.search.progress import Observers, format_scores
 from models.config import DataParams, Params
 from models.trials import Outcome, TrialFailure
 
@@ -28,11 +28,11 @@ def prepare_data(data: DataParams) -> DatasetVersion:
 def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outcome]:
     """Have one trial trained; a failed trial is a completed task with its reason."""
     outcome = engine.train(job, lambda record: observers.epoch(job.spec.key, record))
-    with decorating():
+    with ignoring_artifact_errors():
         create_markdown_artifact(trial_markdown(outcome), key="trial", description=job.label)
     if isinstance(outcome, TrialFailure):
         return Completed(name="Trial failed", message=outcome.reason, data=outcome)
-    return Completed(message=shown(outcome.scores), data=outcome)
+    return Completed(message=format_scores(outcome.scores), data=outcome)
 
 
 @task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)
@@ -42,12 +42,12 @@ def evaluate_on_test(tuning: Tuning, dataset: DatasetVersion, params: Params) ->
 
 
 @task(name="register version", task_run_name="register version", cache_policy=NO_CACHE)
-def register_version(evaluated: Evaluated, params: Params, workshop: Workshop) -> int:
+def register_version(evaluated: Evaluated, params: Params, session: Session) -> int:
     """Register the selected network, its normalisation inside, with its lineage."""
-    return register_selected(evaluated, params, workshop)
+    return register_selected(evaluated, params, session)
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
-def promote(version: int, params: Params, workshop: Workshop, *, allowed: bool) -> Promotion:
+def promote(version: int, params: Params, session: Session, *, allowed: bool) -> Promotion:
     """Ask the gate, and move the champion where it says so."""
-    return promote_if_better(version, params, workshop, allowed=allowed)
+    return promote_if_better(version, params, session, allowed=allowed)

@@ -34,7 +34,7 @@ class Completed(Record):
     """Registered name; null in records of earlier releases."""
 
 
-class Effort(Record):
+class PastRetraining(Record):
     """A retraining that ended, whatever it came to, and what it cost."""
 
     finished: datetime
@@ -58,14 +58,14 @@ class DriftScore(Record):
     """Whether the test found any."""
 
 
-class Occasion(Record):
+class TriggerContext(Record):
     """Who asks, when, and what is known beside the digests."""
 
     trigger: Trigger
     time: datetime
     drift: tuple[DriftScore, ...] = ()
     """Of the newest images; none where nothing was measured."""
-    efforts: tuple[Effort, ...] = ()
+    past: tuple[PastRetraining, ...] = ()
     """Retrainings of at least the last seven days and the cool-down, in any order."""
 
 
@@ -82,7 +82,7 @@ def should_retrain(
     now: Fingerprint,
     last: Completed | None,
     *,
-    occasion: Occasion | None = None,
+    context: TriggerContext | None = None,
     limits: RetrainingParams | None = None,
     force: bool = False,
 ) -> Decision:
@@ -96,13 +96,13 @@ def should_retrain(
         return Decision(retrain=True, reason="forced")
     changed = _changed(now, last)
     if last is not None and not changed:
-        return Decision(retrain=False, reason=_unchanged(last, occasion))
-    if occasion is None or occasion.trigger == "manual":
+        return Decision(retrain=False, reason=_unchanged(last, context))
+    if context is None or context.trigger == "manual":
         return Decision(retrain=True, reason=_cause(changed, ()))
-    found = _drifting(occasion)
-    if occasion.trigger == "drift" and last is not None and not found:
-        return Decision(retrain=False, reason=_no_drift(changed, occasion.drift))
-    return _held_up(occasion, limits or RetrainingParams()) or Decision(
+    found = _drifting(context)
+    if context.trigger == "drift" and last is not None and not found:
+        return Decision(retrain=False, reason=_no_drift(changed, context.drift))
+    return _held_up(context, limits or RetrainingParams()) or Decision(
         retrain=True, reason=_cause(changed, found)
     )
 
@@ -121,13 +121,13 @@ def _cause(changed: Sequence[str], found: Sequence[str]) -> str:
     return f"changed: {', '.join(changed)}{drifted}"
 
 
-def _drifting(occasion: Occasion | None) -> tuple[str, ...]:
-    return tuple(score.name for score in occasion.drift if score.drift) if occasion else ()
+def _drifting(context: TriggerContext | None) -> tuple[str, ...]:
+    return tuple(score.name for score in context.drift if score.drift) if context else ()
 
 
-def _unchanged(last: Completed, occasion: Occasion | None) -> str:
-    trigger = occasion.trigger if occasion else "manual"
-    found = _drifting(occasion)
+def _unchanged(last: Completed, context: TriggerContext | None) -> str:
+    trigger = context.trigger if context else "manual"
+    found = _drifting(context)
     drifted = f"drift was found ({', '.join(found)}), but " if found else ""
     return (
         f"{drifted}nothing changed since the retraining of {_shown(last.finished)} "
@@ -140,39 +140,39 @@ def _no_drift(changed: Sequence[str], scores: Sequence[DriftScore]) -> str:
     return f"changed: {', '.join(changed)}; but {measured}, and only drift was asked about"
 
 
-def _held_up(occasion: Occasion, limits: RetrainingParams) -> Decision | None:
+def _held_up(context: TriggerContext, limits: RetrainingParams) -> Decision | None:
     """Say no until the cool-down is over and the budget allows it; None where both do now."""
     holds = (
-        (_end_of_cool_down(occasion, limits), f"cool-down of {limits.cool_down_hours:g} h"),
-        (_room_in_the_day(occasion, limits), f"budget of {limits.per_day} retrainings in 24 h"),
-        (_room_in_the_week(occasion, limits), f"budget of {limits.hours_per_week} h in 7 days"),
+        (_end_of_cool_down(context, limits), f"cool-down of {limits.cool_down_hours:g} h"),
+        (_room_in_the_day(context, limits), f"budget of {limits.per_day} retrainings in 24 h"),
+        (_room_in_the_week(context, limits), f"budget of {limits.hours_per_week} h in 7 days"),
     )
-    ahead = [(end, why) for end, why in holds if end is not None and end > occasion.time]
+    ahead = [(end, why) for end, why in holds if end is not None and end > context.time]
     if not ahead:
         return None
     until, why = max(ahead)
     return Decision(retrain=False, reason=f"{why}: not before {_shown(until)}", not_before=until)
 
 
-def _end_of_cool_down(occasion: Occasion, limits: RetrainingParams) -> datetime | None:
-    ends = [effort.finished for effort in occasion.efforts]
+def _end_of_cool_down(context: TriggerContext, limits: RetrainingParams) -> datetime | None:
+    ends = [effort.finished for effort in context.past]
     if not ends or not limits.cool_down_hours:
         return None
     return max(ends) + timedelta(hours=limits.cool_down_hours)
 
 
-def _room_in_the_day(occasion: Occasion, limits: RetrainingParams) -> datetime | None:
-    ends = sorted((effort.finished for effort in occasion.efforts), reverse=True)
+def _room_in_the_day(context: TriggerContext, limits: RetrainingParams) -> datetime | None:
+    ends = sorted((effort.finished for effort in context.past), reverse=True)
     if limits.per_day is None or len(ends) < limits.per_day:
         return None
     return ends[limits.per_day - 1] + timedelta(days=1)
 
 
-def _room_in_the_week(occasion: Occasion, limits: RetrainingParams) -> datetime | None:
+def _room_in_the_week(context: TriggerContext, limits: RetrainingParams) -> datetime | None:
     if limits.hours_per_week is None:
         return None
     spent, budget = timedelta(), timedelta(hours=limits.hours_per_week)
-    for effort in sorted(occasion.efforts, key=lambda one: one.finished, reverse=True):
+    for effort in sorted(context.past, key=lambda one: one.finished, reverse=True):
         spent += effort.cost
         if spent >= budget:
             return effort.finished + timedelta(days=7)

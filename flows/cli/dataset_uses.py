@@ -52,10 +52,10 @@ def dataset_uses(dataset: str, *, registered: str) -> dict[str, Uses] | None:
     """
     if not os.environ.get("MLFLOW_TRACKING_URI") and not _DATABASE.exists():
         return {}
-    from flows.tracking.store import asking, open_tracking
+    from flows.tracking.store import mlflow_errors, open_tracking
 
     try:
-        with asking():
+        with mlflow_errors():
             return _found(open_tracking(registered), dataset)
     except (PitchpipeError, OSError) as error:
         log.warning("runs and versions are not shown: %s", error)

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or input, 3 not promoted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     reserve_standard_output(given)
-    collect_seldom()
+    collect_rarely()
     signal.signal(signal.SIGTERM, _terminate)
     # A shell's background job begins with Ctrl-C ignored; whoever sends SIGINT means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-def collect_seldom() -> None:
+def collect_rarely() -> None:
     """Look for garbage once in 100,000 objects made, not in 700: most of ours are imported to stay.
 
     It is an eighth of the work of importing Prefect and MLflow (bench/startup.py).

@@ -67,10 +67,10 @@ def show(
     Example: pitchpipe versions show champion
     """
     tracking = enter_project(context).tracking(model)
-    from flows.cli.display.versions import print_facts, shown_version
+    from flows.cli.display.versions import print_facts, version_details
     from flows.registry.listing import find_version
 
-    document = shown_version(find_version(tracking, version))
+    document = version_details(find_version(tracking, version))
     emit(document) if as_json else print_facts(document)
 
 

@@ -10,8 +10,8 @@ from typing import Protocol
 from pydantic import TypeAdapter
 
 from flows.engines.cluster_worker import Order
-from flows.engines.local import MOST_STARTS, InterruptedTrialError, TrialJob, give_up
-from flows.engines.worker_contract import Premises
+from flows.engines.local import MOST_STARTS, InterruptedTrialError, TrialJob, record_worker_deaths
+from flows.engines.worker_contract import WorkerContract
 from models.errors import PitchpipeError
 from models.training.worker import Complaint
 from models.trials import EpochRecord, Outcome, TrialFailure, TrialResult, read_history
@@ -26,14 +26,14 @@ _ANSWER: TypeAdapter[TrialResult | TrialFailure | Complaint] = TypeAdapter(
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class WorkerRequirements:
     """What the largest trial of a search takes of a worker."""
 
     cores: int
     gpus: int
 
 
-class Asked(Protocol):
+class ClusterFuture(Protocol):
     """An order that a cluster's worker was given."""
 
     def ended(self, *, within: float) -> bool:
@@ -41,7 +41,7 @@ class Asked(Protocol):
         ...
 
     def answer(self) -> str | None:
-        """Return what `crew.train` did; None where the worker died. Once it has ended.
+        """Return what `cluster_worker.train` did; None where the worker died. Once it has ended.
 
         Raises PitchpipeError where the cluster is gone, or cannot run our code.
         """
@@ -64,7 +64,7 @@ class Cluster(Protocol):
         """Have every worker look at the premises; return what they complain of."""
         ...
 
-    def submit(self, order_json: str) -> Asked:
+    def submit(self, order_json: str) -> ClusterFuture:
         """Give an order to a worker."""
         ...
 
@@ -72,23 +72,23 @@ class Cluster(Protocol):
 class ClusterEngine:
     """Trains trials on a cluster; only orders and outcomes travel, the rest is in the store."""
 
-    def __init__(self, cluster: Cluster, premises: Premises) -> None:
+    def __init__(self, cluster: Cluster, contract: WorkerContract) -> None:
         """Raise PitchpipeError where a worker does not share what it must."""
-        self._cluster, self._premises = cluster, premises
+        self._cluster, self._contract = cluster, contract
         self._stopping = threading.Event()
-        complaints = cluster.inspect(premises.model_dump_json())
+        complaints = cluster.inspect(contract.model_dump_json())
         if complaints:
             raise PitchpipeError("; ".join(dict.fromkeys(complaints)))
 
     def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
         """Have a worker train the job's trial; another one goes on where it dies."""
-        order = Order(work=job.work(), premises=self._premises).model_dump_json()
+        order = Order(work=job.work(), contract=self._contract).model_dump_json()
         for _ in range(MOST_STARTS):
             answer = self._answer(order, job, on_epoch)
             if answer is not None:
                 return _outcome(answer)
             log.warning("the worker of trial %s died; another goes on", job.label)
-        return give_up(job, how="the end of a cluster's worker")
+        return record_worker_deaths(job, how="the end of a cluster's worker")
 
     def _answer(
         self, order: str, job: TrialJob, on_epoch: Callable[[EpochRecord], None]

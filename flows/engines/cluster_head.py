@@ -23,8 +23,8 @@ def running_head(
 ) -> Iterator[str]:
     """Run a module that starts a cluster and says where; yields its address.
 
-    However we end, flows.bound kills the whole group. Raises PitchpipeError where it does not
-    start.
+    However we end, flows.runtime.supervisor kills the whole group. Raises PitchpipeError where it
+    does not start.
     """
     LOG.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "flows.runtime.supervisor", "-m", module, *arguments]

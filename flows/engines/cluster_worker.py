@@ -1,4 +1,4 @@
-"""What a worker of a cluster does when asked: hands the order to an outpost of its own."""
+"""What a worker of a cluster does when asked: hands the order to a worker agent of its own."""
 
 import os
 import subprocess
@@ -7,14 +7,14 @@ import threading
 from typing import Self
 
 from flows.engines.devices import VISIBLE
-from flows.engines.worker_contract import Premises
+from flows.engines.worker_contract import WorkerContract
 from models.config import Record
 from models.training.worker import Complaint, Work
 
 SET_BY_CLUSTERS = {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
 """Dask and Ray limit threads by these; a trial has `trial.threads`."""
 
-_idle: dict[tuple[str, str], list["Outpost"]] = {}
+_idle: dict[tuple[str, str], list["WorkerAgent"]] = {}
 _lock = threading.Lock()
 
 
@@ -22,45 +22,45 @@ class Order(Record):
     """A trial to be trained, and what must hold where it is."""
 
     work: Work
-    premises: Premises
+    contract: WorkerContract
 
 
-def inspect(premises_json: str) -> str:
+def missing_here(premises_json: str) -> str:
     """Say what this worker does not share with those who ask; empty: all is there."""
-    return Premises.model_validate_json(premises_json).broken() or ""
+    return WorkerContract.model_validate_json(premises_json).broken() or ""
 
 
 def train(order_json: str) -> str | None:
-    """Have a trial trained; return its Outcome or a Complaint, as JSON. None: the outpost died."""
+    """Have a trial trained; return its Outcome or a Complaint, as JSON. None: the agent died."""
     order = Order.model_validate_json(order_json)
-    complaint = order.premises.broken()
+    complaint = order.contract.broken()
     if complaint is not None:
         return Complaint(complaint=complaint).model_dump_json()
-    # Ray shows each of its tasks other GPUs, and an outpost those it was started with.
-    place = (order.premises.model_dump_json(), os.environ.get(VISIBLE, ""))
-    outpost = _take(place) or Outpost.start(order.premises)
-    answer = outpost.ask(order.work)
+    # Ray shows each of its tasks other GPUs, and a worker agent those it was started with.
+    place = (order.contract.model_dump_json(), os.environ.get(VISIBLE, ""))
+    agent = _take(place) or WorkerAgent.start(order.contract)
+    answer = agent.ask(order.work)
     if answer is not None:
         with _lock:
-            _idle.setdefault(place, []).append(outpost)
+            _idle.setdefault(place, []).append(agent)
     return answer
 
 
-def _take(place: tuple[str, str]) -> "Outpost | None":
+def _take(place: tuple[str, str]) -> "WorkerAgent | None":
     with _lock:
-        for other, outposts in _idle.items():
-            _idle[other] = [outpost for outpost in outposts if outpost.alive]
+        for other, agents in _idle.items():
+            _idle[other] = [agent for agent in agents if agent.alive]
         return _idle[place].pop() if _idle.get(place) else None
 
 
-class Outpost:
+class WorkerAgent:
     """A process beside this one that trains one trial at a time, as its own machine would."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     @classmethod
-    def start(cls, premises: Premises) -> Self:
+    def start(cls, contract: WorkerContract) -> Self:
         """Start one in the project's folder; it begins to import what training needs."""
         environment = {
             name: value for name, value in os.environ.items() if name not in SET_BY_CLUSTERS
@@ -71,12 +71,12 @@ class Outpost:
             "-P",
             "-m",
             "flows.engines.worker_agent",
-            premises.model_dump_json(),
+            contract.model_dump_json(),
         ]
         return cls(
             subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command,
-                cwd=premises.root,
+                cwd=contract.root,
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

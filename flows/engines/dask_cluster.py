@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from distributed import Client, Future, KilledWorker
 
 from flows.engines import cluster_worker
-from flows.engines.cluster import Needs
+from flows.engines.cluster import WorkerRequirements
 from flows.engines.cluster_head import running_head
 from flows.engines.devices import cuda_devices
 from models.errors import ConfigError, PitchpipeError
@@ -18,7 +18,9 @@ SECONDS_TO_ANSWER = 10
 
 
 @contextlib.contextmanager
-def dask_cluster(address: str | None, *, workers: int, needs: Needs) -> Iterator["DaskCluster"]:
+def dask_cluster(
+    address: str | None, *, workers: int, needs: WorkerRequirements
+) -> Iterator["DaskCluster"]:
     """Connect to the cluster at an address, else to one that is started and ends with us."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
@@ -37,7 +39,7 @@ def dask_cluster(address: str | None, *, workers: int, needs: Needs) -> Iterator
 class DaskCluster:
     """A client of a scheduler."""
 
-    def __init__(self, client: Client, needs: Needs) -> None:
+    def __init__(self, client: Client, needs: WorkerRequirements) -> None:
         self._client, self._needs = client, needs
 
     @property
@@ -47,7 +49,7 @@ class DaskCluster:
 
     def inspect(self, premises_json: str) -> list[str]:
         """Ask every worker that there is now; those that come later look before they train."""
-        answers = self._client.run(cluster_worker.inspect, premises_json, on_error="return")
+        answers = self._client.run(cluster_worker.missing_here, premises_json, on_error="return")
         if not answers:
             return ["the Dask cluster has no worker; start some, or leave --engine-address out"]
         return [
@@ -56,13 +58,15 @@ class DaskCluster:
             if answer  # an exception where it cannot import pitchpipe
         ]
 
-    def submit(self, order_json: str) -> "DaskAsked":
+    def submit(self, order_json: str) -> "DaskFuture":
         """Give an order to a worker that is free."""
         key = f"pitchpipe-{secrets.token_hex(8)}"
-        return DaskAsked(self._client.submit(cluster_worker.train, order_json, key=key, pure=False))
+        return DaskFuture(
+            self._client.submit(cluster_worker.train, order_json, key=key, pure=False)
+        )
 
 
-class DaskAsked:
+class DaskFuture:
     """A future of distributed's."""
 
     def __init__(self, future: Future) -> None:

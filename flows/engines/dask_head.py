@@ -1,4 +1,4 @@
-"""`python -m flows.clusters.dask_head WORKERS GPUS_A_WORKER [GPU...]`: Dask for one retraining."""
+"""`python -m flows.engines.dask_head WORKERS GPUS_A_WORKER [GPU...]`: Dask for one retraining."""
 
 import logging
 import signal

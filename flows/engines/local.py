@@ -1,6 +1,6 @@
 """Where trials run: behind one small interface, here in children of a preloaded fork server.
 
-Clusters are in flows/clusters. A fork server starts a child in hundredths of a second where
+Clusters are in flows/engines. A fork server starts a child in hundredths of a second where
 spawning costs seconds of imports (bench/startup.py), and a crash, a timeout or a kill hurts its own
 trial only.
 """
@@ -146,7 +146,7 @@ class LocalEngine:
             if self._stopping:
                 raise InterruptedTrialError.of(job.label)
             log.warning("worker of trial %s ended with %s; replaced", job.label, exit_code)
-        return give_up(job, how=_in_words(exit_code))
+        return record_worker_deaths(job, how=_in_words(exit_code))
 
     def _run_child(
         self, work: Work, on_epoch: Callable[[EpochRecord], None], *, label: str
@@ -184,7 +184,7 @@ class LocalEngine:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(engine: Engine) -> Iterator[None]:
+def stop_on_signals(engine: Engine) -> Iterator[None]:
     """While inside, Ctrl-C and SIGTERM end the engine's trials, then raise in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -227,7 +227,7 @@ def _in_words(exit_code: int | None) -> str:
     return signal.Signals(-exit_code).name if killed and exit_code else f"exit code {exit_code}"
 
 
-def give_up(job: TrialJob, *, how: str) -> TrialFailure:
+def record_worker_deaths(job: TrialJob, *, how: str) -> TrialFailure:
     """Write down, and return, that a trial's workers died time and again."""
     failure = TrialFailure(
         key=job.spec.key,

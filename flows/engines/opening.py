@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from flows.engines.cluster import Cluster, ClusterEngine, Needs
+from flows.engines.cluster import Cluster, ClusterEngine, WorkerRequirements
 from flows.engines.devices import cuda_devices, device_for
 from flows.engines.local import Engine, LocalEngine
-from flows.engines.worker_contract import standing_premises
+from flows.engines.worker_contract import open_contract
 from flows.records.retraining import Request
 from models.config import Params
 from models.errors import ConfigError
@@ -83,15 +83,15 @@ def open_engine(params: Params, request: Request) -> Iterator[OpenEngine]:
             engine.stop()
         return
     gpus = devices_a_trial(params) if device == "cuda" else 0
-    needs = Needs(cores=cores_a_trial(params), gpus=gpus)
+    needs = WorkerRequirements(cores=cores_a_trial(params), gpus=gpus)
     opened = _dask_or_ray(request, workers, needs)
-    with standing_premises() as premises, opened as cluster:
+    with open_contract() as contract, opened as cluster:
         slots = cluster.slots if request.engine_address else workers
-        yield OpenEngine(ClusterEngine(cluster, premises), request.workers or slots, device)
+        yield OpenEngine(ClusterEngine(cluster, contract), request.workers or slots, device)
 
 
 def _dask_or_ray(
-    request: Request, workers: int, needs: Needs
+    request: Request, workers: int, needs: WorkerRequirements
 ) -> contextlib.AbstractContextManager[Cluster]:
     if request.engine == "dask":
         from flows.engines.dask_cluster import dask_cluster  # noqa: PLC0415 - an extra

@@ -16,14 +16,14 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from flows.engines import cluster_worker
-from flows.engines.cluster import Needs
+from flows.engines.cluster import WorkerRequirements
 from models.errors import ConfigError, PitchpipeError
 
 SECONDS_TO_LOOK = 60
 
 
 @contextlib.contextmanager
-def connected(address: str, needs: Needs) -> Iterator["RayCluster"]:
+def ray_connection(address: str, needs: WorkerRequirements) -> Iterator["RayCluster"]:
     """Connect this process to a cluster while inside."""
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
@@ -38,7 +38,7 @@ def connected(address: str, needs: Needs) -> Iterator["RayCluster"]:
 class RayCluster:
     """The cluster that this process is connected to."""
 
-    def __init__(self, needs: Needs) -> None:
+    def __init__(self, needs: WorkerRequirements) -> None:
         self._needs = needs
         self._train = ray.remote(cluster_worker.train).options(
             num_cpus=needs.cores, num_gpus=needs.gpus, max_retries=0
@@ -58,7 +58,7 @@ class RayCluster:
         if self.slots == 0:
             return [f"no node of the Ray cluster has room for a trial, which takes {self._needs}"]
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        look = ray.remote(cluster_worker.inspect)
+        look = ray.remote(cluster_worker.missing_here)
         places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
         asked = [
             look.options(num_cpus=0, scheduling_strategy=place).remote(premises_json)
@@ -70,12 +70,12 @@ class RayCluster:
             return [f"a node of the Ray cluster cannot run pitchpipe, install it there: {error}"]
         return [answer for answer in answers if answer]
 
-    def submit(self, order_json: str) -> "RayAsked":
+    def submit(self, order_json: str) -> "RayFuture":
         """Give an order to a worker on a node with room."""
-        return RayAsked(self._train.remote(order_json))
+        return RayFuture(self._train.remote(order_json))
 
 
-class RayAsked:
+class RayFuture:
     """A task of Ray's."""
 
     def __init__(self, reference: Any) -> None:

@@ -6,25 +6,27 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 
-from flows.engines.cluster import Cluster, Needs
+from flows.engines.cluster import Cluster, WorkerRequirements
 from flows.engines.cluster_head import running_head
 from flows.engines.devices import cuda_devices
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str | None, *, workers: int, needs: Needs) -> Iterator[Cluster]:
+def ray_cluster(
+    address: str | None, *, workers: int, needs: WorkerRequirements
+) -> Iterator[Cluster]:
     """Connect to the cluster at an address, else to one that is started and ends with us."""
     with contextlib.ExitStack() as stack:
         if address is None:
             address = stack.enter_context(_own_cluster(workers, needs))
         # Ray reads its variables when it is imported.
-        from flows.engines.ray_client import connected  # noqa: PLC0415
+        from flows.engines.ray_client import ray_connection  # noqa: PLC0415
 
-        yield stack.enter_context(connected(address, needs))
+        yield stack.enter_context(ray_connection(address, needs))
 
 
 @contextlib.contextmanager
-def _own_cluster(workers: int, needs: Needs) -> Iterator[str]:
+def _own_cluster(workers: int, needs: WorkerRequirements) -> Iterator[str]:
     gpus = len(cuda_devices()) if needs.gpus else 0
     with (
         # Ray's sockets need a short path. Its processes may still write when they are killed.

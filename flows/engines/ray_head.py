@@ -1,4 +1,4 @@
-"""`python -m flows.clusters.ray_head CORES GPUS FOLDER`: a Ray cluster for one retraining."""
+"""`python -m flows.engines.ray_head CORES GPUS FOLDER`: a Ray cluster for one retraining."""
 
 import logging
 import signal

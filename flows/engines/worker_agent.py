@@ -1,4 +1,4 @@
-"""`python -m flows.clusters.outpost PREMISES`: trains trials beside a cluster's worker.
+"""`python -m flows.engines.worker_agent CONTRACT`: trains trials beside a cluster's worker.
 
 A process of our own, because workers of Dask may have no children, those of Ray would import their
 own main module again for each, and both set variables that arithmetic or speed depend on. Here a
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from flows.engines.local import LocalEngine, TrialJob, warm_up
-from flows.engines.worker_contract import Premises
+from flows.engines.worker_contract import WorkerContract
 from models.errors import PitchpipeError
 from models.training.worker import Complaint, Work
 from models.trials import EpochRecord
@@ -28,9 +28,9 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 def main() -> int:
     """Answer orders until the worker closes our standard input, or ends, or is not needed."""
-    premises = Premises.model_validate_json(sys.argv[1])
+    contract = WorkerContract.model_validate_json(sys.argv[1])
     answers = _private_standard_output()
-    threading.Thread(target=_end_with, args=(premises, os.getppid()), daemon=True).start()
+    threading.Thread(target=_end_with, args=(contract, os.getppid()), daemon=True).start()
     warm_up()
     engine = LocalEngine()
     for order in sys.stdin:
@@ -46,9 +46,9 @@ def _private_standard_output() -> TextIO:
     return answers
 
 
-def _end_with(premises: Premises, worker: int) -> None:
+def _end_with(contract: WorkerContract, worker: int) -> None:
     """End with the worker or with the retraining, however they end; our children end with us."""
-    while os.getppid() == worker and not premises.gone():
+    while os.getppid() == worker and not contract.gone():
         time.sleep(SECONDS_BETWEEN_LOOKS)  # another machine's lock has no event to wait for
     os._exit(1)
 

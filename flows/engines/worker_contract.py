@@ -17,7 +17,7 @@ LOCK = Path("mlruns/engine.lock")
 TOKEN = Path("mlruns/engine.token")
 
 
-class Premises(Record):
+class WorkerContract(Record):
     """What holds as long as the retraining that has trials trained."""
 
     root: str
@@ -85,13 +85,13 @@ class Premises(Record):
 
 
 @contextlib.contextmanager
-def standing_premises() -> Iterator[Premises]:
+def open_contract() -> Iterator[WorkerContract]:
     """Hold what workers look for in the project, our working directory, while inside.
 
     Raises BusyError where another process holds it.
     """
     LOCK.parent.mkdir(exist_ok=True)
-    premises = Premises(
+    contract = WorkerContract(
         root=str(Path.cwd()),
         token=secrets.token_hex(16),
         source=training_source_digest(),
@@ -103,7 +103,7 @@ def standing_premises() -> Iterator[Premises]:
     except Timeout:
         raise BusyError(f"{LOCK}: is held; another retraining uses a cluster here") from None
     try:
-        write_text(TOKEN, premises.token)
-        yield premises
+        write_text(TOKEN, contract.token)
+        yield contract
     finally:
         lock.release()

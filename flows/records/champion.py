@@ -21,7 +21,7 @@ class Champion:
     """On the test split, when it was registered."""
 
 
-def glance_at_champion(name: str, database: Path = DATABASE) -> Champion | None:
+def read_champion(name: str, database: Path = DATABASE) -> Champion | None:
     """Return the champion of a registered name; None where there is none.
 
     Raises sqlite3.Error where the database cannot be read.

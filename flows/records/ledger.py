@@ -42,7 +42,7 @@ GENESIS = "0" * 64
 """What the first entry follows."""
 
 
-class Deed(Record):
+class LedgerAction(Record):
     """What is to be remembered."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -64,7 +64,7 @@ class Deed(Record):
     """Of an intent: the deed it announces."""
 
 
-class Entry(Deed):
+class Entry(LedgerAction):
     """A line of the ledger."""
 
     number: int
@@ -110,12 +110,12 @@ class Ledger:
         return moves[-1].after if moves else None
 
 
-def append(deed: Deed, path: Path = LEDGER) -> Entry:
+def append(action: LedgerAction, path: Path = LEDGER) -> Entry:
     """Append an entry, durably; one process at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         head = _head(path)
-        facts = deed.model_dump(mode="json") | {
+        facts = action.model_dump(mode="json") | {
             "number": head.length + 1,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "who": _who(),

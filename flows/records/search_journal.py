@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 JOURNALS = Path("mlruns/searches")
 
 
-class Asked(Record):
+class JobRecord(Record):
     """A decision: this trial is to be trained up to this budget."""
 
     kind: Literal["asked"] = "asked"
@@ -34,7 +34,7 @@ class Asked(Record):
     """Digest of the trial's config."""
 
 
-class Told(Record):
+class OutcomeRecord(Record):
     """What came of a decision."""
 
     kind: Literal["told"] = "told"
@@ -44,11 +44,11 @@ class Told(Record):
     """On validation; null: the trial failed."""
 
 
-Line = Annotated[Asked | Told, Field(discriminator="kind")]
+Line = Annotated[JobRecord | OutcomeRecord, Field(discriminator="kind")]
 _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
-class Recorded:
+class JournaledStrategy:
     """A strategy whose decisions outlive the process; itself a strategy.
 
     After a kill it asks first for all jobs of the journal, in their order: those whose outcome is
@@ -83,14 +83,14 @@ class Recorded:
     def tell(self, job: Job, scores: Scores | None) -> None:
         if (job.number, job.budget) in self._told:
             return
-        self._append(Told(number=job.number, budget=job.budget, scores=scores))
+        self._append(OutcomeRecord(number=job.number, budget=job.budget, scores=scores))
         self._strategy.tell(job, scores)
 
     def _replay(self, lines: Sequence[Line]) -> list[Job]:
         """Bring the strategy to where the journal ends; return the jobs it had asked for."""
         jobs: dict[tuple[int, int], Job] = {}
         for done, line in enumerate(lines):
-            if isinstance(line, Asked):
+            if isinstance(line, JobRecord):
                 job = self._strategy.ask()
                 if job is not None:
                     jobs[job.number, job.budget] = job
@@ -103,7 +103,7 @@ class Recorded:
                 break
         return list(jobs.values())
 
-    def _retell(self, line: Told, jobs: Mapping[tuple[int, int], Job]) -> bool:
+    def _retell(self, line: OutcomeRecord, jobs: Mapping[tuple[int, int], Job]) -> bool:
         job = jobs.get((line.number, line.budget))
         if job is None or (line.scores is None and not self._stands(job)):
             return False
@@ -131,5 +131,5 @@ class Recorded:
             write_text(self._path, "".join(line.model_dump_json() + "\n" for line in lines))
 
 
-def _asked(job: Job) -> Asked:
-    return Asked(number=job.number, budget=job.budget, config=digest_of(job.proposal.config))
+def _asked(job: Job) -> JobRecord:
+    return JobRecord(number=job.number, budget=job.budget, config=digest_of(job.proposal.config))

@@ -16,7 +16,7 @@ from flows.registry.safety import check_safe
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms
 from flows.tracking.runs import Runs
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import IntegrityError
 from models.evaluation.records import Evaluation
 
@@ -52,7 +52,7 @@ def register_files(tracking: Tracking, imported: Imported) -> int:
     """Make a version of files; the same registration again finds the same version."""
     registration = imported.tags["registration"]
     LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(LOCK), asking():
+    with FileLock(LOCK), mlflow_errors():
         version = find_registration(tracking, registration)
         return _create(tracking, imported, registration) if version is None else version
 

@@ -7,13 +7,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from flows.registry.records import VersionRecord
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import ConfigError
 
 
 def aliases(tracking: Tracking) -> dict[str, int]:
     """Alias -> version; empty where nothing is registered under the name yet."""
-    with asking():
+    with mlflow_errors():
         try:
             registered = tracking.client.get_registered_model(tracking.name)
         except MlflowException as error:
@@ -26,7 +26,7 @@ def aliases(tracking: Tracking) -> dict[str, int]:
 def list_versions(tracking: Tracking) -> list[VersionRecord]:
     """Every version of the tracking's name, newest first."""
     pointing = aliases(tracking)
-    with asking():
+    with mlflow_errors():
         found = list(_search(tracking, f"name = '{tracking.name}'"))
     records = [_record(version, pointing) for version in found]
     return sorted(records, key=lambda record: record.version, reverse=True)
@@ -34,7 +34,7 @@ def list_versions(tracking: Tracking) -> list[VersionRecord]:
 
 def all_versions(tracking: Tracking) -> list[VersionRecord]:
     """Every version of every name in the store, without aliases."""
-    with asking():
+    with mlflow_errors():
         return [_record(version, {}) for version in _search(tracking, "")]
 
 
@@ -57,7 +57,7 @@ def find_version(tracking: Tracking, wanted: str | int) -> VersionRecord:
 
 def find_registration(tracking: Tracking, digest: str) -> int | None:
     """Return the version that a registration became, if it did."""
-    with asking():
+    with mlflow_errors():
         condition = f"name = '{tracking.name}' AND tags.registration = '{digest}'"
         found = next(_search(tracking, condition), None)
     return int(found.version) if found is not None else None

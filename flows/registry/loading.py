@@ -14,7 +14,7 @@ from flows.registry.listing import find_version
 from flows.registry.packing import files_digest, load_network
 from flows.registry.records import EVALUATION, LINEAGE, VersionRecord, read_extra, read_trained_ids
 from flows.registry.safety import check_safe
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import IntegrityError
 from models.evaluation.records import Evaluation
 
@@ -102,7 +102,7 @@ def open_version(tracking: Tracking, wanted: str | int) -> VersionFiles:
             f"version {record.version} of {record.name} has no tag model.digest: pitchpipe did not "
             "register it and does not load it. Use `pitchpipe run`, or `pitchpipe import` a file"
         )
-    with asking():
+    with mlflow_errors():
         directory = fetch_files(tracking, record, promised)
     found = files_digest(directory)
     if found != promised:

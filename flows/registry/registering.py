@@ -10,7 +10,7 @@ from flows.registry.packing import pack
 from flows.registry.records import CHALLENGER, Registration, VersionRecord
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 from models.trials import Scores
 
 
@@ -23,7 +23,7 @@ def register(tracking: Tracking, registration: Registration) -> int:
     cannot be asked.
     """
     LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(LOCK), asking():
+    with FileLock(LOCK), mlflow_errors():
         version = find_registration(tracking, registration.digest)
         if version is None:
             version = _create(tracking, registration)

@@ -12,15 +12,15 @@ from pydantic import JsonValue, ValidationError
 
 from flows.datasets.files import raw_version
 from flows.records import ledger
-from flows.records.ledger import Deed
+from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
 from models.config import Params, RetrainingParams, read_record
 from models.decision import (
     Completed,
     Decision,
-    Effort,
     Fingerprint,
-    Occasion,
+    PastRetraining,
+    TriggerContext,
     should_retrain,
 )
 from models.digests import digest_of
@@ -64,16 +64,16 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
     """
     now = now or fingerprint(params)
     last = last_retraining() if request.trigger == "manual" else last_with(now.params)
-    occasion = Occasion(
+    context = TriggerContext(
         trigger=request.trigger,
         time=datetime.now(UTC),
         drift=request.drift,
-        efforts=recent_efforts(params.retraining),
+        past=past_retrainings(params.retraining),
     )
     return should_retrain(
         now,
         last,
-        occasion=occasion,
+        context=context,
         limits=params.retraining,
         force=request.force,
     )
@@ -109,22 +109,22 @@ def remember(completed: Completed) -> None:
     write_text(LAST, text)
 
 
-def recent_efforts(limits: RetrainingParams) -> tuple[Effort, ...]:
+def past_retrainings(limits: RetrainingParams) -> tuple[PastRetraining, ...]:
     """Return the retrainings that the limits may ask about, in the order they were written."""
     # The longest budget is of seven days; one more, since clocks are set.
     counted = max(timedelta(days=7), timedelta(hours=limits.cool_down_hours)) + timedelta(days=1)
     since = datetime.now(UTC) - counted
-    return tuple(effort for effort in _efforts() if effort.finished > since)
+    return tuple(effort for effort in _past_retrainings() if effort.finished > since)
 
 
-def _efforts() -> Iterator[Effort]:
+def _past_retrainings() -> Iterator[PastRetraining]:
     for line in read_lines(EFFORTS):
         with contextlib.suppress(ValidationError):  # a line of another release
-            yield Effort.model_validate_json(line)
+            yield PastRetraining.model_validate_json(line)
 
 
 @contextlib.contextmanager
-def accounted(request: Request) -> Iterator[None]:
+def recording_duration(request: Request) -> Iterator[None]:
     """Put a retraining inside on the account, whether it ends in a verdict or fails.
 
     One that is interrupted, or stopped by what time heals, is not: it is to go on soon. A search
@@ -143,7 +143,7 @@ def accounted(request: Request) -> Iterator[None]:
 def _account(request: Request, began: float) -> None:
     if not request.tune_only:
         seconds = round(time.monotonic() - began, 3)
-        effort = Effort(finished=datetime.now(UTC), seconds=seconds)
+        effort = PastRetraining(finished=datetime.now(UTC), seconds=seconds)
         append_line(EFFORTS, effort.model_dump_json())
 
 
@@ -157,8 +157,10 @@ def _installed() -> dict[str, JsonValue]:
     }
 
 
-def nothing_to_do(decision: Decision, params: Params) -> Retraining:
+def record_no_retraining(decision: Decision, params: Params) -> Retraining:
     """Write a decision not to retrain into the ledger, and answer with it."""
-    ledger.append(Deed(action="decision", name=params.registered_name, reasons=(decision.reason,)))
+    ledger.append(
+        LedgerAction(action="decision", name=params.registered_name, reasons=(decision.reason,))
+    )
     raw = raw_version(params.data.name)
     return Retraining(decision=decision, dataset=DatasetName(name=raw.name, digest=raw.digest))

@@ -8,7 +8,7 @@ import numpy as np
 from flows.datasets.current import DatasetVersion, manifest_of
 from flows.records.trial_store import directory_of
 from flows.search.plan import Tuning
-from flows.search.progress import shown
+from flows.search.progress import format_scores
 from models.config import Params
 from models.datasets.prepared import Manifest, open_split
 from models.evaluation.inference import predict_probabilities
@@ -77,11 +77,11 @@ def _why(tuning: Tuning) -> str:
     ranked = list(tuning.ranked())
     objective = tuning.plan.objective
     (first, best), others = ranked[0], ranked[1:]
-    won = f"Won with `{first.proposal.label}`: validation {shown(best.scores)}."
+    won = f"Won with `{first.proposal.label}`: validation {format_scores(best.scores)}."
     if not others:
         return f"{won} It was the only trial that succeeded."
     second, runner_up = others[0]
-    behind = f"`{second.proposal.label}` came second with {shown(runner_up.scores)}."
+    behind = f"`{second.proposal.label}` came second with {format_scores(runner_up.scores)}."
     return f"{won} Best of {len(ranked)} trials by {objective}; {behind}"
 
 

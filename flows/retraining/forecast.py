@@ -10,7 +10,7 @@ from flows.engines.opening import check_engine, device_of, workers_for
 from flows.records.retraining import Request, Retraining, TrialCounts
 from flows.records.trial_store import stored_trials
 from flows.retraining.decide import decide
-from flows.search.planning import epochs_left, foreseen
+from flows.search.planning import epochs_left, preview_search
 from models.config import Params, Record
 from models.datasets.prepared import Manifest, read_manifest
 from models.decision import Decision
@@ -57,7 +57,7 @@ def forecast_retraining(request: Request) -> Forecast:
     if not prepared_is_current(params.data):
         return _before_prepare(params, decision)
     manifest = read_manifest(PREPARED)
-    plan = foreseen(params, manifest, device)
+    plan = preview_search(params, manifest, device)
     missing = len(plan.missing) + plan.later
     pace = _pace(manifest)
     return Forecast(

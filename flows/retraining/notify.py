@@ -67,7 +67,7 @@ def failure_message(error: Exception, *, name: str) -> Message:
 
 
 @contextlib.contextmanager
-def telling_of_failure(params: Params) -> Iterator[None]:
+def notifying_failure(params: Params) -> Iterator[None]:
     """Tell of what is raised inside, and let it go on; who interrupts a retraining knows of it."""
     try:
         yield

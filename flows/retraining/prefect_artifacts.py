@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def decorating() -> Iterator[None]:
+def ignoring_artifact_errors() -> Iterator[None]:
     """While inside, what Prefect cannot show is logged: no verdict is lost for a picture."""
     try:
         yield
@@ -50,7 +50,7 @@ def publish(result: Retraining, links: Links | None) -> None:
     )
 
 
-def completed(result: Retraining) -> State[Retraining]:
+def completed_state(result: Retraining) -> State[Retraining]:
     """End a flow run with a message that its list shows."""
     return Completed(message=headline(result), data=result)
 

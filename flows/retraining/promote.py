@@ -12,7 +12,7 @@ from flows.registry.promotion.judge import judge
 from flows.registry.records import Registration
 from flows.registry.registering import register
 from flows.retraining.evaluate import Evaluated
-from flows.retraining.session import Workshop, dataset_facts
+from flows.retraining.session import Session, dataset_facts
 from models.config import Params
 from models.config.policies import Verdict
 from models.datasets.prepared import open_split
@@ -23,11 +23,11 @@ EXAMPLES = 4
 """Images in a version's input example; more than one, so that any number may be asked."""
 
 
-def register_selected(evaluated: Evaluated, params: Params, workshop: Workshop) -> int:
+def register_selected(evaluated: Evaluated, params: Params, session: Session) -> int:
     """Register the evaluated trial under the params' name; return the version."""
-    _show(evaluated, workshop)
-    registration = _registration(evaluated, params, run_id=workshop.mirror.wait_for_parent())
-    return register(workshop.tracking, registration)
+    _show(evaluated, session)
+    registration = _registration(evaluated, params, run_id=session.mirror.wait_for_parent())
+    return register(session.tracking, registration)
 
 
 def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Registration:
@@ -56,9 +56,9 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
     )
 
 
-def _show(evaluated: Evaluated, workshop: Workshop) -> None:
-    workshop.mirror.log_metrics(_further_scores(evaluated.evaluation))
-    workshop.mirror.log_artifacts(evaluated.directory, under="report")
+def _show(evaluated: Evaluated, session: Session) -> None:
+    session.mirror.log_metrics(_further_scores(evaluated.evaluation))
+    session.mirror.log_artifacts(evaluated.directory, under="report")
 
 
 def _further_scores(evaluation: Evaluation) -> dict[str, float]:
@@ -80,17 +80,17 @@ class Promotion:
 
 
 def promote_if_better(
-    version: int, params: Params, workshop: Workshop, *, allowed: bool
+    version: int, params: Params, session: Session, *, allowed: bool
 ) -> Promotion:
     """Ask the gate about a version on today's test split, and do what it says if that is allowed.
 
     Not allowed: the verdict is told, no alias moves, and the ledger has nothing to remember.
     """
-    judgement = judge(workshop.tracking, version, params.gate)
+    judgement = judge(session.tracking, version, params.gate)
     reasons = tuple(reason.text for reason in judgement.decision.reasons)
     champion, awaits = judgement.champion, False
     if allowed:
-        moved = settle(workshop.tracking, judgement, params.gate)
+        moved = settle(session.tracking, judgement, params.gate)
         champion, awaits = moved.after, moved.action == "await"
         reasons = moved.reasons if moved.action == "none" else reasons
     return Promotion(

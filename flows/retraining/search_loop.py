@@ -11,11 +11,11 @@ from prefect.futures import PrefectFuture
 from flows.datasets.current import DatasetVersion, manifest_of
 from flows.engines.local import TrialJob
 from flows.records.trial_store import PrunedMarks, directory_of
-from flows.retraining.session import Workshop
+from flows.retraining.session import Session
 from flows.search.plan import Tuning
 from flows.search.planning import epochs_left, plan_search
 from flows.search.progress import Observers, SearchProgress
-from flows.search.search_state import Book, Entry, open_book
+from flows.search.search_state import SearchEntry, SearchState, open_search
 from models.config import Params
 from models.search.strategy import Job
 from models.trials import Outcome
@@ -24,23 +24,23 @@ Future = PrefectFuture[State[Outcome]]
 Submit = Callable[..., Future]
 
 
-def tune(params: Params, dataset: DatasetVersion, workshop: Workshop, *, submit: Submit) -> Tuning:
+def tune(params: Params, dataset: DatasetVersion, session: Session, *, submit: Submit) -> Tuning:
     """Run the search on a dataset; an outcome for each trial, failures included.
 
     submit: starts a task run that trains one job, as `flows.tasks.train.submit` does.
     """
     manifest = manifest_of(dataset)
-    plan = plan_search(params, manifest, workshop.device)
+    plan = plan_search(params, manifest, session.device)
     with SearchProgress(
         total=plan.total,
         epochs=epochs_left(params, plan),
         budget=plan.budget,
         objective=plan.objective,
     ) as progress:
-        observers = Observers((progress, workshop.mirror, PrunedMarks()))
-        book = open_book(params, manifest, workshop.device, observers=observers)
-        _Loop(book, dataset.prepared, workshop, progress, submit).run()
-        return book.close()
+        observers = Observers((progress, session.mirror, PrunedMarks()))
+        state = open_search(params, manifest, session.device, observers=observers)
+        _Loop(state, dataset.prepared, session, progress, submit).run()
+        return state.close()
 
 
 class _Loop:
@@ -48,16 +48,16 @@ class _Loop:
 
     def __init__(
         self,
-        book: Book,
+        state: SearchState,
         prepared: Path,
-        workshop: Workshop,
+        session: Session,
         progress: SearchProgress,
         submit: Submit,
     ) -> None:
-        self._book, self._prepared, self._workshop = book, prepared, workshop
+        self._state, self._prepared, self._session = state, prepared, session
         self._progress, self._submit_task = progress, submit
-        self._observers = Observers((progress, workshop.mirror))
-        self._ended: queue.SimpleQueue[tuple[Job, Entry, Future]] = queue.SimpleQueue()
+        self._observers = Observers((progress, session.mirror))
+        self._ended: queue.SimpleQueue[tuple[Job, SearchEntry, Future]] = queue.SimpleQueue()
         self._running = 0
 
     def run(self) -> None:
@@ -69,16 +69,16 @@ class _Loop:
             # Prefect hands out what the returned state carries, not the state.
             outcome = cast("Outcome", future.result())
             self._progress.rest(entry.key)
-            self._book.ended(job, outcome)
+            self._state.ended(job, outcome)
             self._begin_jobs()
 
     def _begin_jobs(self) -> None:
         # No more than there are workers: one that waits for a core would look as if it trained.
-        while self._running < self._workshop.workers and (taken := self._book.next_missing()):
+        while self._running < self._session.workers and (taken := self._state.next_missing()):
             self._submit(*taken)
             self._running += 1
 
-    def _submit(self, job: Job, entry: Entry) -> None:
+    def _submit(self, job: Job, entry: SearchEntry) -> None:
         work = TrialJob(
             spec=entry.spec,
             directory=directory_of(entry.key),
@@ -86,5 +86,5 @@ class _Loop:
             budget=job.budget,
             label=job.label,
         )
-        future = self._submit_task(work, engine=self._workshop.engine, observers=self._observers)
+        future = self._submit_task(work, engine=self._session.engine, observers=self._observers)
         future.add_done_callback(lambda done: self._ended.put((job, entry, done)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.datasets.current import DatasetVersion
-from flows.engines.local import Engine, stopped_by_signals
+from flows.engines.local import Engine, stop_on_signals
 from flows.engines.opening import open_engine
 from flows.records.lineage import CodeFacts, DatasetFacts, flattened
 from flows.records.retraining import Request
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class Session:
     """The engine that trains, and the mirror that shows."""
 
     engine: Engine
@@ -42,19 +42,19 @@ class Workshop:
 
 
 @contextlib.contextmanager
-def open_workshop(
+def open_session(
     params: Params, request: Request, dataset: DatasetVersion, *, flow_run: str
-) -> Iterator[Workshop]:
+) -> Iterator[Session]:
     """Open the tools of one retraining; however it ends, children stop and the runs are closed."""
     with open_engine(params, request) as opened:
-        tracking = close_left_runs(params)
+        tracking = open_reconciled_tracking(params)
         if request.promote and not request.tune_only:
             _require_agreement(tracking)
         mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
         try:
-            mirror.log_artifacts(portrait(dataset.prepared), under="dataset")
-            with stopped_by_signals(opened.engine):
-                yield Workshop(
+            mirror.log_artifacts(write_sample_sheet(dataset.prepared), under="dataset")
+            with stop_on_signals(opened.engine):
+                yield Session(
                     opened.engine,
                     mirror,
                     workers=opened.workers,
@@ -75,7 +75,7 @@ def _commit() -> dict[str, str]:
     return {"mlflow.source.git.commit": commit} if commit else {}
 
 
-def close_left_runs(params: Params) -> Tracking:
+def open_reconciled_tracking(params: Params) -> Tracking:
     """Close what the dead left RUNNING in MLflow; one that is down is asked the next time."""
     tracking = open_tracking(params.registered_name)
     try:
@@ -116,7 +116,7 @@ def _about(params: Params, request: Request, dataset: DatasetVersion, flow_run: 
 PORTRAITS = Path("mlruns/datasets")
 
 
-def portrait(prepared: Path) -> Path:
+def write_sample_sheet(prepared: Path) -> Path:
     """Return the folder of samples.png and manifest.json, named after the arrays' digest.
 
     It stays: MLflow may be told of a retraining long after prepared/ holds something else.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from flows.records.retraining import LeaderboardEntry, Retraining
-from flows.search.progress import shown
+from flows.search.progress import format_scores
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
 from models.search.proposals import label_of
@@ -86,7 +86,7 @@ def _outcome(result: Retraining, links: Links) -> str:
 
 
 def _scores(result: Retraining) -> str:
-    return f"Test: {shown(result.test)}." if result.test is not None else ""
+    return f"Test: {format_scores(result.test)}." if result.test is not None else ""
 
 
 def _champion(result: Retraining, links: Links, name: str) -> str:
@@ -127,4 +127,4 @@ def _trial(entry: LeaderboardEntry, links: Links) -> str:
     label, run = label_of(entry.differences), links.trials.get(entry.key)
     # Prefect shows the backticks of code inside a link.
     linked = f"[{label}]({links.to_run(run)})" if run else f"`{label}`"
-    return f"{linked}: {shown(entry.scores)}"
+    return f"{linked}: {format_scores(entry.scores)}"

@@ -36,7 +36,7 @@ def scratch_folder(prefix: str, *, within: Path = KEPT) -> Iterator[Path]:
         yield work
 
 
-def left_by_the_dead() -> list[Path]:
+def abandoned_scratch() -> list[Path]:
     """Scratch folders that nobody holds, and what was being deleted."""
     if not KEPT.is_dir():
         return []
@@ -68,9 +68,9 @@ def discard(path: Path) -> None:
         path.unlink()
 
 
-def discard_leftovers() -> None:
+def discard_abandoned() -> None:
     """Delete what `left_by_the_dead` finds; what cannot be deleted is left to the next time."""
-    for path in left_by_the_dead():
+    for path in abandoned_scratch():
         with contextlib.suppress(OSError):
             discard(path)
 

@@ -26,7 +26,7 @@ MLFLOW_LOG = Path("mlruns/ui.log")
 
 
 class Child:
-    """A Python process that starts without waiting and ends with us (flows.bound)."""
+    """A Python process that starts without waiting and ends with us (flows.runtime.supervisor)."""
 
     def __init__(self, title: str, arguments: Sequence[str], *, log: Path) -> None:
         self.title = title

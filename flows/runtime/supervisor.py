@@ -1,4 +1,6 @@
-"""`python -m flows.bound ARGUMENTS...`: a Python process, and all its children, that end with us.
+"""Runs a Python process that ends, with all its children, when the parent does.
+
+Usage: `python -m flows.runtime.supervisor ARGUMENTS...`.
 
 The parent holds the write end of our standard input. When it dies, however it dies, the kernel
 closes that end, and the whole process group is killed; a server's own workers would outlive a

@@ -7,8 +7,8 @@ from flows import run
 from flows.records.retraining import Retraining
 from flows.runtime.prefect_server import prefect_api, running_services
 from flows.runtime.retraining_lock import only_retraining
-from flows.schedules.config import named, read_schedules
-from flows.schedules.triggers import with_arrivals
+from flows.schedules.config import find_schedule, read_schedules
+from flows.schedules.triggers import take_arrivals
 
 
 def apply_now() -> None:
@@ -26,17 +26,17 @@ def run_schedule(name: str) -> Retraining | None:
 
     Returns what it came to; None where it was handed over, so that it is not known yet.
     """
-    schedule = named(read_schedules(), name)
+    schedule = find_schedule(read_schedules(), name)
     if not is_served():
         with only_retraining():
             say = logging.getLogger(__name__).warning
-            return run.run_retraining(with_arrivals(schedule.request(), say=say))
+            return run.run_retraining(take_arrivals(schedule.request(), say=say))
     with prefect_api() as wait_for_api:
         wait_for_api()
-        from flows.schedules.deployments import apply_schedules, ask_now  # noqa: PLC0415
+        from flows.schedules.deployments import apply_schedules, run_now  # noqa: PLC0415
 
         apply_schedules(read_schedules())
-        ask_now(name)
+        run_now(name)
     return None
 
 

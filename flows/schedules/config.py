@@ -163,7 +163,7 @@ def add_schedule(schedule: Schedule) -> None:
 def set_active(name: str, *, active: bool) -> None:
     """Pause or resume one; ConfigError where there is none of this name."""
     with _reading() as (text, schedules):
-        place = schedules.index(named(schedules, name))
+        place = schedules.index(find_schedule(schedules, name))
         changed = schedules[place].model_copy(update={"active": active})
         if changed != schedules[place]:
             meant = (*schedules[:place], changed, *schedules[place + 1 :])
@@ -174,12 +174,12 @@ def set_active(name: str, *, active: bool) -> None:
 def remove_schedule(name: str) -> None:
     """Remove one; ConfigError where there is none of this name."""
     with _reading() as (text, schedules):
-        place = schedules.index(named(schedules, name))
+        place = schedules.index(find_schedule(schedules, name))
         meant = (*schedules[:place], *schedules[place + 1 :])
         _write(meant, lambda: without_entry(text, place))
 
 
-def named(schedules: Sequence[Schedule], name: str) -> Schedule:
+def find_schedule(schedules: Sequence[Schedule], name: str) -> Schedule:
     """Return the schedule of this name; ConfigError where there is none."""
     for schedule in schedules:
         if schedule.name == name:

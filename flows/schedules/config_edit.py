@@ -1,7 +1,7 @@
 """schedules.yaml as a text that people wrote too: changed where a command changes it.
 
 Each function returns the text changed, where it knows how; whoever calls reads what came of it,
-and writes the whole file anew where that is not what was meant (flows.schedules).
+and writes the whole file anew where that is not what was meant (flows.schedules.config).
 """
 
 from collections.abc import Iterator

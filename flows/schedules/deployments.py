@@ -72,7 +72,7 @@ def apply_schedules(schedules: Sequence[Schedule]) -> None:
         )
 
 
-def take_up(schedules: Sequence[Schedule], *, now: datetime) -> tuple[str, ...]:
+def run_missed(schedules: Sequence[Schedule], *, now: datetime) -> tuple[str, ...]:
     """Ask once for whatever was missed or broken off while nobody served; return the names.
 
     Of the ticks that passed meanwhile all are cancelled, and one run stands for them. The same
@@ -115,7 +115,7 @@ def cancel_missed(
     return len(missed)
 
 
-def ask_now(name: str) -> FlowRun:
+def run_now(name: str) -> FlowRun:
     """Let a schedule's deployment run at once; ConfigError where Prefect does not know it."""
     with get_client(sync_client=True) as client:
         for deployment in _deployments(client):
@@ -124,7 +124,7 @@ def ask_now(name: str) -> FlowRun:
     raise ConfigError(f"schedule {name!r}: Prefect has none; `pitchpipe schedule apply` makes it")
 
 
-def ask_again(deployment: UUID, at: datetime) -> None:
+def plan_run(deployment: UUID, at: datetime) -> None:
     """Plan one more run of a deployment, unless one is planned until then."""
     planned = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),

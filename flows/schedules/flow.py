@@ -17,14 +17,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
 from flows.records.retraining import Request, Retraining
-from flows.retraining.decide import decide, nothing_to_do
-from flows.retraining.notify import telling_of_failure
-from flows.retraining.prefect_artifacts import completed
+from flows.retraining.decide import decide, record_no_retraining
+from flows.retraining.notify import notifying_failure
+from flows.retraining.prefect_artifacts import completed_state
 from flows.retraining.summary_markdown import local_minute
 from flows.runtime.retraining_lock import only_retraining
-from flows.schedules.config import Schedule, named, read_schedules
-from flows.schedules.deployments import ask_again, cancel_missed
-from flows.schedules.triggers import with_arrivals
+from flows.schedules.config import Schedule, find_schedule, read_schedules
+from flows.schedules.deployments import cancel_missed, plan_run
+from flows.schedules.triggers import take_arrivals
 from models.errors import BusyError, can_heal
 
 BUSY_MINUTES = 5
@@ -38,7 +38,7 @@ def _flow_run_name() -> str:
 @flow(name="retrain", flow_run_name=_flow_run_name)
 def retrain_on_schedule(schedule: str) -> State[Retraining]:
     """Ask whether to retrain, and do; HOLD and REJECT complete, and a second one is cancelled."""
-    asking = named(read_schedules(), schedule)
+    asking = find_schedule(read_schedules(), schedule)
     _stand_for_the_missed()
     with contextlib.ExitStack() as stack:
         try:
@@ -46,18 +46,22 @@ def retrain_on_schedule(schedule: str) -> State[Retraining]:
         except BusyError as error:
             _plan_another(asking, datetime.now(UTC) + timedelta(minutes=BUSY_MINUTES))
             return Cancelled(message=str(error))
-        with telling_of_failure(asking.request().params()):
-            return persistently(lambda: _ask(asking), say=_say)
+        with notifying_failure(asking.request().params()):
+            return retry_with_backoff(lambda: _ask(asking), say=_say)
 
 
 def _ask(asking: Schedule) -> State[Retraining]:
     """Take what was delivered, decide, retrain; tried again, it finds done what was done."""
-    request = with_arrivals(asking.request(), say=_say)
+    request = take_arrivals(asking.request(), say=_say)
     params = request.params()
     decision = decide(params, request)
     _say(f"decision: {decision.model_dump_json()}")
     _plan_another(asking, decision.not_before)
-    return _retrain(request) if decision.retrain else completed(nothing_to_do(decision, params))
+    return (
+        _retrain(request)
+        if decision.retrain
+        else completed_state(record_no_retraining(decision, params))
+    )
 
 
 def _retrain(request: Request) -> State[Retraining]:
@@ -90,7 +94,7 @@ def _stand_for_the_missed() -> None:
 def _plan_another(schedule: Schedule, at: datetime | None) -> None:
     """New data and drift are told once, so that what could not be now is planned for later."""
     if at is not None and schedule.on is not None:
-        ask_again(UUID(runtime.deployment.id), at)
+        plan_run(UUID(runtime.deployment.id), at)
 
 
 PAUSES = (60.0, 300.0, 900.0)
@@ -100,7 +104,7 @@ mended. Trials that were trained meanwhile are in the store and cost nothing aga
 _Result = TypeVar("_Result")
 
 
-def persistently(
+def retry_with_backoff(
     act: Callable[[], _Result],
     *,
     say: Callable[[str], object],

@@ -14,7 +14,7 @@ from models.errors import PitchpipeError
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StatusSnapshot:
     """What a person wants to know at a glance."""
 
     name: str
@@ -47,14 +47,14 @@ class Standing:
         return min((tick for tick in ticks if tick is not None), default=None)
 
 
-def standing() -> Standing:
+def read_snapshot() -> StatusSnapshot:
     """Read it; what cannot be read becomes `trouble`, since a page goes on being shown."""
     try:
         schedules = read_schedules()
         name = load_params().registered_name
     except PitchpipeError as error:
-        return Standing("", None, last_retraining(), owner(), (), trouble=str(error))
-    return Standing(name, _champion(name), last_retraining(), owner(), schedules)
+        return StatusSnapshot("", None, last_retraining(), owner(), (), trouble=str(error))
+    return StatusSnapshot(name, _champion(name), last_retraining(), owner(), schedules)
 
 
 def _champion(name: str) -> int | None:

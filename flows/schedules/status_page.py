@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from flows.schedules.config import Schedule
-from flows.schedules.snapshot import Standing, standing
+from flows.schedules.snapshot import StatusSnapshot, read_snapshot
 
 ENDING = "Ctrl-C stops all."
 _TOLD = ("decision: ", "inbox: ", "tried again: ")
@@ -54,7 +54,7 @@ class StatusPage:
         for line in self._news.read():
             if line.startswith(_TOLD):
                 self._console.print(line)
-        now, stands = datetime.now(UTC), standing()
+        now, stands = datetime.now(UTC), read_snapshot()
         if self._live is not None:
             self._live.update(_page(self._links, stands, now), refresh=True)
         elif (lines := _lines(stands)) != self._shown:
@@ -80,7 +80,7 @@ class _NewLines:
         return whole.decode(errors="replace").split("\n") if whole else []
 
 
-def _page(links: Mapping[str, str], stands: Standing, now: datetime) -> Group:
+def _page(links: Mapping[str, str], stands: StatusSnapshot, now: datetime) -> Group:
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for title, text in (*links.items(), *_facts(stands)):
         facts.add_row(title, text)
@@ -90,7 +90,7 @@ def _page(links: Mapping[str, str], stands: Standing, now: datetime) -> Group:
     return Group(*parts, ENDING)
 
 
-def _lines(stands: Standing) -> str:
+def _lines(stands: StatusSnapshot) -> str:
     """Say what stands, in lines that change only when something did."""
     told = [f"{title:<9}{text}" for title, text in _facts(stands)]
     if stands.schedules:
@@ -103,7 +103,7 @@ def _when(schedule: Schedule) -> str:
     return schedule.shown_trigger if schedule.active else "paused"
 
 
-def _facts(stands: Standing) -> tuple[tuple[str, str], ...]:
+def _facts(stands: StatusSnapshot) -> tuple[tuple[str, str], ...]:
     busy = stands.retraining
     now = f"retraining, process {busy.process.pid} since {busy.since:%H:%M:%S} UTC" if busy else ""
     facts = (
@@ -130,11 +130,11 @@ def schedules_table(schedules: Sequence[Schedule], now: datetime) -> Table:
     for heading in ("schedule", "trigger", "next"):
         table.add_column(heading, justify="left", overflow="fold")
     for schedule in schedules:
-        table.add_row(schedule.name, schedule.shown_trigger, shown_next(schedule, now))
+        table.add_row(schedule.name, schedule.shown_trigger, format_next(schedule, now))
     return table
 
 
-def shown_next(schedule: Schedule, now: datetime) -> str:
+def format_next(schedule: Schedule, now: datetime) -> str:
     """Say when a schedule comes next, in words."""
     if not schedule.active:
         return "paused"

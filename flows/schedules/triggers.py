@@ -23,7 +23,7 @@ from models.errors import ConfigError, InputError
 from models.monitoring.records import DriftReport
 
 
-def with_arrivals(request: Request, *, say: Callable[[str], object]) -> Request:
+def take_arrivals(request: Request, *, say: Callable[[str], object]) -> Request:
     """Take what was delivered, and look whether it has drifted where that is asked about.
 
     say: told of each delivery, what became of it.
@@ -33,7 +33,7 @@ def with_arrivals(request: Request, *, say: Callable[[str], object]) -> Request:
     ensure_ingested(params.data)
     if request.trigger != "drift":
         return request
-    return request.model_copy(update={"drift": drift_since_the_last(params)})
+    return request.model_copy(update={"drift": measure_drift(params)})
 
 
 def _take(params: Params, say: Callable[[str], object]) -> None:
@@ -49,7 +49,7 @@ def _take(params: Params, say: Callable[[str], object]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class PendingTriggers:
     """What a trigger waits for."""
 
     deliveries: tuple[str, ...]
@@ -66,7 +66,7 @@ class News:
         return bool(self.deliveries or self.drifted or self.unused)
 
 
-def news(schedule: Schedule) -> News:
+def pending_triggers(schedule: Schedule) -> PendingTriggers:
     """Look what there is for a schedule that waits; light, since it is asked once a second."""
     params = schedule.request().params()
     waiting = inbox_state(params.data.name, params.inbox).waiting
@@ -75,8 +75,8 @@ def news(schedule: Schedule) -> News:
     there = raw_version(params.data.name).digest
     unused = there if there != used else None
     if schedule.on != "drift" or last is None:
-        return News(waiting, (), unused)
-    return News(waiting, _drifted(params.registered_name, last.finished), unused)
+        return PendingTriggers(waiting, (), unused)
+    return PendingTriggers(waiting, _drifted(params.registered_name, last.finished), unused)
 
 
 def _drifted(name: str, since: datetime) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def _drifted(name: str, since: datetime) -> tuple[str, ...]:
 log = logging.getLogger(__name__)
 
 
-def drift_since_the_last(params: Params) -> tuple[DriftScore, ...]:
+def measure_drift(params: Params) -> tuple[DriftScore, ...]:
     """Compare all batches that the last retraining did not have, pooled; return the scores.
 
     One report, so that a decision about unchanged images is held to `drift.significance` however

@@ -24,7 +24,7 @@ from flows.runtime.servers import (
 )
 from flows.schedules.status_page import StatusPage
 from flows.tracking.experiment import page_of
-from flows.tracking.store import Tracking, asking, open_tracking, tracking_uri
+from flows.tracking.store import Tracking, mlflow_errors, open_tracking, tracking_uri
 from models.config import load_params
 from models.credentials import without_credentials
 from models.errors import BusyError, PitchpipeError
@@ -42,7 +42,7 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
     prepare_environment()
     # The schema is made by one process, before a server with several threads opens it.
     tracking = open_tracking(load_params().registered_name)
-    with asking():
+    with mlflow_errors():
         _ = tracking.experiment_id  # a tracking server that is away is said before any is started
     prefect = prefect_server(free_port(prefect_port))
     api = f"{prefect.url}/api"

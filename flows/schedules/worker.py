@@ -1,7 +1,8 @@
-"""`python -m flows.schedule_worker`: what `pitchpipe up` runs to serve the schedules.
+"""`python -m flows.schedules.worker`: what `pitchpipe up` runs to serve the schedules.
 
 A worker of the project's pool, and beside it a thread that keeps Prefect's deployments as
-schedules.yaml says. It ends with `up` (flows.bound), and with it the flow runs it started.
+schedules.yaml says. It ends with `up` (flows.runtime.supervisor), and so do the flow runs it
+started.
 """
 
 import asyncio
@@ -25,8 +26,8 @@ from prefect.workers.process import ProcessWorker
 from flows.runtime.prefect_records import close_orphans, project_tag
 from flows.runtime.retraining_lock import only_retraining, owner
 from flows.schedules.config import SCHEDULES, Schedule, read_schedules
-from flows.schedules.deployments import apply_schedules, ask_now, take_up
-from flows.schedules.triggers import News, news
+from flows.schedules.deployments import apply_schedules, run_missed, run_now
+from flows.schedules.triggers import PendingTriggers, pending_triggers
 from models.errors import BusyError, PitchpipeError
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,9 @@ def main() -> None:
     _log_to_standard_error()
     began = datetime.now(UTC)
     signal.signal(signal.SIGTERM, _end_flow_runs)
-    keeper = Keeper(began)
-    keeper.step()
-    threading.Thread(target=keeper.keep, daemon=True).start()
+    reconciler = DeploymentReconciler(began)
+    reconciler.step()
+    threading.Thread(target=reconciler.keep, daemon=True).start()
     worker = ProcessWorker(work_pool_name=project_tag(), name="pitchpipe up")
     asyncio.run(worker.start(printer=log.info))
 
@@ -63,7 +64,7 @@ NEWS_SECONDS, LONGEST_SECONDS = 300.0, 6 * 3600.0
 class _Asked:
     """What was asked about; who delivered while a retraining was ending was turned away."""
 
-    about: News
+    about: PendingTriggers
     at: float
     """In seconds of `now`."""
     pause: float
@@ -74,7 +75,7 @@ class _Asked:
         return now() - self.at > self.pause
 
 
-class Keeper:
+class DeploymentReconciler:
     """Keeps Prefect true to the project: the dead are closed, deployments are as the file says."""
 
     def __init__(self, began: datetime) -> None:
@@ -133,7 +134,7 @@ class Keeper:
 
     def _take_up(self) -> None:
         if self._closed and not self._taken_up:
-            names = take_up(read_schedules(), now=self._began)
+            names = run_missed(read_schedules(), now=self._began)
             self._taken_up = True
             if names:
                 log.info("taken up again: %s", ", ".join(names))
@@ -146,14 +147,14 @@ class Keeper:
 
     def _look(self, schedule: Schedule) -> None:
         """Ask for one schedule where there is news; again where that came to nothing."""
-        there, before = news(schedule), self._asked.get(schedule.name)
+        there, before = pending_triggers(schedule), self._asked.get(schedule.name)
         if not there:
             self._asked.pop(schedule.name, None)
             return
         is_new = before is None or there != before.about
         if owner() is not None or not (is_new or before is None or before.is_over):
             return
-        ask_now(schedule.name)
+        run_now(schedule.name)
         pause = NEWS_SECONDS if is_new or before is None else min(2 * before.pause, LONGEST_SECONDS)
         self._asked[schedule.name] = _Asked(there, now(), pause)
 

@@ -5,7 +5,7 @@ from flows.records.retraining import BestTrial, DatasetName, Retraining
 from flows.records.trial_store import answer, cached, directory_of
 from flows.search.plan import Plan, PlannedTrial, SpecMaker, Tuning
 from flows.search.progress import Observers
-from flows.search.search_state import open_book
+from flows.search.search_state import open_search
 from models.config import Params
 from models.datasets.prepared import Manifest, read_manifest
 from models.decision import Decision
@@ -48,13 +48,13 @@ def _epochs_done(trial: PlannedTrial, budget: int) -> int:
     return epochs if epochs <= budget else 0  # one that went beyond is trained to it anew
 
 
-def foreseen(params: Params, manifest: Manifest, device: Device) -> Plan:
+def preview_search(params: Params, manifest: Manifest, device: Device) -> Plan:
     """As `plan_search`; of a search with a pruner or a budget that ended, the trials it begun."""
     tuning = _recalled(params, manifest, device) if _decides_its_end(params) else None
     return tuning.plan if tuning else plan_search(params, manifest, device)
 
 
-def known_tuning(params: Params, device: Device) -> Tuning | None:
+def cached_search(params: Params, device: Device) -> Tuning | None:
     """Return a search that the store answers whole, its data being as it was; None: it must run.
 
     Needs neither Prefect nor MLflow, and torch for a Gaussian process alone.
@@ -77,11 +77,11 @@ def _recalled(params: Params, manifest: Manifest, device: Device) -> Tuning | No
     """Go through a search by its journal and the store, writing nothing; None: it is to go on."""
     search = params.search.model_copy(update={"max_seconds": None})  # it ends for a better reason
     endless = params.model_copy(update={"search": search})
-    book = open_book(endless, manifest, device, observers=Observers(()), writes=False)
-    return book.close() if book.next_missing() is None else None
+    state = open_search(endless, manifest, device, observers=Observers(()), writes=False)
+    return state.close() if state.next_missing() is None else None
 
 
-def searched(
+def search_result(
     decision: Decision, tuning: Tuning, dataset: DatasetVersion | RawVersion
 ) -> Retraining:
     """What is known after the search; raises NoTrialSucceededError where no trial did."""

@@ -27,7 +27,7 @@ class _Running:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Counts:
     """Counts: of trials, and of epochs trained, from which the time left is guessed."""
 
     finished: int = 0
@@ -58,7 +58,7 @@ class SearchProgress:
         self._labels: dict[str, str] = {}
         self._cached: set[str] = set()
         self._best: tuple[Scores, str] | None = None
-        self._tally = _Tally()
+        self._tally = _Counts()
         self._end: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
@@ -118,7 +118,9 @@ class SearchProgress:
             cached = outcome.key in self._cached
             how = "cached" if cached else f"{outcome.epochs} epochs, {outcome.seconds:.1f} s"
             how = f"pruned, {how}" if pruned else how
-            self._say(f"{self._done()}/{self._total}  {label}: {shown(outcome.scores)} ({how})")
+            self._say(
+                f"{self._done()}/{self._total}  {label}: {format_scores(outcome.scores)} ({how})"
+            )
 
     def _note_best(self, scores: Scores, label: str) -> None:
         by = self._objective
@@ -143,7 +145,7 @@ class SearchProgress:
                 table.add_column(column)
             for running in list(self._running.values())[:_ROWS_SHOWN]:
                 bar = ProgressBar(total=self._budget, completed=running.epochs, width=24)
-                scores = shown(running.scores) if running.scores else "first epoch"
+                scores = format_scores(running.scores) if running.scores else "first epoch"
                 table.add_row(running.label, f"{running.epochs}/{self._budget}", bar, scores)
             table.caption = self._best_line()
             return table
@@ -166,10 +168,10 @@ class SearchProgress:
     def _best_line(self) -> str:
         if self._best is None:
             return "best so far: none yet"
-        return f"best so far: {shown(self._best[0])} ({self._best[1]})"
+        return f"best so far: {format_scores(self._best[0])} ({self._best[1]})"
 
 
-def shown(scores: Scores) -> str:
+def format_scores(scores: Scores) -> str:
     """Scores in one short line."""
     return (
         f"accuracy {scores.accuracy:.4f}, macro F1 {scores.f1_macro:.4f}, "

@@ -4,7 +4,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from flows.records.search_journal import JOURNALS, Recorded
+from flows.records.search_journal import JOURNALS, JournaledStrategy
 from flows.records.trial_store import answer, cached
 from flows.search.plan import Plan, PlannedTrial, SpecMaker, Tuning
 from flows.search.progress import TrialObserver
@@ -23,7 +23,7 @@ LIMITS = {"max_epochs_total", "max_seconds"}
 
 
 @dataclass(slots=True)
-class Entry:
+class SearchEntry:
     """A trial of the search, as far as it came."""
 
     proposal: Proposal
@@ -38,7 +38,7 @@ class Entry:
     """Whether nothing more is to come, and observers know."""
 
 
-class Book:
+class SearchState:
     """Takes jobs from a strategy, answers them from the store, hands out those to be trained."""
 
     def __init__(
@@ -47,12 +47,12 @@ class Book:
         self._params, self._search = params, params.search
         self._objective = params.trial.objective
         self._specs, self._strategy, self._observers = specs, strategy, observers
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, SearchEntry] = {}
         self._began = time.monotonic()
         self._epochs = 0
         self._spent = False
 
-    def next_missing(self) -> tuple[Job, Entry] | None:
+    def next_missing(self) -> tuple[Job, SearchEntry] | None:
         """Return a job that must be trained, and its trial; None: none now, or limits are reached.
 
         Jobs on the way that the store can answer are answered.
@@ -96,13 +96,13 @@ class Book:
             return 0
         return max(0, proposer_of(self._params).total - begun)
 
-    def _enter(self, job: Job) -> Entry:
+    def _enter(self, job: Job) -> SearchEntry:
         if job.number not in self._entries:
             spec = self._specs.spec(job.proposal.config)
-            self._entries[job.number] = Entry(job.proposal, spec, spec.key)
+            self._entries[job.number] = SearchEntry(job.proposal, spec, spec.key)
         return self._entries[job.number]
 
-    def _affords(self, job: Job, entry: Entry) -> bool:
+    def _affords(self, job: Job, entry: SearchEntry) -> bool:
         """Count a job's epochs, cached or not, so that a search repeated ends at the same job."""
         most = self._search.max_epochs_total
         total = self._epochs + job.budget - entry.budget
@@ -134,7 +134,7 @@ class Book:
         most = self._search.max_seconds
         return most is not None and time.monotonic() - self._began > most
 
-    def _answer(self, job: Job, entry: Entry) -> bool:
+    def _answer(self, job: Job, entry: SearchEntry) -> bool:
         """Settle a job from the store; False where it must be trained."""
         known = answer(entry.spec, budget=job.budget, whole=self._search.epochs, by=self._objective)
         if known is not None:
@@ -149,21 +149,21 @@ class Book:
             self._close(entry, outcome, pruned=False)
         self._strategy.tell(job, scores)
 
-    def _close(self, entry: Entry, outcome: Outcome, *, pruned: bool) -> None:
+    def _close(self, entry: SearchEntry, outcome: Outcome, *, pruned: bool) -> None:
         if not entry.trained:
             self._observers.trial_started(entry.spec, entry.proposal.differences, cached=True)
         self._observers.trial_finished(outcome, pruned=pruned)
         entry.closed = True
 
 
-def open_book(
+def open_search(
     params: Params,
     manifest: Manifest,
     device: Device,
     *,
     observers: TrialObserver,
     writes: bool = True,
-) -> Book:
+) -> SearchState:
     """Open the book of a search on a dataset; one that was killed is taken up again.
 
     writes: whether a pruner's decisions go into its journal; else they are read from there alone.
@@ -182,5 +182,5 @@ def open_book(
             return cached(specs.spec(job.proposal.config), budget=job.budget) is not None
 
         path = JOURNALS / f"{identity[:16]}.jsonl"
-        strategy = Recorded(strategy, path, stands=stands, writes=writes)
-    return Book(params, specs, strategy, observers)
+        strategy = JournaledStrategy(strategy, path, stands=stands, writes=writes)
+    return SearchState(params, specs, strategy, observers)

@@ -15,20 +15,20 @@ from flows.tracking.events import now_ms
 from flows.tracking.experiment import MONITOR, REPORT
 from flows.tracking.projection import OWNER, owner_of
 from flows.tracking.runs import Runs, metrics_of
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 from models.processes import this_process
 
 
-def show_report(tracking: Tracking, record: DriftRecord) -> str:
+def log_report(tracking: Tracking, record: DriftRecord) -> str:
     """Show a remembered report and return its run's id; one that is there is not doubled.
 
     Raises TrackingError where MLflow cannot be asked, OSError where it does not take the files.
     """
-    with asking():
-        return tell_report(tracking, record) or _run_of(tracking, record)
+    with mlflow_errors():
+        return log_missing_report(tracking, record) or _run_of(tracking, record)
 
 
-def tell_report(tracking: Tracking, record: DriftRecord) -> str | None:
+def log_missing_report(tracking: Tracking, record: DriftRecord) -> str | None:
     """Tell MLflow of a report that it does not show whole; return the run's id, None: it does.
 
     A run that was begun and not finished is completed. Raises MlflowException or OSError; the run
@@ -50,7 +50,7 @@ def tell_report(tracking: Tracking, record: DriftRecord) -> str | None:
     return run_id
 
 
-def is_being_told(tracking: Tracking, record: DriftRecord) -> bool:
+def is_being_logged(tracking: Tracking, record: DriftRecord) -> bool:
     """Whether a living process, another or this one, is at work on the report's run."""
     known = Runs(tracking).find(_is_of(record))
     owner = None if known is None or known.info.status != "RUNNING" else owner_of(known)

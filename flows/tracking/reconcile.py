@@ -11,11 +11,11 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 
 from flows.records.drift_reports import DriftRecord, drift_records, remember_drift
-from flows.tracking.drift import is_being_told, tell_report
+from flows.tracking.drift import is_being_logged, log_missing_report
 from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
 from flows.tracking.projection import JOURNAL, TOLD, Projection, owner_of
 from flows.tracking.runs import Runs
-from flows.tracking.store import Tracking, asking, is_outage
+from flows.tracking.store import Tracking, is_outage, mlflow_errors
 from flows.tracking.writer import short
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def reconcile(tracking: Tracking) -> int:
     Raises TrackingError where MLflow cannot be asked.
     """
     runs = Runs(tracking)
-    with asking():
+    with mlflow_errors():
         left = [
             (run, owner)
             for run in runs.search("attributes.status = 'RUNNING'")
@@ -70,7 +70,7 @@ def sync_runs(
     told: list[str] = []
     refused: list[str] = []
     whole = 0
-    with asking():
+    with mlflow_errors():
         for called, tell in (*_retrainings(tracking, trials, journals), *_reports(tracking)):
             try:
                 name = tell()
@@ -99,9 +99,9 @@ def _reports(tracking: Tracking) -> Iterator[_Telling]:
 
 def _tell_report(tracking: Tracking, record: DriftRecord) -> str | None:
     """Tell a report; return what it is called, None where nothing was missing."""
-    if is_being_told(tracking, record):
+    if is_being_logged(tracking, record):
         return None
-    run_id = tell_report(tracking, record)
+    run_id = log_missing_report(tracking, record)
     if run_id is None:
         return None
     remember_drift(record.model_copy(update={"run_id": run_id}))

@@ -17,13 +17,13 @@ from flows.tracking.events import JOURNALS, now_ms
 from flows.tracking.experiment import REPORT
 from flows.tracking.projection import JOURNAL
 from flows.tracking.runs import Runs
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 
 _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class MirroredRecord:
     """A retraining or a drift report in MLflow: runs, networks, and what `sync` tells it from."""
 
     runs: tuple[Run, ...]
@@ -71,7 +71,7 @@ class _HardDeleting(Protocol):
     def get_logged_model(self, model_id: str, *, allow_deleted: bool) -> LoggedModel: ...
 
 
-def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[Shown]:
+def mirrored_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[MirroredRecord]:
     """Retrainings of this project in the tracking's experiment, and journals MLflow never saw.
 
     On a server that others write to as well, those whose journal is not here are not ours.
@@ -79,7 +79,7 @@ def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[Sho
     """
     files = {path.stem: path for path in (journals / tracking.name).glob("*.jsonl")}
     families: dict[str, list[Run]] = {}
-    with asking():
+    with mlflow_errors():
         for run in Runs(tracking).search("", view=ViewType.ALL):
             above = run.data.tags.get(MLFLOW_PARENT_RUN_ID, run.info.run_id)
             families.setdefault(above, []).append(run)
@@ -91,11 +91,11 @@ def shown_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[Sho
         if journal is not None or (_is_file(tracking) and _is_ours(runs)):
             ids = {run.info.run_id for run in runs}
             theirs = tuple(model for model in models if model.source_run_id in ids)
-            found.append(Shown(tuple(runs), theirs, () if journal is None else (journal,)))
-    return found + [Shown((), (), (path,)) for path in files.values()]
+            found.append(MirroredRecord(tuple(runs), theirs, () if journal is None else (journal,)))
+    return found + [MirroredRecord((), (), (path,)) for path in files.values()]
 
 
-def shown_reports(tracking: Tracking) -> list[Shown]:
+def mirrored_reports(tracking: Tracking) -> list[MirroredRecord]:
     """Drift reports of this project in the tracking's experiment, and records MLflow never saw.
 
     On a server that others write to as well, those whose record is not here are not ours.
@@ -103,15 +103,19 @@ def shown_reports(tracking: Tracking) -> list[Shown]:
     """
     files = {record.id: files_of(record) for record in drift_records(tracking.name)}
     found: dict[str, list[Run]] = {identity: [] for identity in files}
-    with asking():
+    with mlflow_errors():
         for run in Runs(tracking).search(f"tags.`{REPORT}` != ''", view=ViewType.ALL):
             identity = run.data.tags[REPORT]
             if identity in files or _is_file(tracking):
                 found.setdefault(identity, []).append(run)
-    return [Shown(tuple(runs), (), files.get(identity, ())) for identity, runs in found.items()]
+    return [
+        MirroredRecord(tuple(runs), (), files.get(identity, ())) for identity, runs in found.items()
+    ]
 
 
-def remove_shown(tracking: Tracking, shown: Shown, *, discard: Callable[[Path], None]) -> None:
+def remove_mirrored(
+    tracking: Tracking, shown: MirroredRecord, *, discard: Callable[[Path], None]
+) -> None:
     """Remove it from MLflow, its artifacts and what it is told from; killed anywhere, do it again.
 
     discard: deletes a file or folder. A tracking server keeps deleted runs until its own
@@ -124,14 +128,14 @@ def remove_shown(tracking: Tracking, shown: Shown, *, discard: Callable[[Path], 
     for folder in shown.folders():
         if folder.exists():
             discard(folder)
-    with asking():
+    with mlflow_errors():
         _remove_models(tracking, shown.models)
         for run in shown.runs:
             _remove_run(tracking, run)
     _discard_sources(shown, discard)
 
 
-def _discard_sources(shown: Shown, discard: Callable[[Path], None]) -> None:
+def _discard_sources(shown: MirroredRecord, discard: Callable[[Path], None]) -> None:
     for path in shown.told_from:
         if path.exists():
             discard(path)

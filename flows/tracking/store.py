@@ -123,14 +123,14 @@ def open_tracking(name: str) -> Tracking:
     mlflow.set_tracking_uri(uri)
     tracking = Tracking(uri=uri, name=name)
     if database is not None:
-        with asking():
+        with mlflow_errors():
             _create_schema(database, uri)
             _ = tracking.experiment_id
     return tracking
 
 
 @contextlib.contextmanager
-def asking() -> Iterator[None]:
+def mlflow_errors() -> Iterator[None]:
     """Turn what MLflow raises into a TrackingError that says where it was asked.
 
     A TrackingOutageError only where waiting may help: a damaged file is not asked for 21 minutes.

@@ -13,7 +13,7 @@ from flows.tracking.store import open_tracking
 from flows.upkeep.retention import (
     Candidate,
     Cleaning,
-    Needs,
+    RequiredRecords,
     drift_reports,
     leftovers,
     remove,
@@ -38,7 +38,7 @@ def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
     with only_retraining():
         tracking = open_tracking(params.registered_name)
         reconcile(tracking)
-        needs = Needs.read(tracking)
+        needs = RequiredRecords.read(tracking)
         candidates = (
             *leftovers(),
             *trials(policy, needs),

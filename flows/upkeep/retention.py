@@ -18,8 +18,13 @@ from flows.records.trial_store import STORE
 from flows.registry.fetching import KEPT
 from flows.registry.listing import all_versions
 from flows.registry.promotion.commands import EVIDENCE
-from flows.runtime.scratch import bytes_of, discard, left_by_the_dead, old_temporary_files
-from flows.tracking.retention import Shown, remove_shown, shown_reports, shown_retrainings
+from flows.runtime.scratch import abandoned_scratch, bytes_of, discard, old_temporary_files
+from flows.tracking.retention import (
+    MirroredRecord,
+    mirrored_reports,
+    mirrored_retrainings,
+    remove_mirrored,
+)
 from flows.tracking.store import Tracking, TrackingError
 from models.config import Record, RetentionParams, read_record
 from models.retention import Judged, RankedTrial, Stored, judge_by_age, judge_trials
@@ -78,7 +83,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class RequiredRecords:
     """What versions and the ledger need."""
 
     by_versions: Mapping[str, str]
@@ -87,7 +92,7 @@ class Needs:
     """Digests and ids that the ledger or its evidence names."""
 
     @classmethod
-    def read(cls, tracking: Tracking) -> "Needs":
+    def read(cls, tracking: Tracking) -> "RequiredRecords":
         """Ask the registry for every version, and read the ledger. Raises TrackingError."""
         needed: dict[str, str] = {}
         for version in all_versions(tracking):
@@ -126,13 +131,13 @@ def remove(candidates: Sequence[Candidate], *, dry_run: bool) -> Cleaning:
 
 def leftovers() -> Iterator[Candidate]:
     """Scratch and temporary files of processes that died."""
-    for path in (*left_by_the_dead(), *old_temporary_files()):
+    for path in (*abandoned_scratch(), *old_temporary_files()):
         stored = Stored(str(path), days=_days(path), bytes=bytes_of(path))
         judged = Judged(stored, goes=True, why="left by a process that died")
         yield Candidate("leftover", judged, partial(discard, path))
 
 
-def trials(policy: RetentionParams, needs: Needs) -> Iterator[Candidate]:
+def trials(policy: RetentionParams, needs: RequiredRecords) -> Iterator[Candidate]:
     """Trials of the store."""
     found = sorted(path for path in STORE.glob("*") if path.is_dir())
     ranks = _ranks(found)
@@ -152,9 +157,11 @@ def version_copies(policy: RetentionParams) -> Iterator[Candidate]:
     yield from _aged("version copy", folders, policy.copies_days)
 
 
-def retrainings(tracking: Tracking, policy: RetentionParams, needs: Needs) -> Iterator[Candidate]:
+def retrainings(
+    tracking: Tracking, policy: RetentionParams, needs: RequiredRecords
+) -> Iterator[Candidate]:
     """Retrainings as MLflow shows them: each whole, or not at all."""
-    for shown in shown_retrainings(tracking):
+    for shown in mirrored_retrainings(tracking):
         names = [run.info.run_id for run in shown.runs] + [one.model_id for one in shown.models]
         yield _as_shown(
             "retraining", shown, tracking, days=policy.runs_days, needed=needs.of(*names)
@@ -163,12 +170,17 @@ def retrainings(tracking: Tracking, policy: RetentionParams, needs: Needs) -> It
 
 def drift_reports(tracking: Tracking, policy: RetentionParams) -> Iterator[Candidate]:
     """Drift reports: the run in MLflow, the record and its figure here. Nothing needs them."""
-    for shown in shown_reports(tracking):
+    for shown in mirrored_reports(tracking):
         yield _as_shown("drift report", shown, tracking, days=policy.runs_days)
 
 
 def _as_shown(
-    kind: str, shown: Shown, tracking: Tracking, *, days: float | None, needed: str | None = None
+    kind: str,
+    shown: MirroredRecord,
+    tracking: Tracking,
+    *,
+    days: float | None,
+    needed: str | None = None,
 ) -> Candidate:
     stored = Stored(
         shown.name,
@@ -177,7 +189,7 @@ def _as_shown(
         needed_by="a running process" if shown.going_on else needed,
     )
     (judged,) = judge_by_age([stored], days)
-    return Candidate(kind, judged, partial(remove_shown, tracking, shown, discard=discard))
+    return Candidate(kind, judged, partial(remove_mirrored, tracking, shown, discard=discard))
 
 
 def _aged(kind: str, paths: Sequence[Path], days: float | None) -> Iterator[Candidate]:
@@ -186,7 +198,7 @@ def _aged(kind: str, paths: Sequence[Path], days: float | None) -> Iterator[Cand
         yield Candidate(kind, judged, partial(discard, path))
 
 
-def _stored_trial(directory: Path, needs: Needs) -> Stored:
+def _stored_trial(directory: Path, needs: RequiredRecords) -> Stored:
     files = [path.stat() for path in directory.rglob("*") if path.is_file()]
     written = max((file.st_mtime for file in files), default=directory.stat().st_mtime)
     return Stored(

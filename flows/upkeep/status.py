@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from flows.datasets.deliveries import inbox_state
 from flows.records import ledger
-from flows.records.champion import Champion, glance_at_champion
+from flows.records.champion import Champion, read_champion
 from flows.records.ledger import Entry
 from flows.retraining.decide import last_retraining
 from flows.runtime.prefect_server import running_services
@@ -128,7 +128,7 @@ def _champion(name: str) -> ChampionStatus | None:
 
 def _in_database(name: str) -> Champion | None:
     try:
-        return glance_at_champion(name)
+        return read_champion(name)
     except sqlite3.Error as error:
         raise PitchpipeError(
             f"mlruns/mlflow.db cannot be read ({error}); `pitchpipe doctor` says what to do"

@@ -14,7 +14,7 @@ UNEXPLAINED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Environment:
     """All that a trial's bits depend on beside its config, as found now."""
 
     source: str
@@ -37,7 +37,7 @@ class Results:
     test: Evaluation
 
 
-def causes(then: Lineage, now: Surroundings) -> list[str]:
+def causes(then: Lineage, now: Environment) -> list[str]:
     """Name what differs in code, environment and data; nothing where all is the same."""
     return [*_code(then, now), *_environment(then, now), *_data(then, now)]
 
@@ -55,7 +55,7 @@ def results(then: Results, now: Results) -> list[str]:
     return found
 
 
-def _code(then: Lineage, now: Surroundings) -> Iterator[str]:
+def _code(then: Lineage, now: Environment) -> Iterator[str]:
     if then.spec.source != now.source:
         commit = f", at commit {then.code.commit[:12]}" if then.code.commit else ""
         yield (
@@ -64,14 +64,14 @@ def _code(then: Lineage, now: Surroundings) -> Iterator[str]:
         )
 
 
-def _environment(then: Lineage, now: Surroundings) -> Iterator[str]:
+def _environment(then: Lineage, now: Environment) -> Iterator[str]:
     for package in sorted({*then.environment, *now.environment}):
         before, after = then.environment.get(package), now.environment.get(package)
         if before != after:
             yield f"environment: {package} {after or 'absent'} now, {before or 'unrecorded'} then"
 
 
-def _data(then: Lineage, now: Surroundings) -> Iterator[str]:
+def _data(then: Lineage, now: Environment) -> Iterator[str]:
     raw, arrays = now.raw_digest, now.prepared_digest
     if raw is not None and raw != then.dataset.digest:
         yield f"data: batches {raw[:12]} now, {then.dataset.digest[:12]} then"

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 
 from flows.records.drift_reports import DriftRecord, known_drift, remember_drift
 from flows.registry.loading import LoadedVersion, VersionFiles, load_version
-from flows.tracking.drift import show_report
+from flows.tracking.drift import log_report
 from flows.tracking.store import Tracking, TrackingError
 from flows.versions.predict import contents_of, decoded, stacked
 from models.config import DriftParams
@@ -100,7 +100,7 @@ def _answer(tracking: Tracking, asked: _Asked, batch: Sample) -> DriftRecord:
     # First: what MLflow does not take now, `pitchpipe sync` tells it from here.
     path = remember_drift(record, figure=drift_figure(reference, batch, record.report))
     try:
-        run_id = show_report(tracking, record)
+        run_id = log_report(tracking, record)
     except (TrackingError, OSError) as error:
         log.warning("%s holds the report; MLflow will by `pitchpipe sync`: %s", path, error)
         return record

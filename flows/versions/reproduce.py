@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from flows.datasets.files import data_lock
 from flows.datasets.restore import copy_batches, find_version
-from flows.engines.local import LocalEngine, TrialJob, stopped_by_signals, warm_up
+from flows.engines.local import LocalEngine, TrialJob, stop_on_signals, warm_up
 from flows.records.lineage import Lineage, environment_facts
 from flows.records.trial_store import directory_of
 from flows.registry.loading import VersionFiles, open_version
 from flows.registry.records import another_release
-from flows.runtime.scratch import discard_leftovers, scratch_folder
-from flows.search.progress import shown
+from flows.runtime.scratch import discard_abandoned, scratch_folder
+from flows.search.progress import format_scores
 from flows.tracking.store import Tracking
-from flows.versions.differences import UNEXPLAINED, Results, Surroundings, causes, results
+from flows.versions.differences import UNEXPLAINED, Environment, Results, causes, results
 from models.config import DataParams, EvaluationParams, Record
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest, open_split
@@ -57,14 +57,14 @@ def reproduce_version(tracking: Tracking, wanted: str, *, say: Say) -> Reproduct
     files = open_version(tracking, wanted)
     version, lineage = files.record.version, files.lineage
     asked = _asked(files)
-    discard_leftovers()
+    discard_abandoned()
     with scratch_folder(".reproducing-") as folder:
         try:
             manifest = _prepared(lineage, asked.data, folder, say=say)
         except PitchpipeError as error:
-            found = [*causes(lineage, _surroundings(None)), f"data: {error}"]
+            found = [*causes(lineage, _environment(None)), f"data: {error}"]
             return Reproduction(version, bit_equal=False, differences=tuple(found))
-        differing = causes(lineage, _surroundings(manifest))
+        differing = causes(lineage, _environment(manifest))
         for cause in differing:
             say(cause)
         found = _compared(files, manifest, folder, asked.evaluation, say=say)
@@ -102,8 +102,8 @@ def _prepared(lineage: Lineage, data: DataParams, folder: Path, *, say: Say) -> 
     return prepare(raw, folder / "prepared", data)
 
 
-def _surroundings(manifest: Manifest | None) -> Surroundings:
-    return Surroundings(
+def _environment(manifest: Manifest | None) -> Environment:
+    return Environment(
         source=training_source_digest(),
         environment=environment_facts(package_versions()),
         raw_digest=manifest.raw_digest if manifest else None,
@@ -137,7 +137,7 @@ def _compared(
 
 def _trained(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResult | TrialFailure:
     def tell(record: EpochRecord) -> None:
-        say(f"epoch {record.epoch} of {budget}: validation {shown(record.scores)}")
+        say(f"epoch {record.epoch} of {budget}: validation {format_scores(record.scores)}")
 
     engine = LocalEngine()
     job = TrialJob(
@@ -148,7 +148,7 @@ def _trained(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialRe
         label="reproduction",
     )
     try:
-        with stopped_by_signals(engine):
+        with stop_on_signals(engine):
             return engine.train(job, tell)
     finally:
         engine.stop()

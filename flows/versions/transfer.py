@@ -19,7 +19,7 @@ from flows.registry.importing import Imported, check_files, register_files
 from flows.registry.listing import find_version
 from flows.registry.loading import VersionFiles, open_version
 from flows.registry.promotion.commands import note_import
-from flows.tracking.store import Tracking, TrackingError, asking
+from flows.tracking.store import Tracking, TrackingError, mlflow_errors
 from models.config import Record
 from models.digests import digest_file, digest_of
 from models.errors import InputError, IntegrityError
@@ -153,7 +153,7 @@ def _report(tracking: Tracking, files: VersionFiles, scratch: Path) -> Path | No
     if run_id is None:
         return None
     try:
-        with asking():
+        with mlflow_errors():
             if not tracking.client.list_artifacts(run_id, REPORT):
                 return None
             return Path(tracking.client.download_artifacts(run_id, REPORT, str(scratch)))

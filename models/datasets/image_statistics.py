@@ -13,7 +13,7 @@ THUMB = (8, 9)
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class ImageStatistics:
     """Of n images."""
 
     sizes: NDArray[np.int32]
@@ -36,37 +36,37 @@ class Looks:
         packed = np.packbits(brighter.reshape(len(brighter), 64), axis=1)
         return packed.view(np.uint64).reshape(-1)
 
-    def take(self, rows: NDArray[np.int64]) -> "Looks":
+    def take(self, rows: NDArray[np.int64]) -> "ImageStatistics":
         """Return those of some rows, in this order."""
-        return Looks(self.sizes[rows], self.spans[rows], self.thumbs[rows])
+        return ImageStatistics(self.sizes[rows], self.spans[rows], self.thumbs[rows])
 
 
-def joined(looks: list[Looks]) -> Looks:
+def join_statistics(looks: list[ImageStatistics]) -> ImageStatistics:
     """Put pieces together, in their order."""
-    return Looks(
+    return ImageStatistics(
         np.concatenate([piece.sizes for piece in looks]),
         np.concatenate([piece.spans for piece in looks]),
         np.concatenate([piece.thumbs for piece in looks]),
     )
 
 
-def look_at(images: list[Pixels] | NDArray[np.uint8]) -> Looks:
+def image_statistics(images: list[Pixels] | NDArray[np.uint8]) -> ImageStatistics:
     """Look at images of any shapes, or at an array of them, (n, height, width, channels)."""
     if isinstance(images, np.ndarray):
         return _look(images)
-    nothing = Looks(
+    nothing = ImageStatistics(
         np.empty((0, 2), np.int32), np.empty(0, np.uint8), np.empty((0, *THUMB), np.uint8)
     )
-    return joined([nothing, *(_look(image[None]) for image in images)])
+    return join_statistics([nothing, *(_look(image[None]) for image in images)])
 
 
-def _look(images: NDArray[np.uint8]) -> Looks:
+def _look(images: NDArray[np.uint8]) -> ImageStatistics:
     n, height, width, _ = images.shape
     down, across = _means(height, THUMB[0]), _means(width, THUMB[1])
     # float32 sums in one fixed order: these need no more digits than a grey level.
     thumbs = _rows_summed(_grey(images), down) @ across.T
     flat = images.reshape(n, -1)
-    return Looks(
+    return ImageStatistics(
         sizes=np.tile(np.array([[height, width]], np.int32), (n, 1)),
         spans=flat.max(axis=1) - flat.min(axis=1),
         thumbs=np.rint(thumbs).astype(np.uint8),

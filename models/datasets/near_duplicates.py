@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.datasets.image_statistics import Looks
+from models.datasets.image_statistics import ImageStatistics
 from models.datasets.splits import TEST, VALIDATION, Indices
 
 MAX_BITS = 4
@@ -29,7 +29,7 @@ class NearDuplicates:
 
 
 def near_duplicates(
-    looks: Looks, splits: NDArray[np.int8], *, max_comparisons: int
+    looks: ImageStatistics, splits: NDArray[np.int8], *, max_comparisons: int
 ) -> NearDuplicates:
     """Find test images near to train or validation, and validation images near to train.
 
@@ -52,7 +52,7 @@ def near_duplicates(
 
 
 def _near(
-    looks: Looks, hashes: NDArray[np.uint64], some: Indices, others: Indices
+    looks: ImageStatistics, hashes: NDArray[np.uint64], some: Indices, others: Indices
 ) -> Iterator[tuple[int, int]]:
     step = max(1, _BLOCK // max(1, len(others)))
     for start in range(0, len(some), step):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.config import DataParams, SplitName
 from models.datasets.batches import Batch, read_piece
 from models.datasets.decoding import decode
-from models.datasets.image_statistics import Looks, joined, look_at
+from models.datasets.image_statistics import ImageStatistics, image_statistics, join_statistics
 from models.datasets.labelled_images import EncodedRows, Labels, PixelRows, Rows
 from models.datasets.pixels import Pixels, conform, content_ids
 from models.datasets.process_pool import on_all_cores
@@ -36,7 +36,7 @@ class Scanned:
     """What is known of rows, but for their pixels."""
 
     pictures: Pictures
-    looks: Looks
+    looks: ImageStatistics
 
     def __len__(self) -> int:
         return len(self.pictures.labels)
@@ -146,7 +146,7 @@ def join(scanned: Iterable[Scanned]) -> Scanned:
             labels=np.concatenate([piece.labels for piece in pictures]),
             claims=np.concatenate([piece.claims for piece in pictures]),
         ),
-        looks=joined([piece.looks for piece in pieces]),
+        looks=join_statistics([piece.looks for piece in pieces]),
     )
 
 
@@ -221,7 +221,7 @@ def _known(
         labels=labels,
         claims=np.array([_DECLARED[split] if split else 0 for split in splits], np.int8),
     )
-    return Scanned(pictures, look_at(images)), conformed
+    return Scanned(pictures, image_statistics(images)), conformed
 
 
 def _conformed(images: Sequence[Pixels] | NDArray[np.uint8], data: DataParams) -> NDArray[np.uint8]:

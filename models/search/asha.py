@@ -7,7 +7,7 @@ rung goes on to the next one, higher rungs first; where there is none, a new tri
 from collections.abc import Iterator
 
 from models.config.search import SearchParams
-from models.search.rungs import Ladder, Rung, climbing_epochs, rung_budgets
+from models.search.rungs import Ladder, Rung, pruned_search_epochs, rung_budgets
 
 
 class HalvingRung(Rung):
@@ -34,7 +34,7 @@ def halving_ladder(search: SearchParams, *, spared: int = 0) -> Ladder:
 
 def halving_epochs(search: SearchParams, trials: int, *, spared: int = 0) -> int:
     """Epochs that so many trials take all together if each rung passes on its share."""
-    return climbing_epochs(search, _reaching(search, trials, spared))
+    return pruned_search_epochs(search, _reaching(search, trials, spared))
 
 
 def _reaching(search: SearchParams, trials: int, spared: int) -> Iterator[int]:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from models.config.search import SearchParams
-from models.search.rungs import Badness, Ladder, Rung, climbing_epochs, rung_budgets
+from models.search.rungs import Badness, Ladder, Rung, pruned_search_epochs, rung_budgets
 
 
 class MedianRung(Rung):
@@ -44,7 +44,7 @@ def median_ladder(search: SearchParams) -> Ladder:
 
 def median_epochs(search: SearchParams, trials: int) -> int:
     """Epochs that so many trials take all together if each rung stops half of the later ones."""
-    return climbing_epochs(search, _reaching(search, trials))
+    return pruned_search_epochs(search, _reaching(search, trials))
 
 
 def _reaching(search: SearchParams, trials: int) -> Iterator[int]:

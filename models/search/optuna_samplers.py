@@ -17,7 +17,7 @@ from models.config.space import applicable
 from models.digests import digest_of
 from models.errors import ConfigError
 from models.search.proposals import Proposal, propose
-from models.search.random_search import drawn
+from models.search.random_search import random_points
 from models.trials import Scores
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ ATTEMPTS = {"tpe": 8, "gp": 2}
 Gaussian process takes 0.3 s to answer, and mostly the same."""
 
 
-class Sampled:
+class OptunaProposer:
     """Proposes search.trials different trials, fewer where the axes hold fewer."""
 
     def __init__(self, params: Params) -> None:
         """Raise ConfigError where a combination is impossible."""
         self._params = params
-        even = tuple(drawn(params))
+        even = tuple(random_points(params))
         self.total = len(even)
         self._even = iter(even)
         self._configs: set[str] = set()

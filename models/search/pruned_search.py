@@ -9,7 +9,7 @@ from models.search.strategy import Job, Proposer
 from models.trials import Scores
 
 
-class Climbing:
+class PrunedSearch:
     """Lets trials go on, a pure function of what was asked and told, in order."""
 
     def __init__(

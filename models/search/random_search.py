@@ -18,7 +18,7 @@ DRAWS_A_TRIAL = 50
 1,000 points are all found in about 7.5 draws each. Of listed values we know when all were drawn."""
 
 
-def drawn(params: Params) -> Iterator[Proposal]:
+def random_points(params: Params) -> Iterator[Proposal]:
     """Draw search.trials different trials, fewer where the axes hold fewer.
 
     The n-th draw depends on search.seed, n and the axis alone: neither on other axes, nor on how
@@ -29,7 +29,7 @@ def drawn(params: Params) -> Iterator[Proposal]:
     points: set[str] = set()
     configs: set[str] = set()
     for index in range(DRAWS_A_TRIAL * params.search.trials):
-        point = applicable(params.trial, draw(params, index))
+        point = applicable(params.trial, draw_point(params, index))
         if _seen(points, dict(point)):
             continue
         proposal = propose(params, point)
@@ -54,7 +54,7 @@ def _seen(digests: set[str], value: JsonValue | TrialConfig) -> bool:
     return known
 
 
-def draw(params: Params, index: int) -> Point:
+def draw_point(params: Params, index: int) -> Point:
     """Return the point of the index-th draw."""
     point: dict[str, JsonValue] = {}
     for axis, values in params.search.axes.items():

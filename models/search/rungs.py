@@ -97,7 +97,7 @@ def rung_budgets(search: SearchParams) -> tuple[int, ...]:
     return (*budgets, search.epochs)
 
 
-def climbing_epochs(search: SearchParams, reached: Iterator[int]) -> int:
+def pruned_search_epochs(search: SearchParams, reached: Iterator[int]) -> int:
     """Epochs that all trials take together, by how many of them reach each rung."""
     before = total = 0
     for budget, trials in zip(rung_budgets(search), reached, strict=False):

@@ -9,11 +9,11 @@ from models.search.asha import halving_epochs, halving_ladder
 from models.search.grid_search import grid
 from models.search.hyperband import bracket_turns, brackets, hyperband_epochs
 from models.search.median_stopping import median_epochs, median_ladder
-from models.search.optuna_samplers import Sampled
-from models.search.pruned_search import Climbing
-from models.search.random_search import drawn
+from models.search.optuna_samplers import OptunaProposer
+from models.search.pruned_search import PrunedSearch
+from models.search.random_search import random_points
 from models.search.rungs import rung_budgets
-from models.search.strategy import Fixed, Proposer, Straight, Strategy
+from models.search.strategy import FixedProposer, FullBudgetSearch, Proposer, Strategy
 
 
 def strategy_of(params: Params) -> Strategy:
@@ -21,31 +21,31 @@ def strategy_of(params: Params) -> Strategy:
 
     Raises ConfigError where a combination is impossible.
     """
-    return pruned(proposer_of(params), params.search, by=params.trial.objective)
+    return pruned_strategy(proposer_of(params), params.search, by=params.trial.objective)
 
 
 def proposer_of(params: Params) -> Proposer:
     """Make what proposes the trials of a search. Raises ConfigError as above."""
     match params.search.strategy:
         case "grid":
-            return Fixed(grid(params))
+            return FixedProposer(grid(params))
         case "random":
-            return Fixed(tuple(drawn(params)))
+            return FixedProposer(tuple(random_points(params)))
         case "tpe" | "gp":
-            return Sampled(params)
+            return OptunaProposer(params)
 
 
-def pruned(proposer: Proposer, search: SearchParams, *, by: Objective) -> Strategy:
+def pruned_strategy(proposer: Proposer, search: SearchParams, *, by: Objective) -> Strategy:
     """Make the strategy that stops trials as the search says."""
     match search.pruner:
         case "none":
-            return Straight(proposer, epochs=search.epochs)
+            return FullBudgetSearch(proposer, epochs=search.epochs)
         case "asha":
-            return Climbing(proposer, [halving_ladder(search)], repeat(0), by=by)
+            return PrunedSearch(proposer, [halving_ladder(search)], repeat(0), by=by)
         case "median":
-            return Climbing(proposer, [median_ladder(search)], repeat(0), by=by)
+            return PrunedSearch(proposer, [median_ladder(search)], repeat(0), by=by)
         case "hyperband":
-            return Climbing(proposer, brackets(search), bracket_turns(search), by=by)
+            return PrunedSearch(proposer, brackets(search), bracket_turns(search), by=by)
 
 
 def first_budget(search: SearchParams) -> int:

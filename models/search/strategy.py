@@ -54,7 +54,7 @@ class Proposer(Protocol):
         """Hear how the trial with this number did, once; None: it failed."""
 
 
-class Fixed:
+class FixedProposer:
     """Proposes trials that were known beforehand."""
 
     def __init__(self, proposals: Sequence[Proposal]) -> None:
@@ -68,7 +68,7 @@ class Fixed:
         """Learn nothing."""
 
 
-class Straight:
+class FullBudgetSearch:
     """Trains every trial to the whole budget."""
 
     def __init__(self, proposer: Proposer, *, epochs: int) -> None:

@@ -14,7 +14,7 @@ from models.datasets.prepared import Manifest, Split
 from models.networks.serving import channel_constants, normalise
 from models.training.augmentation import augment
 from models.training.checkpoint import TrainingState
-from models.training.epoch_scores import Tally, cross_entropy_sum
+from models.training.epoch_scores import EpochScores, cross_entropy_sum
 from models.training.minibatches import Chunk, Minibatches, Slice
 from models.training.optimizer_step import Stepper
 from models.training.seeding import derived_seed, seed_global
@@ -51,8 +51,8 @@ class Classifier(pl.LightningModule):
         self.automatic_optimization = False
         self.network = network
         self.minibatches = Minibatches(data.train, config)
-        self.train_tally = Tally(len(data.manifest.classes))
-        self.validation_tally = Tally(len(data.manifest.classes))
+        self.train_tally = EpochScores(len(data.manifest.classes))
+        self.validation_tally = EpochScores(len(data.manifest.classes))
         self._config = config
         self._data = data
         self._state = state
@@ -75,12 +75,12 @@ class Classifier(pl.LightningModule):
         return range(0, len(self._data.validation.labels), VALIDATION_SLICE)
 
     def on_train_epoch_start(self) -> None:
-        self.train_tally = Tally(len(self._data.manifest.classes))
+        self.train_tally = EpochScores(len(self._data.manifest.classes))
 
     def on_validation_epoch_start(self) -> None:
         self.train_tally.reduce(self._summed)
         self.stepper.swap()
-        self.validation_tally = Tally(len(self._data.manifest.classes))
+        self.validation_tally = EpochScores(len(self._data.manifest.classes))
 
     def on_validation_epoch_end(self) -> None:
         self.stepper.swap()

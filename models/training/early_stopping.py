@@ -17,7 +17,7 @@ def best_record(history: Sequence[EpochRecord], objective: Objective) -> EpochRe
     return min(history, key=lambda record: (record.scores.badness(objective), record.epoch))
 
 
-def stopped_early(
+def should_stop_early(
     history: Sequence[EpochRecord], rule: EarlyStoppingConfig, objective: Objective
 ) -> bool:
     """Whether `patience` epochs went by without a gain of more than `min_delta`."""

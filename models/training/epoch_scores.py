@@ -9,7 +9,7 @@ from torch.nn import functional
 from models.trials import Scores
 
 
-class Tally:
+class EpochScores:
     """Predictions and summed losses of the images seen since it was made."""
 
     def __init__(self, classes: int) -> None:

@@ -18,7 +18,7 @@ from models.errors import IntegrityError
 from models.networks import build_network
 from models.training.checkpoint import TrainingState
 from models.training.classifier import Classifier, TrialData
-from models.training.early_stopping import stopped_early
+from models.training.early_stopping import should_stop_early
 from models.training.recorder import Recorder
 from models.training.seeding import seed_global
 from models.training.trial_directory import TrialDirectory
@@ -85,7 +85,7 @@ def _train(
 ) -> Outcome:
     state = trial.resume()
     rule, objective = trial.spec.config.early_stopping, trial.spec.config.objective
-    ended = stopped_early(trial.history(), rule, objective)
+    ended = should_stop_early(trial.history(), rule, objective)
     if state is None or (state.epoch < budget and not ended):
         state = _fit(trial, data, state=state, budget=budget, on_epoch=on_epoch)
     if state.epoch > budget and not trial.best_is_within(budget):

@@ -10,7 +10,7 @@ import torch
 from models.processes import die_with_parent
 from models.training.checkpoint import TrainingState, Weights, copied
 from models.training.classifier import Classifier
-from models.training.early_stopping import best_record, stopped_early
+from models.training.early_stopping import best_record, should_stop_early
 from models.training.trial_directory import TrialDirectory
 from models.training.trial_faults import TrialFault
 from models.trials import EpochRecord
@@ -62,7 +62,7 @@ class Recorder(pl.Callback):
         if trainer.is_global_zero:
             self._directory.save_epoch(record, self._state, improved=improved)
             self._on_epoch(record)
-        trainer.should_stop = stopped_early(
+        trainer.should_stop = should_stop_early(
             self._history, self._config.early_stopping, self._config.objective
         )
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trial_comparison import print_comparison
-from flows.cli.display.trials import Here, TrialRow, curve_line, sparkline, thinned
+from flows.cli.display.trials import Here, TrialRow, curve_line, sparkline, thin
 from flows.records.trial_store import StoredTrial
 from models.config import CnnConfig, TrialConfig
 from models.trials import Scores, TrialResult, TrialSpec
@@ -80,7 +80,7 @@ def test_where_nothing_can_be_spared_axes_are_told_in_words() -> None:
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=500))
 def test_curves_keep_within_80_columns(values: list[float]) -> None:
     """However many epochs: the first and the last are among those drawn."""
-    drawn = thinned(values)
+    drawn = thin(values)
 
     assert (drawn[0], drawn[-1]) == (values[0], values[-1])
     assert len(drawn) == min(len(values), 40)

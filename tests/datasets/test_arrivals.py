@@ -11,8 +11,8 @@ from flows.records.retraining import Request, Retraining
 from flows.retraining.decide import decide, fingerprint, remember
 from flows.schedules import commands, worker
 from flows.schedules.config import SCHEDULES, Schedule, add_schedule
-from flows.schedules.triggers import News, news, with_arrivals
-from flows.schedules.worker import LONGEST_SECONDS, NEWS_SECONDS, Keeper
+from flows.schedules.triggers import PendingTriggers, pending_triggers, take_arrivals
+from flows.schedules.worker import LONGEST_SECONDS, NEWS_SECONDS, DeploymentReconciler
 from models.config import Params
 from models.decision import Completed, Decision
 from models.errors import ConfigError
@@ -53,24 +53,24 @@ def complete(params: Params) -> None:
 def taken() -> list[str]:
     """Take what lies in the inbox; return what was said."""
     said: list[str] = []
-    with_arrivals(ARRIVALS.request(), say=said.append)
+    take_arrivals(ARRIVALS.request(), say=said.append)
     return said
 
 
 def test_a_delivery_is_news_until_a_retraining_has_used_it() -> None:
     """Also after it was taken: the retraining that took it may have failed."""
     params = ARRIVALS.request().params()
-    assert not news(ARRIVALS)
+    assert not pending_triggers(ARRIVALS)
     class_folders(INBOX / "monday", noise(20))
-    waiting = news(ARRIVALS)
+    waiting = pending_triggers(ARRIVALS)
 
     said = taken()
 
     assert waiting.deliveries == ("monday",)
     assert said == ["inbox: monday: 20 images"]
-    assert news(ARRIVALS) == News((), (), raw_version("pets").digest)
+    assert pending_triggers(ARRIVALS) == PendingTriggers((), (), raw_version("pets").digest)
     complete(params)
-    assert not news(ARRIVALS)
+    assert not pending_triggers(ARRIVALS)
 
 
 def test_a_bad_delivery_is_said_with_its_reason() -> None:
@@ -120,13 +120,13 @@ class World:
     """What a keeper of schedules meets: news, time, and who is retraining."""
 
     def __init__(self) -> None:
-        self.news: dict[str, News | Exception] = {}
+        self.news: dict[str, PendingTriggers | Exception] = {}
         self.now = 0.0
         self.busy = False
         self.asked: list[tuple[str, float]] = []
 
-    def look(self, schedule: Schedule) -> News:
-        there = self.news.get(schedule.name, News((), (), None))
+    def look(self, schedule: Schedule) -> PendingTriggers:
+        there = self.news.get(schedule.name, PendingTriggers((), (), None))
         if isinstance(there, Exception):
             raise there
         return there
@@ -142,10 +142,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def watch(keeper: Keeper, world: World, *, until: float, every: float = 10.0) -> None:
+def watch(
+    reconciler: DeploymentReconciler, world: World, *, until: float, every: float = 10.0
+) -> None:
     """Let it look until a time."""
     while world.now < until:
-        keeper._watch()
+        reconciler._watch()
         world.now += every
 
 
@@ -154,24 +156,24 @@ def test_news_is_asked_about_at_once_and_again_after_longer_and_longer_pauses(
 ) -> None:
     """Until something came of it; other news does not wait; nobody is asked while one retrains."""
     add_schedule(ARRIVALS)
-    keeper = Keeper(datetime.now(UTC))
-    world.news["arrivals"] = News(("monday",), (), None)
+    reconciler = DeploymentReconciler(datetime.now(UTC))
+    world.news["arrivals"] = PendingTriggers(("monday",), (), None)
     world.busy = True
-    watch(keeper, world, until=100)
+    watch(reconciler, world, until=100)
     assert world.asked == []
     world.busy = False
 
-    watch(keeper, world, until=100 + 5 * NEWS_SECONDS)
+    watch(reconciler, world, until=100 + 5 * NEWS_SECONDS)
     first, second, third = (when for _, when in world.asked)
     assert first == 100
     assert second - first == pytest.approx(NEWS_SECONDS, abs=20)
     assert third - second == pytest.approx(2 * NEWS_SECONDS, abs=20)
 
-    world.news["arrivals"] = News((), (), "digest")
-    watch(keeper, world, until=world.now + 10)
+    world.news["arrivals"] = PendingTriggers((), (), "digest")
+    watch(reconciler, world, until=world.now + 10)
     assert len(world.asked) == 4
     del world.news["arrivals"]
-    watch(keeper, world, until=world.now + 2 * LONGEST_SECONDS, every=1000.0)
+    watch(reconciler, world, until=world.now + 2 * LONGEST_SECONDS, every=1000.0)
     assert len(world.asked) == 4
 
 
@@ -183,11 +185,11 @@ def test_a_schedule_that_cannot_be_read_blinds_no_other(
     add_schedule(ARRIVALS.model_copy(update={"name": "others"}))
     world.news = {
         "arrivals": ConfigError("gone.yaml: is not there"),
-        "others": News((), ("x",), None),
+        "others": PendingTriggers((), ("x",), None),
     }
 
     with caplog.at_level("WARNING", logger="flows.schedules.worker"):
-        watch(Keeper(datetime.now(UTC)), world, until=100)
+        watch(DeploymentReconciler(datetime.now(UTC)), world, until=100)
 
     assert [name for name, _ in world.asked] == ["others"]
     assert [record.message for record in caplog.records] == ["gone.yaml: is not there"]
@@ -196,12 +198,12 @@ def test_a_schedule_that_cannot_be_read_blinds_no_other(
 def test_whatever_fails_in_a_look_ends_no_watch(world: World) -> None:
     """A thread that ended would be missed by nobody."""
     SCHEDULES.write_text("{: no yaml")
-    keeper = Keeper(datetime.now(UTC))
+    reconciler = DeploymentReconciler(datetime.now(UTC))
 
-    keeper._attempt("watching", keeper._watch)
+    reconciler._attempt("watching", reconciler._watch)
 
     SCHEDULES.unlink()
     add_schedule(ARRIVALS)
-    world.news["arrivals"] = News(("monday",), (), None)
-    keeper._watch()
+    world.news["arrivals"] = PendingTriggers(("monday",), (), None)
+    reconciler._watch()
     assert [name for name, _ in world.asked] == ["arrivals"]

@@ -10,7 +10,7 @@ from PIL import Image
 from project_folder import ProjectFolder, Ran
 
 from flows.cli.dataset_uses import RunUse, Uses, VersionUse, dataset_uses
-from flows.retraining.session import portrait
+from flows.retraining.session import write_sample_sheet
 from flows.tracking.runs import Runs
 from flows.tracking.store import open_tracking
 from models.config import DataParams
@@ -86,13 +86,13 @@ def test_a_portrait_is_kept_when_the_arrays_have_changed(
     folders = []
     for size in (8, 9):
         manifest = prepare(Path("raw"), Path("prepared"), DataParams(image_size=size))
-        folders.append(portrait(Path("prepared")))
+        folders.append(write_sample_sheet(Path("prepared")))
         assert folders[-1].name == manifest.digest
     assert read_manifest(folders[0]).image_size == 8
     with Image.open(folders[0] / "samples.png") as sheet:
         assert sheet.size == (120 + 10 * 10, 2 * 12)
     before = (folders[1] / "samples.png").stat().st_mtime_ns
-    assert portrait(Path("prepared")) == folders[1]
+    assert write_sample_sheet(Path("prepared")) == folders[1]
     assert (folders[1] / "samples.png").stat().st_mtime_ns == before
 
 

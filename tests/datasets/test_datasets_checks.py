@@ -11,7 +11,7 @@ from PIL import Image
 from models.config import DataParams
 from models.config.data import CheckParams
 from models.datasets.batches import write_batch
-from models.datasets.image_statistics import look_at
+from models.datasets.image_statistics import image_statistics
 from models.datasets.ingest import align_classes, check
 from models.datasets.labelled_images import PixelRows, Source
 from models.datasets.near_duplicates import near_duplicates
@@ -126,7 +126,7 @@ def test_near_duplicates_are_found_across_splits_only() -> None:
     """A test image changed by two levels is near its original in train; within train, silence."""
     images = smooth(40, seed=3)
     changed = np.clip(images[:3].astype(int) + 2, 0, 255).astype(np.uint8)
-    looks = look_at(np.concatenate([images, changed]))
+    looks = image_statistics(np.concatenate([images, changed]))
     across = np.array([TRAIN] * 38 + [VALIDATION] * 2 + [TEST] * 3, np.int8)
     found = near_duplicates(looks, across, max_comparisons=10**9)
     assert sorted(found.pairs) == [(40, 0), (41, 1), (42, 2)]
@@ -140,9 +140,9 @@ def test_thumbs_are_means_of_cells() -> None:
     """Worked by hand: 16 x 18 pixels in 8 x 9 cells of four; another size by shares of pixels."""
     image = np.zeros((1, 16, 18, 1), np.uint8)
     image[0, 0, 0], image[0, 1, 1] = 100, 60
-    assert look_at(image).thumbs[0, 0].tolist() == [40, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert image_statistics(image).thumbs[0, 0].tolist() == [40, 0, 0, 0, 0, 0, 0, 0, 0]
     level = np.full((1, 7, 5, 1), 90, np.uint8)
-    assert np.all(look_at(level).thumbs == 90)
+    assert np.all(image_statistics(level).thumbs == 90)
 
 
 def test_the_manifest_keeps_the_warnings_and_errors_stop(tmp_path: Path) -> None:

@@ -117,10 +117,10 @@ def test_a_cluster_trains_what_processes_do(opened: OpenEngine, tmp_path: Path) 
 
 def busy_worker() -> psutil.Process:
     """The cluster's worker beside which a trial is being trained."""
-    for outpost in family("flows.engines.worker_agent"):
-        for server in outpost.children():
+    for agent in family("flows.engines.worker_agent"):
+        for server in agent.children():
             if server.children():
-                worker = outpost.parent()
+                worker = agent.parent()
                 assert worker is not None
                 return worker
     raise AssertionError("no trial is being trained")
@@ -160,15 +160,15 @@ def test_what_is_no_trials_fault_is_raised_with_its_message(
 def test_a_worker_with_other_code_is_refused(opened: OpenEngine, tmp_path: Path) -> None:
     """A worker looks again before each trial: it may have come, or changed, since the start."""
     engine = opened.engine
-    premises = engine._premises  # type: ignore[attr-defined]
-    engine._premises = premises.model_copy(  # type: ignore[attr-defined]
-        update={"versions": premises.versions | {"torch": "0.1"}}
+    contract = engine._contract  # type: ignore[attr-defined]
+    engine._contract = contract.model_copy(  # type: ignore[attr-defined]
+        update={"versions": contract.versions | {"torch": "0.1"}}
     )
     try:
         with pytest.raises(PitchpipeError, match=r"we have 0\.1; install the same versions"):
             engine.train(job(SMALL, tmp_path), lambda _: None)
     finally:
-        engine._premises = premises  # type: ignore[attr-defined]
+        engine._contract = contract  # type: ignore[attr-defined]
 
 
 def test_two_workers_in_one_trial_are_harmless(opened: OpenEngine, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def started(engine: str, script: Path, *, stops: bool) -> subprocess.Popen[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["dask", "ray"])
 def test_a_cluster_of_ours_ends_with_us(engine: str, tmp_path: Path) -> None:
-    """After kill -9 of the parent neither scheduler, worker, outpost nor trainer is left."""
+    """After kill -9 of the parent neither scheduler, worker, worker agent nor trainer is left."""
     with started(engine, tmp_path / "orphan.py", stops=False) as it:
         assert it.stdout is not None
         assert it.stdout.readline().startswith("epoch")

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from project_folder import ProjectFolder
 from pydantic import ValidationError
 
-from flows.engines.cluster import Asked, ClusterEngine
+from flows.engines.cluster import ClusterEngine, ClusterFuture
 from flows.engines.dask_head import shares
 from flows.engines.devices import DevicePool, cuda_devices, device_for
 from flows.engines.local import InterruptedTrialError, LocalEngine, TrialJob
 from flows.engines.opening import check_engine, cores_a_trial, device_of, workers_for
-from flows.engines.worker_contract import LOCK, TOKEN, Premises, standing_premises
+from flows.engines.worker_contract import LOCK, TOKEN, WorkerContract, open_contract
 from flows.records.retraining import Request
 from models.config import GdConfig, Params, TrialConfig
 from models.config.search import SearchParams
@@ -31,24 +31,24 @@ from models.trials import TrialFailure, TrialSpec, read_outcome
 
 
 @pytest.fixture
-def premises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Premises]:
+def contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerContract]:
     """Premises that stand in a folder of their own."""
     monkeypatch.chdir(tmp_path)
-    with standing_premises() as standing:
+    with open_contract() as standing:
         yield standing
 
 
-def test_a_worker_that_shares_everything_complains_of_nothing(premises: Premises) -> None:
+def test_a_worker_that_shares_everything_complains_of_nothing(contract: WorkerContract) -> None:
     """The folder, its locks, packages and code are those of who asks."""
-    assert premises.broken() is None
-    assert not premises.gone()
+    assert contract.broken() is None
+    assert not contract.gone()
 
 
-def test_a_worker_says_what_it_does_not_share(premises: Premises, tmp_path: Path) -> None:
+def test_a_worker_says_what_it_does_not_share(contract: WorkerContract, tmp_path: Path) -> None:
     """Each message names the machine, what differs, and the way out."""
-    elsewhere = premises.model_copy(update={"root": str(tmp_path / "elsewhere")})
-    older = premises.model_copy(update={"versions": {"torch": "1.0"}})
-    other = premises.model_copy(update={"source": "0" * 64})
+    elsewhere = contract.model_copy(update={"root": str(tmp_path / "elsewhere")})
+    older = contract.model_copy(update={"versions": {"torch": "1.0"}})
+    other = contract.model_copy(update={"source": "0" * 64})
 
     assert "does not see" in str(elsewhere.broken())
     assert "at the same path" in str(elsewhere.broken())
@@ -58,13 +58,13 @@ def test_a_worker_says_what_it_does_not_share(premises: Premises, tmp_path: Path
 
 def test_a_folder_without_locks_between_machines_is_refused(tmp_path: Path) -> None:
     """A lock of ours that a worker can take holds nothing between the two."""
-    premises = Premises(root=str(tmp_path), token="t", source="s", versions={})
+    contract = WorkerContract(root=str(tmp_path), token="t", source="s", versions={})
     (tmp_path / TOKEN).parent.mkdir()
     (tmp_path / TOKEN).write_text("t")
 
-    assert "does not see our locks" in str(premises.broken())
+    assert "does not see our locks" in str(contract.broken())
     with FileLock(tmp_path / LOCK):
-        assert "other code" in str(premises.broken())
+        assert "other code" in str(contract.broken())
 
 
 def test_premises_are_gone_with_who_holds_them(
@@ -72,10 +72,10 @@ def test_premises_are_gone_with_who_holds_them(
 ) -> None:
     """Ended, killed or followed by another retraining: workers end what they train for it."""
     monkeypatch.chdir(tmp_path)
-    with standing_premises() as first:
+    with open_contract() as first:
         pass
     assert first.gone()
-    with standing_premises() as second:
+    with open_contract() as second:
         assert first.gone()
         assert not second.gone()
 
@@ -228,7 +228,7 @@ class FakeCluster:
         del premises_json
         return self._complaints
 
-    def submit(self, order_json: str) -> Asked:
+    def submit(self, order_json: str) -> ClusterFuture:
         del order_json
         return self
 
@@ -251,30 +251,32 @@ def work(tmp_path: Path) -> TrialJob:
 
 
 def test_a_trial_whose_workers_die_time_and_again_has_failed(
-    premises: Premises, work: TrialJob
+    contract: WorkerContract, work: TrialJob
 ) -> None:
     """Three workers, then the search goes on without it; another run tries again."""
-    outcome = ClusterEngine(FakeCluster(None, None, None), premises).train(work, lambda _: None)
+    outcome = ClusterEngine(FakeCluster(None, None, None), contract).train(work, lambda _: None)
 
     assert isinstance(outcome, TrialFailure)
     assert outcome.kind == "killed"
     assert read_outcome(work.directory, 1) == outcome
 
 
-def test_a_worker_that_died_is_followed_by_another(premises: Premises, work: TrialJob) -> None:
+def test_a_worker_that_died_is_followed_by_another(
+    contract: WorkerContract, work: TrialJob
+) -> None:
     """What the second one answers counts."""
     failure = TrialFailure(
         key="k", config=TrialConfig(), budget=1, epochs=0, reason="wild", kind="diverged"
     )
     cluster = FakeCluster(None, failure.model_dump_json())
 
-    assert ClusterEngine(cluster, premises).train(work, lambda _: None) == failure
+    assert ClusterEngine(cluster, contract).train(work, lambda _: None) == failure
 
 
-def test_a_stopped_engine_trains_nothing(premises: Premises, work: TrialJob) -> None:
+def test_a_stopped_engine_trains_nothing(contract: WorkerContract, work: TrialJob) -> None:
     """The order is withdrawn, and the trial interrupted rather than failed."""
     cluster = FakeCluster()
-    engine = ClusterEngine(cluster, premises)
+    engine = ClusterEngine(cluster, contract)
     engine.stop()
 
     with pytest.raises(InterruptedTrialError, match="run again to go on"):
@@ -282,11 +284,11 @@ def test_a_stopped_engine_trains_nothing(premises: Premises, work: TrialJob) -> 
     assert cluster.forgotten == 1
 
 
-def test_workers_that_complain_are_named_once(premises: Premises) -> None:
+def test_workers_that_complain_are_named_once(contract: WorkerContract) -> None:
     """One message, though every slot of a machine says the same."""
     complaints = ["a does not see", "a does not see", "b has torch 1.0"]
     with pytest.raises(PitchpipeError, match="a does not see; b has torch 1"):
-        ClusterEngine(FakeCluster(complaints=complaints), premises)
+        ClusterEngine(FakeCluster(complaints=complaints), contract)
 
 
 def test_a_trial_on_a_gpu_is_refused_where_there_is_none(

@@ -14,7 +14,7 @@ from flows.runtime.servers import mlflow_environment, mlflow_server, prefect_ser
 from flows.schedules.status_page import StatusPage
 from flows.schedules.up import announce, links
 from flows.tracking.mirror import Mirror
-from flows.tracking.store import Tracking, TrackingError, asking, open_tracking
+from flows.tracking.store import Tracking, TrackingError, mlflow_errors, open_tracking
 from flows.tracking.writer import short
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
@@ -54,7 +54,7 @@ def test_no_password_is_left(password: str) -> None:
 def test_what_mlflow_says_is_shown_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the store's address nor the address in MLflow's own message has it."""
     monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "https://user:s3cr3t@host")
-    with pytest.raises(TrackingError, match="https://host") as raised, asking():
+    with pytest.raises(TrackingError, match="https://host") as raised, mlflow_errors():
         raise MlflowException("API request to https://user:s3cr3t@host/api failed")
     assert SECRET not in str(raised.value)
 

@@ -10,14 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.records import ledger
-from flows.records.ledger import Deed, Entry, Head, append, faults_against, read
+from flows.records.ledger import Entry, Head, LedgerAction, append, faults_against, read
 from flows.registry.promotion.history import awaiting, champions, recorded_champion, unfinished
 
 NAME = "digits-classifier"
 
 
-def deed(action: str = "promote", before: int | None = None, after: int | None = 1) -> Deed:
-    return Deed.model_validate({"action": action, "name": NAME, "from": before, "to": after})
+def action(
+    action: str = "promote", before: int | None = None, after: int | None = 1
+) -> LedgerAction:
+    return LedgerAction.model_validate(
+        {"action": action, "name": NAME, "from": before, "to": after}
+    )
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def path(tmp_path: Path) -> Path:
     """A ledger of four entries."""
     path = tmp_path / "ledger.jsonl"
     for version in (1, 2, 3, 4):
-        append(deed(before=version - 1 or None, after=version), path)
+        append(action(before=version - 1 or None, after=version), path)
     return path
 
 
@@ -117,14 +121,14 @@ def test_a_cut_tail_is_found_by_the_head_seen_before(path: Path) -> None:
     assert read(path).problems == ()
     assert "cut" in faults_against(read(path), head)[0]
     for _ in range(3):
-        append(deed(), path)
+        append(action(), path)
     assert "rewritten" in faults_against(read(path), head)[0]
 
 
 def test_a_ledger_that_only_grew_agrees_with_its_head(path: Path) -> None:
     """Decisions written without MLflow do not look like tampering."""
     head = read(path).head
-    append(deed("decision", after=None), path)
+    append(action("decision", after=None), path)
     assert faults_against(read(path), head) == []
     assert faults_against(read(path), Head(length=0, digest=ledger.GENESIS)) == []
 
@@ -133,7 +137,7 @@ def test_a_torn_last_line_is_not_an_entry(path: Path) -> None:
     """A crash in mid-append leaves a ledger that is sound and goes on."""
     with path.open("a") as file:
         file.write('{"action": "prom')
-    append(deed(after=5), path)
+    append(action(after=5), path)
     found = read(path)
     assert (found.problems, found.entries[-1].after) == ((), 5)
 
@@ -142,7 +146,7 @@ def test_a_torn_last_line_is_not_an_entry(path: Path) -> None:
 def test_an_entry_follows_the_last_one_that_can_be_read(path: Path, torn: str) -> None:
     """Also behind a damaged line; the damage stays to be seen, and nothing else is wrong."""
     path.write_text("".join([*lines_of(path), "}{\n", torn]))
-    entry = append(deed(after=5), path)
+    entry = append(action(after=5), path)
     found = read(path)
     assert entry.previous == found.entries[3].digest
     assert found.problems == ("line 5 is not an entry: it was damaged",)
@@ -156,15 +160,15 @@ def test_appending_reads_no_more_than_the_end(path: Path, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(ledger, "read_lines", refused)
-        entry = append(deed(after=5), path)
+        entry = append(action(after=5), path)
     assert (entry.number, read(path).problems) == (5, ())
 
 
 WRITER = """
 import sys, pathlib
-from flows.records.ledger import Deed, append
+from flows.records.ledger import LedgerAction, append
 for version in range(10):
-    append(Deed(action="promote", name="n", after=version), pathlib.Path(sys.argv[1]))
+    append(LedgerAction(action="promote", name="n", after=version), pathlib.Path(sys.argv[1]))
 """
 
 

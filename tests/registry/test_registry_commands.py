@@ -88,8 +88,8 @@ def test_promotion_by_the_gate_and_back(pitchpipe: Command) -> None:
     found = answer(pitchpipe, "audit", "--verify")
     assert found["valid"] is True
     assert found["problems"] == []
-    deeds = [entry["action"] for entry in found["entries"] if entry["action"] != "intent"]
-    assert deeds == ["reject", "promote", "promote", "rollback"]
+    actions = [entry["action"] for entry in found["entries"] if entry["action"] != "intent"]
+    assert actions == ["reject", "promote", "promote", "rollback"]
     assert found["entries"][-1]["digest"] == back["ledger_entry"]
 
 

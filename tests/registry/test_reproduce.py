@@ -11,7 +11,7 @@ from project_folder import ProjectFolder, Ran, make_project, overrides
 from registry_records import epoch_record, evaluation, registration
 
 from flows.records.lineage import Lineage
-from flows.versions.differences import Results, Surroundings, causes, results
+from flows.versions.differences import Environment, Results, causes, results
 from models.digests import digest_file
 
 FASHION = (
@@ -139,7 +139,7 @@ def lineage() -> Lineage:
     )
 
 
-def surroundings(lineage: Lineage, **changed: object) -> Surroundings:
+def environment(lineage: Lineage, **changed: object) -> Environment:
     """Where the version was made, but for what has changed."""
     facts: dict[str, object] = {
         "source": lineage.spec.source,
@@ -147,11 +147,11 @@ def surroundings(lineage: Lineage, **changed: object) -> Surroundings:
         "raw_digest": lineage.dataset.digest,
         "prepared_digest": lineage.dataset.prepared_digest,
     }
-    return Surroundings(**(facts | changed))  # type: ignore[arg-type]
+    return Environment(**(facts | changed))  # type: ignore[arg-type]
 
 
 def test_where_nothing_changed_no_cause_is_named(lineage: Lineage) -> None:
-    assert causes(lineage, surroundings(lineage)) == []
+    assert causes(lineage, environment(lineage)) == []
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_each_cause_is_named_with_both_sides(
     lineage: Lineage, changed: dict[str, object], named: str
 ) -> None:
     """What it is, as it is now, as it was then; and nothing else."""
-    assert causes(lineage, surroundings(lineage, **changed)) == [named]
+    assert causes(lineage, environment(lineage, **changed)) == [named]
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from flows.records.retraining import Request
 from flows.retraining import decide
 from flows.runtime.retraining_lock import holder, only_retraining
-from flows.schedules.flow import persistently
+from flows.schedules.flow import retry_with_backoff
 from models.config import Params, RetrainingParams
 from models.decision import (
     Completed,
     Decision,
     DriftScore,
-    Effort,
     Fingerprint,
-    Occasion,
+    PastRetraining,
     Trigger,
+    TriggerContext,
     should_retrain,
 )
 from models.errors import BusyError, ConfigError, InputError, UnreachableError
@@ -87,13 +87,14 @@ def asked(
     limits: Mapping[str, float | None] = MappingProxyType({}),
 ) -> Decision:
     """Ask at noon, with other data than the last time unless told otherwise."""
-    efforts = tuple(
-        Effort(finished=NOON - timedelta(hours=ago), seconds=1800.0) for ago in ended_hours_ago
+    past = tuple(
+        PastRetraining(finished=NOON - timedelta(hours=ago), seconds=1800.0)
+        for ago in ended_hours_ago
     )
     return should_retrain(
         NOW,
         last,
-        occasion=Occasion(trigger=trigger, time=NOON, drift=drift, efforts=efforts),
+        context=TriggerContext(trigger=trigger, time=NOON, drift=drift, past=past),
         limits=RetrainingParams.model_validate(dict(limits), strict=False),
     )
 
@@ -176,7 +177,7 @@ def test_a_cool_down_of_any_allowed_length_is_kept(
     monkeypatch.chdir(tmp_path)
     ended = datetime.now(UTC) - timedelta(days=days, hours=-1)
     decide.EFFORTS.parent.mkdir()
-    decide.EFFORTS.write_text(Effort(finished=ended, seconds=5).model_dump_json() + "\n")
+    decide.EFFORTS.write_text(PastRetraining(finished=ended, seconds=5).model_dump_json() + "\n")
     params = Params(retraining=RetrainingParams(cool_down_hours=24 * days))
 
     decision = decide.decide(params, Request(trigger="cron"), now=NOW)
@@ -232,7 +233,7 @@ class FarEnd:
         return "answer"
 
     def asked(self) -> str:
-        return persistently(self.ask, say=self.said.append, wait=self.waited.append)
+        return retry_with_backoff(self.ask, say=self.said.append, wait=self.waited.append)
 
 
 def test_what_time_heals_is_tried_again_after_longer_and_longer_pauses() -> None:
@@ -284,7 +285,7 @@ def test_mistakes_do_not_heal(error: Exception, *, heals: bool) -> None:
 HOLD_THE_LOCK = """
 import sys
 from flows.retraining import decide as decisions
-from flows.schedules.flow import persistently
+from flows.schedules.flow import retry_with_backoff
 from flows.runtime.retraining_lock import only_retraining
 with only_retraining():
     print("held", flush=True)

@@ -17,9 +17,9 @@ from flows.records.retraining import Retraining
 from flows.retraining.decide import fingerprint
 from flows.retraining.notify import (
     failure_message,
+    notifying_failure,
     outcome_message,
     send_notification,
-    telling_of_failure,
 )
 from flows.runtime.servers import free_port, prefect_server, server_environment
 from models.config import NotifyParams, Params, load_params
@@ -205,11 +205,11 @@ def test_pauses_grow_and_end_with_the_last_attempt(
 def test_failures_are_told_and_go_on(webhook: Webhook) -> None:
     """With the error's words; what interrupts a retraining is not told."""
     params = Params(notify=PARAMS)
-    with pytest.raises(InputError), telling_of_failure(params):
+    with pytest.raises(InputError), notifying_failure(params):
         raise InputError("photos/: holds no image")
-    with pytest.raises(KeyboardInterrupt), telling_of_failure(params):
+    with pytest.raises(KeyboardInterrupt), notifying_failure(params):
         raise KeyboardInterrupt
-    with telling_of_failure(params):
+    with notifying_failure(params):
         pass
     [sent] = webhook.received
     assert (sent["event"], sent["name"]) == ("failure", "digits-classifier")

@@ -16,7 +16,7 @@ from project_folder import ProjectFolder, Ran
 from flows.runtime.prefect_records import close_orphans, project_tag
 from flows.runtime.servers import PREFECT_HOME, free_port, prefect_server, server_environment
 from flows.schedules.config import Schedule
-from flows.schedules.deployments import apply_schedules, ask_again, ask_now, take_up
+from flows.schedules.deployments import apply_schedules, plan_run, run_missed, run_now
 from models.errors import ConfigError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -98,7 +98,7 @@ def test_a_name_taken_by_another_project_of_the_server_is_refused(
         apply_schedules((NIGHTLY, ARRIVALS))
 
     assert {"arrivals", "nightly"} == set(there(client))  # what is ours is served all the same
-    assert take_up((NIGHTLY, ARRIVALS), now=NOW) == ()
+    assert run_missed((NIGHTLY, ARRIVALS), now=NOW) == ()
     client.delete_deployment(foreign)
 
 
@@ -110,11 +110,11 @@ def test_ticks_missed_while_nobody_served_become_one_run(client: SyncPrefectClie
         when: State[None] = Scheduled(scheduled_time=NOW - timedelta(days=night))
         client.create_flow_run_from_deployment(nightly, state=when)
 
-    asked = take_up((NIGHTLY, ARRIVALS), now=NOW)
+    asked = run_missed((NIGHTLY, ARRIVALS), now=NOW)
 
     assert asked == ("nightly",)
     assert runs(client, nightly) == {"Cancelled": 3, "Scheduled": 1}
-    assert take_up((NIGHTLY, ARRIVALS), now=NOW) == ()
+    assert run_missed((NIGHTLY, ARRIVALS), now=NOW) == ()
 
 
 def test_a_run_that_died_is_closed_and_its_schedule_asked_again(client: SyncPrefectClient) -> None:
@@ -128,8 +128,8 @@ def test_a_run_that_died_is_closed_and_its_schedule_asked_again(client: SyncPref
     assert close_orphans(except_for=None) == 1
 
     assert client.read_flow_run(dead).state_name == "Crashed"
-    assert take_up((NIGHTLY.model_copy(update={"active": False}), ARRIVALS), now=NOW) == ()
-    assert take_up((NIGHTLY, ARRIVALS), now=NOW) == ("nightly",)
+    assert run_missed((NIGHTLY.model_copy(update={"active": False}), ARRIVALS), now=NOW) == ()
+    assert run_missed((NIGHTLY, ARRIVALS), now=NOW) == ("nightly",)
 
 
 def test_a_crash_that_was_got_over_is_no_reason(client: SyncPrefectClient) -> None:
@@ -142,7 +142,7 @@ def test_a_crash_that_was_got_over_is_no_reason(client: SyncPrefectClient) -> No
         run = client.create_flow_run_from_deployment(nightly, state=when)
         client.set_flow_run_state(run.id, state, force=True)
 
-    assert take_up((NIGHTLY,), now=NOW) == ()
+    assert run_missed((NIGHTLY,), now=NOW) == ()
 
 
 def test_asking_later_is_planned_once(client: SyncPrefectClient) -> None:
@@ -151,8 +151,8 @@ def test_asking_later_is_planned_once(client: SyncPrefectClient) -> None:
     deployment = there(client)["arrivals"].id
     later = NOW + timedelta(hours=6)
 
-    ask_again(deployment, later)
-    ask_again(deployment, later)
+    plan_run(deployment, later)
+    plan_run(deployment, later)
 
     planned = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
     assert [run.expected_start_time for run in planned] == [later]
@@ -162,7 +162,7 @@ def test_pausing_drops_what_was_planned_for_later(client: SyncPrefectClient) -> 
     """Prefect drops the runs that it planned itself; ours must not retrain while it is paused."""
     apply_schedules((ARRIVALS,))
     deployment = there(client)["arrivals"].id
-    ask_again(deployment, NOW + timedelta(hours=6))
+    plan_run(deployment, NOW + timedelta(hours=6))
 
     apply_schedules((ARRIVALS.model_copy(update={"active": False}),))
 
@@ -174,8 +174,8 @@ def test_running_now_needs_a_deployment(client: SyncPrefectClient) -> None:
     """An unknown name is named, with the way out."""
     apply_schedules((ARRIVALS,))
 
-    run = ask_now("arrivals")
+    run = run_now("arrivals")
 
     assert client.read_flow_run(run.id).deployment_id == there(client)["arrivals"].id
     with pytest.raises(ConfigError, match="'weekly': Prefect has none"):
-        ask_now("weekly")
+        run_now("weekly")

@@ -14,10 +14,10 @@ from flows.datasets.files import RAW, raw_version
 from flows.datasets.versions import log_version
 from flows.records import ledger
 from flows.records.drift_reports import drift_records, remember_drift
-from flows.records.ledger import Deed
+from flows.records.ledger import LedgerAction
 from flows.retraining.decide import remember
 from flows.schedules.config import Schedule
-from flows.schedules.triggers import drift_since_the_last, news
+from flows.schedules.triggers import measure_drift, pending_triggers
 from flows.tracking.store import Tracking
 from flows.versions.monitor import monitor_version
 from models.config import Params, load_params
@@ -83,14 +83,14 @@ def retrained(*, finished: datetime | None = None) -> None:
 def test_before_the_first_retraining_nothing_is_compared() -> None:
     """There is nothing that images could have drifted from."""
     deliver("new", seed=1, inverted=True)
-    assert drift_since_the_last(params()) == ()
+    assert measure_drift(params()) == ()
     assert drift_records(BARS) == []
 
 
 def test_without_new_batches_nothing_is_compared() -> None:
     """The last retraining had all of them."""
     retrained()
-    assert drift_since_the_last(params()) == ()
+    assert measure_drift(params()) == ()
 
 
 def test_new_batches_are_one_sample_and_one_report() -> None:
@@ -98,7 +98,7 @@ def test_new_batches_are_one_sample_and_one_report() -> None:
     retrained()
     for number in range(8):
         deliver(f"new-{number}", seed=number, count=12)
-    scores = drift_since_the_last(params())
+    scores = measure_drift(params())
     assert [score.name for score in scores] == TESTS
     assert [score.threshold for score in scores] == [0.01] * 5
     assert not any(score.drift for score in scores)
@@ -106,7 +106,7 @@ def test_new_batches_are_one_sample_and_one_report() -> None:
     assert record.report.batch_images == 96
     assert record.batches == tuple(f"data/raw/bars/new-{number}.parquet" for number in range(8))
     assert record.source == "data/raw/bars (8 batches)"
-    assert drift_since_the_last(params()) == scores
+    assert measure_drift(params()) == scores
     assert len(drift_records(BARS)) == 1
 
 
@@ -115,7 +115,7 @@ def test_batches_that_drifted_together_are_drift() -> None:
     retrained()
     for number in range(3):
         deliver(f"new-{number}", seed=number, count=12, inverted=True)
-    assert any(score.drift for score in drift_since_the_last(params()))
+    assert any(score.drift for score in measure_drift(params()))
 
 
 def test_what_a_person_monitored_decides_nothing(bars_tracking: Tracking) -> None:
@@ -125,7 +125,7 @@ def test_what_a_person_monitored_decides_nothing(bars_tracking: Tracking) -> Non
     other = write(Path("other.parquet"), 255 - bars_images(60, seed=2))
     for version in ("1", "2"):
         assert monitor_version(bars_tracking, other, params().drift, version=version).report.drift
-    scores = drift_since_the_last(params())
+    scores = measure_drift(params())
     assert len(scores) == 5
     assert not any(score.drift for score in scores)
 
@@ -138,7 +138,7 @@ def test_a_batch_added_during_a_retraining_is_new_and_a_touched_one_is_not() -> 
     os.utime(during, (began.timestamp(), began.timestamp()))
     later = (began + timedelta(hours=2)).timestamp()
     os.utime(RAW / "bars/old.parquet", (later, later))
-    assert len(drift_since_the_last(params())) == 5
+    assert len(measure_drift(params())) == 5
     [record] = drift_records(BARS)
     assert record.batches == ("data/raw/bars/during.parquet",)
 
@@ -152,11 +152,11 @@ def test_a_batch_that_cannot_be_read_is_said_and_the_others_are_compared(
     content = bytearray(damaged.read_bytes())
     content[200] ^= 0xFF
     damaged.write_bytes(content)
-    assert drift_since_the_last(params()) == ()
+    assert measure_drift(params()) == ()
     assert "damaged.parquet was not compared" in caplog.text
     assert "none of 1 new batches can be read" in caplog.text
     deliver("whole", seed=2)
-    assert len(drift_since_the_last(params())) == 5
+    assert len(measure_drift(params())) == 5
     [record] = drift_records(BARS)
     assert record.batches == ("data/raw/bars/whole.parquet",)
 
@@ -175,23 +175,23 @@ def test_what_cannot_be_compared_is_no_score_and_said(
         bars_tracking.client.delete_registered_model_alias(BARS, "champion")
     if case == "version":
         Path("data/versions.jsonl").unlink()
-    assert drift_since_the_last(params()) == ()
+    assert measure_drift(params()) == ()
     assert said in caplog.text
     assert drift_records(BARS) == []
 
 
 def test_only_a_persons_report_about_the_champion_is_news(bars_tracking: Tracking) -> None:
     """Not one of another version, nor one of an earlier champion, nor the schedule's own."""
-    ledger.append(Deed(action="promote", name=BARS, after=1))
+    ledger.append(LedgerAction(action="promote", name=BARS, after=1))
     retrained(finished=datetime.now(UTC) - timedelta(minutes=1))
     other = write(Path("other.parquet"), 255 - bars_images(60, seed=2))
     monitor_version(bars_tracking, other, params().drift, version="2")
     deliver("new", seed=3, inverted=True)
-    assert any(score.drift for score in drift_since_the_last(params()))
-    assert news(ON_DRIFT).drifted == ()
+    assert any(score.drift for score in measure_drift(params()))
+    assert pending_triggers(ON_DRIFT).drifted == ()
     asked = monitor_version(bars_tracking, other, params().drift)
     assert asked.report.drift
-    assert news(ON_DRIFT).drifted == (asked.id,)
-    ledger.append(Deed(action="promote", name=BARS, before=1, after=2))
+    assert pending_triggers(ON_DRIFT).drifted == (asked.id,)
+    ledger.append(LedgerAction(action="promote", name=BARS, before=1, after=2))
     remember_drift(asked)
-    assert asked.id not in news(ON_DRIFT).drifted
+    assert asked.id not in pending_triggers(ON_DRIFT).drifted

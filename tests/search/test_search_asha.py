@@ -9,8 +9,8 @@ from models.config import Params, SearchParams, TrialConfig
 from models.search.asha import halving_epochs
 from models.search.proposals import Proposal
 from models.search.rungs import rung_budgets
-from models.search.strategies import pruned, strategy_of
-from models.search.strategy import Fixed, Job, Strategy
+from models.search.strategies import pruned_strategy, strategy_of
+from models.search.strategy import FixedProposer, Job, Strategy
 from models.trials import Scores
 
 
@@ -20,7 +20,7 @@ def searching(**fields: object) -> SearchParams:
 
 def asha(trials: int, **fields: object) -> Strategy:
     proposals = [Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(trials)]
-    return pruned(Fixed(proposals), searching(**fields), by="accuracy")
+    return pruned_strategy(FixedProposer(proposals), searching(**fields), by="accuracy")
 
 
 def scored(accuracy: float) -> Scores:

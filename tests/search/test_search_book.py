@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.records.search_journal import JOURNALS, Recorded
+from flows.records.search_journal import JOURNALS, JournaledStrategy
 from flows.records.trial_store import PrunedMarks, directory_of
 from flows.search.plan import Plan, PlannedTrial, SpecMaker
-from flows.search.planning import epochs_left, foreseen, known_tuning
+from flows.search.planning import cached_search, epochs_left, preview_search
 from flows.search.progress import Observers
-from flows.search.search_state import Book, open_book
+from flows.search.search_state import SearchState, open_search
 from models.config import DataParams, Params, SearchParams, TrialConfig
 from models.datasets.prepared import Dropped, Manifest
 from models.files import append_line, read_lines, write_text
@@ -47,11 +47,11 @@ def searching(**fields: object) -> Params:
     return Params(search=SearchParams.model_validate(search))
 
 
-def book_of(params: Params) -> Book:
+def book_of(params: Params) -> SearchState:
     strategy = strategy_of(params)
     if params.search.pruner != "none":
-        strategy = Recorded(strategy, JOURNAL)
-    return Book(params, SPECS, strategy, Observers(()))
+        strategy = JournaledStrategy(strategy, JOURNAL)
+    return SearchState(params, SPECS, strategy, Observers(()))
 
 
 def trained(spec: TrialSpec, *, epochs: int) -> TrialResult:
@@ -92,13 +92,13 @@ def _record(config: TrialConfig, epoch: int) -> EpochRecord:
     )
 
 
-def search_on(book: Book) -> list[tuple[int, int]]:
+def search_on(state: SearchState) -> list[tuple[int, int]]:
     """Train what is missing; return (number, budget) of each job."""
     jobs = []
-    while taken := book.next_missing():
+    while taken := state.next_missing():
         job, entry = taken
         jobs.append((job.number, job.budget))
-        book.ended(job, trained(entry.spec, epochs=job.budget))
+        state.ended(job, trained(entry.spec, epochs=job.budget))
     return jobs
 
 
@@ -117,10 +117,10 @@ def test_when_time_is_up_between_two_trials_what_was_trained_stands(
     clock = itertools.count(0, 30)
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
 
-    book = book_of(searching(max_seconds=90))
+    state = book_of(searching(max_seconds=90))
 
-    assert len(search_on(book)) == len(book.close().outcomes) >= 2
-    assert len(list(read_lines(JOURNAL))) == 2 * len(book.close().outcomes)
+    assert len(search_on(state)) == len(state.close().outcomes) >= 2
+    assert len(list(read_lines(JOURNAL))) == 2 * len(state.close().outcomes)
 
 
 def test_without_a_pruner_cached_trials_are_found_when_time_is_up() -> None:
@@ -129,10 +129,10 @@ def test_without_a_pruner_cached_trials_are_found_when_time_is_up() -> None:
     for seed in (2, 7):
         trained(SPECS.spec(TrialConfig(seed=seed)), epochs=9)
 
-    book = book_of(params)
+    state = book_of(params)
 
-    assert search_on(book) == []
-    assert [outcome.config.seed for outcome in book.close().outcomes] == [2, 7]
+    assert search_on(state) == []
+    assert [outcome.config.seed for outcome in state.close().outcomes] == [2, 7]
 
 
 def test_what_a_history_tells_is_not_trained_again() -> None:
@@ -144,16 +144,16 @@ def test_what_a_history_tells_is_not_trained_again() -> None:
     for seed in range(3):
         trained(SPECS.spec(TrialConfig(seed=seed)), epochs=10)
     trained(SPECS.spec(TrialConfig(seed=0)), epochs=81)
-    book, told = book_of(params), list[tuple[int, float]]()
+    state, told = book_of(params), list[tuple[int, float]]()
 
-    jobs = search_on(book)
+    jobs = search_on(state)
 
     for line in map(json.loads, read_lines(JOURNAL)):
         if line["kind"] == "told":
             told.append((line["budget"], round(line["scores"]["accuracy"], 3)))
     assert jobs == [(2, 27)]
     assert {(1, 0.001), (1, 0.021), (3, 0.023), (9, 0.029), (27, 0.047)} <= set(told)
-    assert [outcome.budget for outcome in book.close().outcomes] == [10, 10, 27]
+    assert [outcome.budget for outcome in state.close().outcomes] == [10, 10, 27]
 
 
 def test_a_trial_of_more_epochs_than_the_search_has_no_head_start() -> None:
@@ -161,10 +161,10 @@ def test_a_trial_of_more_epochs_than_the_search_has_no_head_start() -> None:
     for seed in range(3):
         trained(SPECS.spec(TrialConfig(seed=seed)), epochs=27)
 
-    book = book_of(searching(axes={"seed": [0, 1, 2]}))
+    state = book_of(searching(axes={"seed": [0, 1, 2]}))
 
-    assert search_on(book) == [(0, 1), (1, 1), (2, 1), (2, 3), (2, 9)]
-    assert [outcome.budget for outcome in book.close().outcomes] == [1, 1, 9]
+    assert search_on(state) == [(0, 1), (1, 1), (2, 1), (2, 3), (2, 9)]
+    assert [outcome.budget for outcome in state.close().outcomes] == [1, 1, 9]
 
 
 def test_resumed_trials_count_only_the_epochs_they_lack() -> None:
@@ -202,11 +202,11 @@ def test_a_search_that_ended_is_known_and_nothing_of_it_is_missing(
     """By its journal and the store: who was pruned, what came of the rest; nothing is written."""
     monkeypatch.setattr("flows.search.planning.prepared_is_current", lambda _: True)
     monkeypatch.setattr("flows.search.planning.read_manifest", lambda _: MANIFEST)
-    book = open_book(params, MANIFEST, "cpu", observers=Observers((PrunedMarks(),)))
-    assert search_on(book)
-    ended, files = book.close(), contents()
+    state = open_search(params, MANIFEST, "cpu", observers=Observers((PrunedMarks(),)))
+    assert search_on(state)
+    ended, files = state.close(), contents()
 
-    known, plan = known_tuning(params, "cpu"), foreseen(params, MANIFEST, "cpu")
+    known, plan = cached_search(params, "cpu"), preview_search(params, MANIFEST, "cpu")
 
     assert known
     assert known.outcomes == ended.outcomes
@@ -222,17 +222,17 @@ def test_a_search_that_was_killed_is_to_go_on(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("flows.search.planning.prepared_is_current", lambda _: True)
     monkeypatch.setattr("flows.search.planning.read_manifest", lambda _: MANIFEST)
     params = searching()
-    book = open_book(params, MANIFEST, "cpu", observers=Observers(()))
+    state = open_search(params, MANIFEST, "cpu", observers=Observers(()))
     for _ in range(4):
-        taken = book.next_missing()
+        taken = state.next_missing()
         assert taken
-        book.ended(taken[0], trained(taken[1].spec, epochs=taken[0].budget))
+        state.ended(taken[0], trained(taken[1].spec, epochs=taken[0].budget))
     journal = next(JOURNALS.iterdir())
     journal.write_text(journal.read_text()[:-7])
     files = contents()
 
-    assert known_tuning(params, "cpu") is None
-    assert len(foreseen(params, MANIFEST, "cpu").missing) == 9
+    assert cached_search(params, "cpu") is None
+    assert len(preview_search(params, MANIFEST, "cpu").missing) == 9
     assert contents() == files
 
 

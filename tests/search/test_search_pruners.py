@@ -13,8 +13,8 @@ from models.config import Params, SearchParams, TrialConfig
 from models.search.hyperband import bracket_sizes, bracket_turns
 from models.search.proposals import Proposal
 from models.search.rungs import Rung, rung_budgets
-from models.search.strategies import planned_epochs, pruned
-from models.search.strategy import Fixed, Job, Strategy
+from models.search.strategies import planned_epochs, pruned_strategy
+from models.search.strategy import FixedProposer, Job, Strategy
 from models.trials import Scores
 
 Told = tuple[Job, Scores | None]
@@ -26,7 +26,7 @@ def searching(pruner: str, **fields: object) -> SearchParams:
 
 def strategy(trials: int, search: SearchParams) -> Strategy:
     proposals = [Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(trials)]
-    return pruned(Fixed(proposals), search, by="accuracy")
+    return pruned_strategy(FixedProposer(proposals), search, by="accuracy")
 
 
 def scored(accuracy: float) -> Scores:
@@ -137,7 +137,7 @@ def test_expected_epochs_worked_by_hand(search: SearchParams, trials: int, epoch
     assert planned_epochs(Params(search=search), trials) == epochs
 
 
-class Learner(Fixed):
+class Learner(FixedProposer):
     """Notes what it is told."""
 
     def __init__(self, trials: int) -> None:
@@ -171,7 +171,7 @@ def test_in_whatever_order_trials_end_or_fail(
     """It ends; each job once, rungs in their order, all begun and learned of; one has it all."""
     search = searching(pruner, epochs=epochs, reduction_factor=reduction)
     proposer, order = Learner(trials), random.Random(seed)
-    told = searched(pruned(proposer, search, by="accuracy"), order, workers, failing)
+    told = searched(pruned_strategy(proposer, search, by="accuracy"), order, workers, failing)
 
     jobs = [(job.number, job.budget) for job, _ in told]
     assert len(jobs) == len(set(jobs))

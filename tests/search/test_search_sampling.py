@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from project_folder import REPOSITORY
 
-from flows.records.search_journal import Recorded
+from flows.records.search_journal import JournaledStrategy
 from models.config import Params, SearchParams, TrialConfig, load_params
 from models.errors import ConfigError
-from models.search.optuna_samplers import ATTEMPTS, EVEN_TRIALS, Sampled
+from models.search.optuna_samplers import ATTEMPTS, EVEN_TRIALS, OptunaProposer
 from models.search.proposals import Proposal
-from models.search.random_search import drawn
-from models.search.strategies import pruned, strategy_of
+from models.search.random_search import random_points
+from models.search.strategies import pruned_strategy, strategy_of
 from models.search.strategy import Job, Strategy
 from models.trials import Scores
 
@@ -82,8 +82,8 @@ def test_the_first_trials_are_those_of_a_random_search() -> None:
     """What a random search with the same seed trained is not trained again."""
     proposals = run(strategy_of(learning()))
 
-    assert proposals[:EVEN_TRIALS] == list(drawn(learning()))[:EVEN_TRIALS]
-    assert proposals[EVEN_TRIALS:] != list(drawn(learning()))[EVEN_TRIALS:]
+    assert proposals[:EVEN_TRIALS] == list(random_points(learning()))[:EVEN_TRIALS]
+    assert proposals[EVEN_TRIALS:] != list(random_points(learning()))[EVEN_TRIALS:]
 
 
 @pytest.mark.parametrize("objective", ["accuracy", "cross_entropy"])
@@ -94,7 +94,7 @@ def test_later_trials_are_better_than_even_draws(objective: str) -> None:
     params = base.model_copy(update={"trial": trial})
 
     learned = mean_loss(run(strategy_of(params))[EVEN_TRIALS:])
-    even = mean_loss(list(drawn(params))[EVEN_TRIALS:])
+    even = mean_loss(list(random_points(params))[EVEN_TRIALS:])
 
     assert learned < 0.75 * even
 
@@ -111,7 +111,7 @@ def test_a_space_smaller_than_what_is_asked_for_is_searched_whole_and_once(strat
 
     proposals = run(strategy_of(params))
 
-    assert len(proposals) == Sampled(params).total == 12
+    assert len(proposals) == OptunaProposer(params).total == 12
     assert len({proposal.config for proposal in proposals}) == 12
 
 
@@ -198,19 +198,19 @@ def test_killed_under_a_pruner_it_goes_on_from_its_journal(tmp_path: Path, prune
     """What was asked before the kill is asked after it, and nothing is proposed twice."""
     params = learning(pruner=pruner, epochs=9, trials=16)
     path = tmp_path / "journal.jsonl"
-    before = run(Recorded(strategy_of(params), path), steps=19)
+    before = run(JournaledStrategy(strategy_of(params), path), steps=19)
 
-    after = run(Recorded(strategy_of(params), path), seed=5)
+    after = run(JournaledStrategy(strategy_of(params), path), seed=5)
 
     assert after[: len(before)] == before
     assert len({proposal.config for proposal in after}) == len(after) == 16
-    assert run(Recorded(strategy_of(params), path), seed=9) == after
+    assert run(JournaledStrategy(strategy_of(params), path), seed=9) == after
 
 
 def test_it_waits_for_what_it_is_to_learn_from() -> None:
     """Trial n is not begun before trial n - ahead is known, however many workers are idle."""
     params = learning(ahead=3)
-    strategy = pruned(Sampled(params), params.search, by="accuracy")
+    strategy = pruned_strategy(OptunaProposer(params), params.search, by="accuracy")
     jobs = [strategy.ask() for _ in range(4)]
     assert [job is None for job in jobs] == [False, False, False, True]
 

@@ -21,7 +21,7 @@ from flows.tracking.events import JOURNALS, Journal
 from flows.tracking.mirror import Mirror
 from flows.tracking.reconcile import reconcile, sync_runs
 from flows.tracking.runs import Runs
-from flows.tracking.store import Tracking, TrackingError, asking, open_tracking
+from flows.tracking.store import Tracking, TrackingError, mlflow_errors, open_tracking
 from models.errors import ConfigError, can_heal
 from models.processes import this_process
 
@@ -203,7 +203,7 @@ def test_a_database_that_another_process_holds_may_heal(tracking: Tracking) -> N
         contextlib.closing(sqlite3.connect("mlruns/mlflow.db", timeout=0)) as other,
     ):
         holder.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(TrackingError, match="is locked") as raised, asking():
+        with pytest.raises(TrackingError, match="is locked") as raised, mlflow_errors():
             other.execute("BEGIN EXCLUSIVE")
     assert can_heal(raised.value)
     assert open_tracking(NAME).experiment_id == tracking.experiment_id
@@ -213,7 +213,7 @@ def test_a_database_without_its_tables_does_not_heal(tracking: Tracking) -> None
     """To MLflow that is an outage like any other."""
     with contextlib.closing(sqlite3.connect("mlruns/mlflow.db")) as connection:
         connection.execute("DROP TABLE tags")
-    with pytest.raises(TrackingError, match="no such table") as raised, asking():
+    with pytest.raises(TrackingError, match="no such table") as raised, mlflow_errors():
         list(Runs(tracking).search("tags.a = 'b'"))
     assert not can_heal(raised.value)
 
@@ -233,7 +233,7 @@ def test_of_a_server_only_outages_may_heal(
 ) -> None:
     """What it refuses it refuses the next time too."""
     monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "http://host.example")
-    with pytest.raises(TrackingError) as raised, asking():
+    with pytest.raises(TrackingError) as raised, mlflow_errors():
         raise error
     assert can_heal(raised.value) is heals
 

@@ -32,8 +32,8 @@ from models.digests import digest_source
 from models.training import source
 from models.training.augmentation import augment
 from models.training.checkpoint import weights_digest
-from models.training.early_stopping import best_record, stopped_early
-from models.training.epoch_scores import Tally, cross_entropy_sum, f1_macro
+from models.training.early_stopping import best_record, should_stop_early
+from models.training.epoch_scores import EpochScores, cross_entropy_sum, f1_macro
 from models.training.lr_schedules import learning_rate_factor
 from models.training.minibatches import CHUNK, SLICE, Minibatches
 from models.training.optimizers import build_optimizer
@@ -203,7 +203,7 @@ def test_stopping_worked_by_hand(
     """Patience counts epochs since the last gain beyond min_delta over the best before it."""
     history = [record(number + 1, value, 0.3) for number, value in enumerate(accuracies)]
     rule = EarlyStoppingConfig(patience=patience, min_delta=min_delta)
-    assert stopped_early(history, rule, "accuracy") is stopped
+    assert should_stop_early(history, rule, "accuracy") is stopped
 
 
 @given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
@@ -221,7 +221,7 @@ def test_scores_do_not_depend_on_how_images_are_sliced(cuts: list[int]) -> None:
     source = torch.Generator().manual_seed(3)
     logits = torch.randn(30, 4, generator=source)
     labels = torch.randint(4, (30,), generator=source)
-    whole, sliced = Tally(4), Tally(4)
+    whole, sliced = EpochScores(4), EpochScores(4)
     whole.add(logits, labels, cross_entropy_sum(logits, labels))
     edges = [0, *sorted(set(cuts)), 30]
     for start, stop in pairwise(edges):

@@ -22,7 +22,7 @@ from flows.datasets.deliveries import QUARANTINE
 from flows.datasets.ingest import ensure_ingested
 from flows.records import ledger
 from flows.records.champion import DATABASE
-from flows.records.ledger import Deed
+from flows.records.ledger import LedgerAction
 from flows.records.trial_store import STORE
 from flows.runtime.prefect_server import SERVICES, RunningServices
 from flows.runtime.retraining_lock import LOCK, OWNER, Owner
@@ -50,8 +50,8 @@ def healthy_template(tmp_path_factory: pytest.TempPathFactory, migrated_database
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         ensure_ingested(load_params(Path("params.yaml")).data)
-        ledger.append(Deed(action="decision", name="digits-classifier", reasons=("none",)))
-        ledger.append(Deed(action="decision", name="digits-classifier", reasons=("none",)))
+        ledger.append(LedgerAction(action="decision", name="digits-classifier", reasons=("none",)))
+        ledger.append(LedgerAction(action="decision", name="digits-classifier", reasons=("none",)))
         trial = STORE / trial_spec().key
         write_text(trial / "trial.json", trial_spec().model_dump_json())
         write_text(trial / "result.json", trial_result(trial_spec()).model_dump_json())
@@ -196,7 +196,9 @@ def change_the_ledger(_: Patch) -> None:
 
 def lose_the_registry(_: Patch) -> None:
     name = load_params(Path("params.yaml")).registered_name
-    ledger.append(Deed(action="promote", name=name, after=1, verdict="PROMOTE", reasons=("so",)))
+    ledger.append(
+        LedgerAction(action="promote", name=name, after=1, verdict="PROMOTE", reasons=("so",))
+    )
 
 
 def spoil_a_trial(_: Patch) -> None:

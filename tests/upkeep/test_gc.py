@@ -22,23 +22,23 @@ from registry_records import (
 )
 
 from flows.records import ledger
-from flows.records.ledger import Deed
+from flows.records.ledger import LedgerAction
 from flows.records.trial_store import STORE, stored_trials
 from flows.runtime import scratch
-from flows.runtime.scratch import TRASH, discard, left_by_the_dead, scratch_folder
+from flows.runtime.scratch import TRASH, abandoned_scratch, discard, scratch_folder
 from flows.tracking.events import JOURNALS
 from flows.tracking.mirror import Mirror
 from flows.tracking.reconcile import sync_runs
 from flows.tracking.store import Tracking
 from flows.upkeep import retention
-from flows.upkeep.retention import Cleaning, Needs, leftovers, remove, retrainings, trials
+from flows.upkeep.retention import Cleaning, RequiredRecords, leftovers, remove, retrainings, trials
 from models.config import RetentionParams
 from models.trials import TrialFiles, TrialSpec
 
 pytest_plugins = ["registry_fixtures"]
 
 LONG_AGO = time.time() - 400 * 86_400
-NOTHING_NEEDED = Needs({}, frozenset())
+NOTHING_NEEDED = RequiredRecords({}, frozenset())
 AT_ONCE = RetentionParams(keep_best=0)
 
 
@@ -109,13 +109,13 @@ def test_old_trials_go_and_the_ones_that_versions_and_ledger_name_stay(
         store_trial(rate, old=rate != 0.3) for rate in (0.001, 0.2, 0.3, 0.4, 0.5)
     )
     make_version(tracking, served, shown_retraining(tracking, served))
-    ledger.append(Deed(action="decision", name=NAME, reasons=(f"trial {named.key}",)))
+    ledger.append(LedgerAction(action="decision", name=NAME, reasons=(f"trial {named.key}",)))
     lock = STORE / training.key / ".lock"
     lock.touch()
     age(STORE / training.key)
 
     with FileLock(lock):
-        cleaning = remove([*trials(AT_ONCE, Needs.read(tracking))], dry_run=False)
+        cleaning = remove([*trials(AT_ONCE, RequiredRecords.read(tracking))], dry_run=False)
 
     assert removed(cleaning) == [old.key]
     assert cleaning.bytes > 0
@@ -207,7 +207,7 @@ def test_an_old_retraining_leaves_mlflow_whole_with_artifacts_and_journal(
     young = shown_retraining(tracking, trial_spec(0.3), old=False)
 
     cleaning = remove(
-        [*retrainings(tracking, RetentionParams(), Needs.read(tracking))], dry_run=False
+        [*retrainings(tracking, RetentionParams(), RequiredRecords.read(tracking))], dry_run=False
     )
 
     assert len(removed(cleaning)) == 1
@@ -230,7 +230,7 @@ def test_a_retraining_that_a_version_comes_from_stays(tracking: Tracking) -> Non
         connection.execute("update runs set end_time = 1")
 
     cleaning = remove(
-        [*retrainings(tracking, RetentionParams(), Needs.read(tracking))], dry_run=False
+        [*retrainings(tracking, RetentionParams(), RequiredRecords.read(tracking))], dry_run=False
     )
 
     assert removed(cleaning) == []
@@ -260,7 +260,7 @@ def test_scratch_of_the_dead_goes_and_that_of_the_living_stays(mlflow_project: P
         assert sorted(Path(name).name for name in removed(cleaning)) == [begun.name, dead.name]
         assert held.is_dir()
     assert list(mlflow_project.glob("mlruns/.reproducing-*")) == []
-    assert left_by_the_dead() == []
+    assert abandoned_scratch() == []
 
 
 def test_gc_is_a_flow_with_its_record_and_its_json(retrained: tuple[ProjectFolder, Ran]) -> None:

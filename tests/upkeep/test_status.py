@@ -11,12 +11,12 @@ from registry_records import NAME
 
 from flows.cli.display.project import print_status
 from flows.records import ledger
-from flows.records.champion import glance_at_champion
-from flows.records.ledger import Deed, Ledger
+from flows.records.champion import read_champion
+from flows.records.ledger import Ledger, LedgerAction
 from flows.retraining.decide import remember
 from flows.runtime.retraining_lock import only_retraining
 from flows.schedules.config import Schedule, add_schedule
-from flows.schedules.snapshot import standing
+from flows.schedules.snapshot import read_snapshot
 from flows.tracking.store import Tracking
 from flows.upkeep.status import Deliveries, Status, project_status
 from models.decision import Completed, Fingerprint
@@ -36,7 +36,9 @@ def promoted(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> Path:
     for _ in range(2):
         tracking.client.create_model_version(NAME, str(Path("mlruns").absolute()), tags=SCORES)
     tracking.client.set_registered_model_alias(NAME, "champion", "2")
-    ledger.append(Deed(action="promote", name=NAME, after=2, verdict="PROMOTE", reasons=("so",)))
+    ledger.append(
+        LedgerAction(action="promote", name=NAME, after=2, verdict="PROMOTE", reasons=("so",))
+    )
     remember(
         Completed(
             fingerprint=FINGERPRINT,
@@ -46,7 +48,7 @@ def promoted(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> Path:
             champion=2,
         )
     )
-    ledger.append(Deed(action="decision", name=NAME, reasons=("nothing changed",)))
+    ledger.append(LedgerAction(action="decision", name=NAME, reasons=("nothing changed",)))
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     return Path.cwd()
 
@@ -108,7 +110,7 @@ def test_a_tracking_server_is_asked_for_its_champion(
     promoted: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The variable names the store: what the project's own file says does not count."""
-    own = glance_at_champion(NAME)
+    own = read_champion(NAME)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
 
     found = project_status().champion
@@ -152,7 +154,7 @@ def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(
     """Twice a second for days; what is appended is seen at once all the same."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(f"registry: {{name: {NAME}}}\n")
-    assert standing().champion is None
+    assert read_snapshot().champion is None
     reads = list[Path]()
     read = ledger.read
 
@@ -163,9 +165,9 @@ def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(
     monkeypatch.setattr(ledger, "read", counted)
 
     for version in (1, 2):
-        ledger.append(Deed(action="promote", name=NAME, after=version))
-        assert [standing().champion for _ in range(3)] == [version] * 3
+        ledger.append(LedgerAction(action="promote", name=NAME, after=version))
+        assert [read_snapshot().champion for _ in range(3)] == [version] * 3
     Path("params.yaml").write_text("registry: {name: another}\n")
 
-    assert standing().champion is None
+    assert read_snapshot().champion is None
     assert len(reads) == 3

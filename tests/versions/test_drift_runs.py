@@ -15,12 +15,12 @@ from training_fixtures import bars_images
 
 from flows.records.drift_reports import DriftRecord, drift_records, files_of
 from flows.tracking import drift as shown_drift
-from flows.tracking.drift import show_report
+from flows.tracking.drift import log_report
 from flows.tracking.reconcile import reconcile, sync_runs
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
 from flows.upkeep.doctor.databases import mlflow_database
-from flows.upkeep.retention import Needs, drift_reports, remove, retrainings
+from flows.upkeep.retention import RequiredRecords, drift_reports, remove, retrainings
 from flows.versions.monitor import monitor_version
 from models.config import DriftParams, RetentionParams
 from models.datasets.batches import write_batch
@@ -73,7 +73,7 @@ def test_a_run_left_by_a_dead_process_is_seen_and_closed(
     assert reconcile(bars_tracking) == 1
     statuses = {run.info.run_id: run.info.status for run in drift_runs(bars_tracking)}
     assert statuses == {record.run_id: "FINISHED", other.run_id: "KILLED"}
-    assert show_report(bars_tracking, other) == other.run_id
+    assert log_report(bars_tracking, other) == other.run_id
     assert bars_tracking.client.get_run(other.run_id or "").info.status == "FINISHED"
 
 
@@ -161,7 +161,7 @@ def test_gc_removes_old_reports_whole(bars_tracking: Tracking) -> None:
     assert not any(path.exists() for path in (*files_of(old), *artifacts))
     assert [run.info.run_id for run in drift_runs(bars_tracking)] == [young.run_id]
     assert sync_runs(bars_tracking).told == ()
-    needs = Needs({}, frozenset())
+    needs = RequiredRecords({}, frozenset())
     assert not any("drift" in one.item().name for one in retrainings(bars_tracking, policy, needs))
 
 

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from flows.search.progress import shown
+from flows.search.progress import format_scores
 from flows.upkeep.doctor import Finding
 from flows.upkeep.status import Status
 
@@ -30,7 +30,7 @@ def _lines(status: Status) -> Iterator[tuple[str, str]]:
     if champion is None:
         yield "champion", "none yet: pitchpipe run"
     else:
-        scores = f", test {shown(champion.test)}" if champion.test else ""
+        scores = f", test {format_scores(champion.test)}" if champion.test else ""
         yield "champion", f"{champion.name} version {champion.version}{scores}"
     if status.running is not None:
         running = status.running

@@ -7,7 +7,7 @@ from rich.table import Table
 from flows.cli.display.tables import Column, fitted_table, score_columns
 from flows.records.retraining import LeaderboardEntry, Retraining
 from flows.retraining.forecast import Forecast
-from flows.search.progress import shown
+from flows.search.progress import format_scores
 
 _ROWS = 20
 
@@ -28,7 +28,7 @@ def print_retraining(result: Retraining) -> None:
         limits = "search.max_seconds or search.max_epochs_total"
         console.print(f"{result.not_begun} more were not begun: {limits} was reached")
     if result.test is not None:
-        console.print(f"Test, the selected trial: {shown(result.test)}", highlight=False)
+        console.print(f"Test, the selected trial: {format_scores(result.test)}", highlight=False)
     if result.verdict is not None:
         _print_verdict(console, result)
 

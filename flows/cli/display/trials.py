@@ -12,7 +12,7 @@ from flows.datasets.current import PREPARED
 from flows.engines.devices import device_for
 from flows.records.lineage import flattened
 from flows.records.trial_store import StoredTrial, find_trial, stored_trials
-from flows.search.progress import shown
+from flows.search.progress import format_scores
 from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
 from models.search.proposals import short_names
@@ -188,7 +188,7 @@ def print_trial(row: TrialRow) -> None:
     for name, value in flattened(trial.spec.config).items():
         console.print(f"  {name}: {value}", highlight=False)
     if row.scores:
-        console.print(f"validation {shown(row.scores)}", highlight=False)
+        console.print(f"validation {format_scores(row.scores)}", highlight=False)
     for title, name in CURVES.items():
         if values := row.curve(name):
             console.print(curve_line(title, values), highlight=False)
@@ -196,11 +196,11 @@ def print_trial(row: TrialRow) -> None:
 
 def curve_line(title: str, values: list[float], *, among: Sequence[float] = ()) -> str:
     """One curve in at most 80 columns, on the scale of all numbers it is shown among."""
-    bars = sparkline(thinned(values), low=min((*values, *among)), high=max((*values, *among)))
+    bars = sparkline(thin(values), low=min((*values, *among)), high=max((*values, *among)))
     return f"{title:>20} {bars} {values[0]:.4f} -> {values[-1]:.4f}"
 
 
-def thinned(values: list[float]) -> list[float]:
+def thin(values: list[float]) -> list[float]:
     """At most 40 of the numbers, evenly spaced, the first and the last among them."""
     if len(values) <= _CURVE:
         return values

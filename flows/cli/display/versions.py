@@ -42,7 +42,7 @@ def version_document(record: VersionRecord) -> Document:
     }
 
 
-def shown_version(record: VersionRecord) -> Document:
+def version_details(record: VersionRecord) -> Document:
     """`pitchpipe versions show N --json`."""
     tags: dict[str, JsonValue] = dict(sorted(record.tags.items()))
     return version_document(record) | {"name": record.name, "tags": tags}

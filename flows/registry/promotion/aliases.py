@@ -10,11 +10,11 @@ from filelock import FileLock
 from mlflow.exceptions import MlflowException
 
 from flows.records import ledger
-from flows.records.ledger import Deed, Entry, Head, Ledger, faults_against
+from flows.records.ledger import Entry, Head, Ledger, LedgerAction, faults_against
 from flows.registry.listing import aliases
 from flows.registry.promotion.history import champions, recorded_champion, unfinished
 from flows.registry.records import CHALLENGER, CHAMPION, PREVIOUS
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import BusyError, ConfigError, PitchpipeError
 
 
@@ -38,7 +38,7 @@ HEAD_TAG = "ledger.head"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AliasEditor:
     """The aliases of one name, with nobody else moving them."""
 
     tracking: Tracking
@@ -73,17 +73,17 @@ class Desk:
         if self.hand_moved:
             raise HandMovedError(self.hand_moved)
 
-    def move(self, deed: Deed) -> Entry:
+    def move(self, action: LedgerAction) -> Entry:
         """Make the champion deed.after; the ledger knows of it before and afterwards."""
-        intent = deed.model_copy(update={"action": "intent", "intends": deed.action})
+        intent = action.model_copy(update={"action": "intent", "intends": action.action})
         ledger.append(intent)
-        self._point(deed)
-        return self.note(deed)
+        self._point(action)
+        return self.note(action)
 
-    def note(self, deed: Deed) -> Entry:
+    def note(self, action: LedgerAction) -> Entry:
         """Write a deed into the ledger and show it in MLflow."""
-        entry = ledger.append(deed)
-        with asking():
+        entry = ledger.append(action)
+        with mlflow_errors():
             _show(self.tracking, entry)
         return entry
 
@@ -91,18 +91,20 @@ class Desk:
         """Settle a move whose process died: completed if the champion's alias had moved."""
         assert intent.intends is not None
         if self.champion == intent.after:
-            deed = Deed(**intent.model_dump(include=set(Deed.model_fields) - {"intends"}))
-            deed = deed.model_copy(
+            action = LedgerAction(
+                **intent.model_dump(include=set(LedgerAction.model_fields) - {"intends"})
+            )
+            action = action.model_copy(
                 update={
                     "action": intent.intends,
                     "reasons": (*intent.reasons, "completed after a crash"),
                 }
             )
-            self._point(deed)
-            return self.note(deed)
+            self._point(action)
+            return self.note(action)
         reason = f"{intent.intends} of version {intent.after} was not made: its process died"
         return self.note(
-            Deed(
+            LedgerAction(
                 action="abandon",
                 name=intent.name,
                 before=self.champion,
@@ -111,24 +113,24 @@ class Desk:
             )
         )
 
-    def _point(self, deed: Deed) -> None:
+    def _point(self, action: LedgerAction) -> None:
         """Point the aliases: the champion's first, since it decides what a crash has left."""
         client, name = self.tracking.client, self.tracking.name
-        line = champions((*self.entries, _as_entry(deed)))
-        before = [version for version in line if version != deed.after]
-        with asking():
-            if deed.after is not None:
-                client.set_registered_model_alias(name, CHAMPION, str(deed.after))
+        line = champions((*self.entries, _as_entry(action)))
+        before = [version for version in line if version != action.after]
+        with mlflow_errors():
+            if action.after is not None:
+                client.set_registered_model_alias(name, CHAMPION, str(action.after))
             if before:
                 client.set_registered_model_alias(name, PREVIOUS, str(before[-1]))
             else:
                 client.delete_registered_model_alias(name, PREVIOUS)
-            if aliases(self.tracking).get(CHALLENGER) == deed.after:
+            if aliases(self.tracking).get(CHALLENGER) == action.after:
                 client.delete_registered_model_alias(name, CHALLENGER)
 
 
 @contextlib.contextmanager
-def desk(tracking: Tracking) -> Iterator[Desk]:
+def edit_aliases(tracking: Tracking) -> Iterator[AliasEditor]:
     """Sit down where aliases are moved, alone; what a crash left is settled first, and said."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(LOCK):
@@ -136,15 +138,15 @@ def desk(tracking: Tracking) -> Iterator[Desk]:
         intent = unfinished(entries)
         if intent is not None:
             champion = aliases(tracking).get(CHAMPION)
-            settled = Desk(tracking, entries, champion).finish(intent)
+            settled = AliasEditor(tracking, entries, champion).finish(intent)
             log.warning("settled what a crash had left: %s", "; ".join(settled.reasons))
             entries = _read(tracking)
-        yield Desk(tracking, entries, aliases(tracking).get(CHAMPION))
+        yield AliasEditor(tracking, entries, aliases(tracking).get(CHAMPION))
 
 
 def is_registered(tracking: Tracking, version: int | None = None) -> bool:
     """Whether MLflow knows a version, or the name at all: its database may have been lost."""
-    with asking():
+    with mlflow_errors():
         if version is None:
             return bool(tracking.client.search_registered_models(f"name = '{tracking.name}'"))
         found = tracking.client.search_model_versions(f"name = '{tracking.name}'")
@@ -153,7 +155,7 @@ def is_registered(tracking: Tracking, version: int | None = None) -> bool:
 
 def seen_head(tracking: Tracking) -> Head | None:
     """Return the ledger's head that MLflow was last shown; None: none, or none that can be read."""
-    with asking():
+    with mlflow_errors():
         try:
             tags = tracking.client.get_registered_model(tracking.name).tags or {}
         except MlflowException as error:
@@ -190,9 +192,9 @@ def _show(tracking: Tracking, entry: Entry) -> None:
         client.set_model_version_tag(name, str(entry.after), key, value)
 
 
-def _as_entry(deed: Deed) -> Entry:
+def _as_entry(action: LedgerAction) -> Entry:
     """Treat a deed as if it were in the ledger."""
-    facts = deed.model_dump()
+    facts = action.model_dump()
     return Entry.model_construct(**facts, number=0, time="", who="", previous="", digest="")
 
 

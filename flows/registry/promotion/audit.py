@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from flows.records import ledger
 from flows.records.ledger import Entry, faults_against
-from flows.registry.promotion.aliases import HEAD_TAG, desk, seen_head
+from flows.registry.promotion.aliases import HEAD_TAG, edit_aliases, seen_head
 from flows.tracking.store import Tracking
 
 
@@ -26,7 +26,7 @@ def audit_ledger(tracking: Tracking) -> Audit:
 
     What a crash left between alias and ledger is settled first, and stands in the ledger then.
     """
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         found = ledger.read()
         problems = list(found.problems)
         head = seen_head(tracking)

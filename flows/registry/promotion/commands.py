@@ -3,13 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.records.ledger import Deed, Entry
+from flows.records.ledger import Entry, LedgerAction
 from flows.registry.listing import aliases, find_version, list_versions
 from flows.registry.loading import open_version
-from flows.registry.promotion.aliases import Desk, NothingToMoveError, StaleVerdictError, desk
+from flows.registry.promotion.aliases import (
+    AliasEditor,
+    NothingToMoveError,
+    StaleVerdictError,
+    edit_aliases,
+)
 from flows.registry.promotion.history import awaiting, champions, recorded_champion
 from flows.registry.records import CHALLENGER
-from flows.tracking.store import Tracking, asking
+from flows.tracking.store import Tracking, mlflow_errors
 from models.config import Record
 from models.config.policies import GateParams, Verdict
 from models.digests import digest_of
@@ -60,7 +65,7 @@ def settle(
     Raises StaleVerdictError where the champion is no longer the one judged against, HandMovedError
     where it was moved outside pitchpipe.
     """
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         held.require_agreement()
         if held.champion == judgement.version:
             return _nothing(held, f"version {judgement.version} is the champion already")
@@ -68,12 +73,12 @@ def settle(
         verdict = judgement.decision.verdict
         automatic = verdict == "PROMOTE" and gate.approval == "automatic"
         actions = {"PROMOTE": "await", "HOLD": "hold", "REJECT": "reject"}
-        deed = _deed("promote" if automatic else actions[verdict], held, judgement)
+        action = _action("promote" if automatic else actions[verdict], held, judgement)
         if reason:
-            deed = deed.model_copy(update={"reasons": (reason, *deed.reasons)})
+            action = action.model_copy(update={"reasons": (reason, *action.reasons)})
         if automatic:
-            return _moved(held.move(deed))
-        entry = held.note(deed)
+            return _moved(held.move(action))
+        entry = held.note(action)
         if verdict == "REJECT":
             _drop_challenger(tracking, judgement.version)
         return _stayed(held, entry)
@@ -84,7 +89,7 @@ def force_promotion(tracking: Tracking, version: int, *, reason: str) -> Moved:
     if not reason.strip():
         raise ConfigError("--force needs --reason: the ledger must be able to say why")
     open_version(tracking, version)
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         held.require_agreement()
         if held.champion == version:
             return _nothing(held, f"version {version} is the champion already")
@@ -98,7 +103,7 @@ def roll_back(tracking: Tracking, *, to: int | None = None, reason: str = "") ->
     A version that was deleted since is passed over. With `to`, also puts right an alias that was
     moved by hand. Raises NothingToMoveError where there is nothing to go back to.
     """
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         if to is None:
             held.require_agreement()
         target = to if to is not None else _before(held)
@@ -112,14 +117,14 @@ def roll_back(tracking: Tracking, *, to: int | None = None, reason: str = "") ->
 def reject_version(tracking: Tracking, version: int, *, reason: str = "") -> Moved:
     """Decide that a version shall not serve. Raises ConfigError for the champion."""
     find_version(tracking, version)
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         held.require_agreement()
         if held.champion == version:
             raise ConfigError(
                 f"version {version} is the champion; `pitchpipe rollback` puts another in its place"
             )
-        deed = _plain("reject", held, version, reasons=(reason or "rejected by hand",))
-        entry = held.note(deed.model_copy(update={"verdict": "REJECT"}))
+        action = _plain("reject", held, version, reasons=(reason or "rejected by hand",))
+        entry = held.note(action.model_copy(update={"verdict": "REJECT"}))
         _drop_challenger(tracking, version)
         return _stayed(held, entry)
 
@@ -131,7 +136,7 @@ def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Mo
     changed since it was judged.
     """
     open_version(tracking, version)
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         held.require_agreement()
         waiting = awaiting(held.entries, version)
         if waiting is None:
@@ -141,17 +146,17 @@ def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Mo
             )
         _compare(held, waiting.before, version=version)
         said = f"approved: {reason}" if reason else "approved"
-        deed = _plain("promote", held, version, reasons=(said, *waiting.reasons))
+        action = _plain("promote", held, version, reasons=(said, *waiting.reasons))
         kept = {"verdict": waiting.verdict, "evidence": waiting.evidence}
-        return _moved(held.move(deed.model_copy(update=kept)))
+        return _moved(held.move(action.model_copy(update=kept)))
 
 
 def adopt_champion(tracking: Tracking, *, reason: str = "") -> Moved:
     """Accept a champion's alias that was moved outside pitchpipe."""
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         if not held.hand_moved:
             return _nothing(held, "the alias is where the ledger left it")
-        deed = Deed(
+        action = LedgerAction(
             action="adopt",
             name=tracking.name,
             before=recorded_champion(held.entries),
@@ -159,8 +164,8 @@ def adopt_champion(tracking: Tracking, *, reason: str = "") -> Moved:
             reasons=(reason or "moved outside pitchpipe, adopted",),
         )
         if held.champion is None:  # whose alias was taken away, or whose registry was lost
-            return _answer(held.note(deed), after=None)
-        return _moved(held.move(deed))
+            return _answer(held.note(action), after=None)
+        return _moved(held.move(action))
 
 
 def note_import(tracking: Tracking, version: int, *, origin: str, evidence: str) -> Moved:
@@ -168,13 +173,13 @@ def note_import(tracking: Tracking, version: int, *, origin: str, evidence: str)
 
     origin: where from;  evidence: JSON of what was said of it there.
     """
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         if any(entry.action == "import" and entry.after == version for entry in held.entries):
             return _nothing(held, f"version {version} is in the ledger already")
-        deed = _plain("import", held, version, reasons=(origin,))
+        action = _plain("import", held, version, reasons=(origin,))
         digest = digest_of(evidence)
         write_text(EVIDENCE / f"{digest}.json", evidence)
-        return _stayed(held, held.note(deed.model_copy(update={"evidence": digest})))
+        return _stayed(held, held.note(action.model_copy(update={"evidence": digest})))
 
 
 def hand_moved(tracking: Tracking) -> str | None:
@@ -182,11 +187,11 @@ def hand_moved(tracking: Tracking) -> str | None:
 
     What a crash has left is settled first.
     """
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         return held.hand_moved
 
 
-def _compare(held: Desk, judged_against: int | None, *, version: int) -> None:
+def _compare(held: AliasEditor, judged_against: int | None, *, version: int) -> None:
     if held.champion == judged_against:
         return
     raise StaleVerdictError(
@@ -195,7 +200,7 @@ def _compare(held: Desk, judged_against: int | None, *, version: int) -> None:
     )
 
 
-def _before(held: Desk) -> int:
+def _before(held: AliasEditor) -> int:
     existing = {record.version for record in list_versions(held.tracking)}
     known = champions(held.entries)
     line = [version for version in known if version in existing and version != held.champion]
@@ -208,22 +213,24 @@ def _before(held: Desk) -> int:
 
 
 def _drop_challenger(tracking: Tracking, version: int) -> None:
-    with asking():
+    with mlflow_errors():
         if aliases(tracking).get(CHALLENGER) == version:
             tracking.client.delete_registered_model_alias(tracking.name, CHALLENGER)
 
 
-def _deed(action: str, held: Desk, judgement: Judgement) -> Deed:
-    """A deed by the gate's decision, whose numbers are kept as evidence."""
+def _action(action: str, held: AliasEditor, judgement: Judgement) -> LedgerAction:
+    """Ledger action for a gate decision; the decision is kept as evidence."""
     decision = judgement.decision
     digest = digest_of(decision)
     write_text(EVIDENCE / f"{digest}.json", decision.model_dump_json(indent=2))
-    deed = _plain(action, held, judgement.version, reasons=judgement.reasons)
-    return deed.model_copy(update={"verdict": decision.verdict, "evidence": digest})
+    plain = _plain(action, held, judgement.version, reasons=judgement.reasons)
+    return plain.model_copy(update={"verdict": decision.verdict, "evidence": digest})
 
 
-def _plain(action: str, held: Desk, version: int, *, reasons: tuple[str, ...]) -> Deed:
-    return Deed.model_validate(
+def _plain(
+    action: str, held: AliasEditor, version: int, *, reasons: tuple[str, ...]
+) -> LedgerAction:
+    return LedgerAction.model_validate(
         {
             "action": action,
             "name": held.tracking.name,
@@ -238,7 +245,7 @@ def _moved(entry: Entry) -> Moved:
     return _answer(entry, after=entry.after)
 
 
-def _stayed(held: Desk, entry: Entry) -> Moved:
+def _stayed(held: AliasEditor, entry: Entry) -> Moved:
     return _answer(entry, after=held.champion)
 
 
@@ -253,7 +260,7 @@ def _answer(entry: Entry, *, after: int | None) -> Moved:
     )
 
 
-def _nothing(held: Desk, why: str) -> Moved:
+def _nothing(held: AliasEditor, why: str) -> Moved:
     return Moved(
         action="none",
         before=held.champion,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flows.datasets.files import PREPARED
 from flows.registry.loading import LoadedVersion, load_version
-from flows.registry.promotion.aliases import desk
+from flows.registry.promotion.aliases import edit_aliases
 from flows.registry.promotion.commands import Judgement
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
@@ -24,7 +24,7 @@ def judge(
     """
     from models.gate import decide  # noqa: PLC0415 - scipy and scikit-learn, for judging only
 
-    with desk(tracking) as held:
+    with edit_aliases(tracking) as held:
         held.require_agreement()
         champion = held.champion
     manifest = read_manifest(prepared)

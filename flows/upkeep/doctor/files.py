@@ -10,7 +10,7 @@ from flows.datasets.files import RAW, VERSIONS, batch_digests
 from flows.datasets.restore import cache_faults
 from flows.datasets.versions import logged_versions
 from flows.records import ledger
-from flows.records.champion import glance_at_champion
+from flows.records.champion import read_champion
 from flows.records.trial_store import STORE
 from flows.upkeep.doctor.finding import Finding, error, warning
 from models.config import Record, load_params, read_record
@@ -33,7 +33,7 @@ def champion() -> Iterator[Finding]:
         return  # asking a server takes MLflow's import; `pitchpipe audit` does
     try:
         name = load_params().registered_name
-        recorded, now = ledger.read().champion_of(name), glance_at_champion(name)
+        recorded, now = ledger.read().champion_of(name), read_champion(name)
     except (PitchpipeError, sqlite3.Error):
         return  # which the checks of these files say
     found = now.version if now else None
