@@ -8,7 +8,7 @@ import sys
 
 import psutil
 
-from models.config.base import Record
+from models.record import Record
 
 _PR_SET_PDEATHSIG = 1
 _SAME_START_SECONDS = 1.5

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.config.base import Record
+from models.record import Record
 
 DRIFT_TESTS = 5
 """Tests of a report, among which `significance` is divided."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from models.config.base import Record
+from models.record import Record
 
 
 class Interval(Record):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from models.config.base import Record
 from models.config.trial import Objective
 from models.evaluation.records import Evaluation
+from models.record import Record
 from models.trials import EpochRecord, Scores
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.config.base import Record
 from models.config.policies import Verdict
 from models.evaluation.records import Interval
+from models.record import Record
 
 
 @dataclass(frozen=True, slots=True)

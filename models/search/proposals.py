@@ -10,7 +10,6 @@ from pydantic import JsonValue, ValidationError
 
 from models.config import Params, Point, TrialConfig, apply_point
 from models.config.faults import rule_of
-from models.config.params import check_fits
 from models.config.space import applicable
 from models.errors import ConfigError
 
@@ -53,7 +52,7 @@ def propose(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
     held = applicable(params.trial, point)
     try:
         config = apply_point(params.trial, held)
-        check_fits(config, image_size=params.data.image_size)
+        config.network.check_fits(params.data.image_size)
     except ValueError as error:
         raise ConfigError(
             f"search.axes: no trial can have {_all_of(held)}: {_broken(error)}; drop one of these "

@@ -5,17 +5,11 @@ from pathlib import Path
 import pytest
 from project_folder import REPOSITORY
 
-from models.config import (
-    AdamConfig,
-    MlpConfig,
-    Params,
-    SgdConfig,
-    TrialConfig,
-    apply_point,
-    load_params,
-)
+from models.config import Params, TrialConfig, apply_point, load_params
 from models.config.space import axis_names
 from models.errors import ConfigError
+from models.networks import MlpConfig
+from models.optimizers import AdamConfig, SgdConfig
 from models.search.grid_search import grid
 
 

@@ -11,7 +11,8 @@ from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trial_comparison import print_comparison
 from flows.cli.display.trials import Here, TrialRow, curve_line, sparkline, thin
 from flows.records.trial_store import StoredTrial
-from models.config import CnnConfig, TrialConfig
+from models.config import TrialConfig
+from models.networks import CnnConfig
 from models.trials import Scores, TrialResult, TrialSpec
 
 COLUMNS = (

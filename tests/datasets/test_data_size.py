@@ -22,7 +22,8 @@ import json, resource, sys
 from pathlib import Path
 import torch, pytorch_lightning  # before the limit: what they take is not of the data
 from training_fixtures import ignore, spec_of
-from models.config import MlpConfig, TrialConfig
+from models.networks import MlpConfig
+from models.config import TrialConfig
 from models.datasets.prepared import read_manifest
 from models.training.fit import train_trial
 

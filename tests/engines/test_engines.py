@@ -20,10 +20,11 @@ from flows.engines.local import LocalEngine, TrialJob, warm_up
 from flows.engines.opening import OpenEngine, open_engine
 from flows.records.retraining import Request
 from flows.search.plan import SpecMaker
-from models.config import CnnConfig, DataParams, Params, TrialConfig
+from models.config import DataParams, Params, TrialConfig
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
+from models.networks import CnnConfig
 from models.trials import EpochRecord, Outcome, TrialResult, read_history
 
 PREPARED = Path("data/prepared")

@@ -23,9 +23,10 @@ from flows.engines.local import InterruptedTrialError, LocalEngine, TrialJob
 from flows.engines.opening import check_engine, cores_a_trial, device_of, workers_for
 from flows.engines.worker_contract import LOCK, TOKEN, WorkerContract, open_contract
 from flows.records.retraining import Request
-from models.config import GdConfig, Params, TrialConfig
+from models.config import Params, TrialConfig
 from models.config.search import SearchParams
 from models.errors import ConfigError, PitchpipeError
+from models.optimizers import GdConfig
 from models.training import worker
 from models.trials import TrialFailure, TrialSpec, read_outcome
 

@@ -12,10 +12,11 @@ from torch import nn
 from flows.records.lineage import CodeFacts, DatasetFacts
 from flows.registry.records import Registration
 from flows.tracking.events import FlowRunInfo
-from models.config import AdamConfig, CnnConfig, Params, TrialConfig
+from models.config import Params, TrialConfig
 from models.evaluation.records import ClassScores, Evaluation, Interval
-from models.networks import build_network
+from models.networks import CnnConfig
 from models.networks.serving import ServingNetwork
+from models.optimizers import AdamConfig
 from models.processes import ProcessIdentity
 from models.trials import EpochRecord, Scores, TrialFailure, TrialResult, TrialSpec
 
@@ -92,7 +93,7 @@ def serving_network(seed: int = 0, side: int = 8, classes: int = 3) -> ServingNe
     """A small CNN as it is served; another seed has other weights."""
     torch.manual_seed(seed)
     config = CnnConfig(channels=(4, 4), hidden_units=8)
-    network = build_network(config, channels=1, image_size=side, classes=classes)
+    network = config.build(channels=1, image_size=side, classes=classes)
     return ServingNetwork(network, mean=(0.3,), std=(0.4,)).eval()
 
 

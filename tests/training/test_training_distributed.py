@@ -6,8 +6,9 @@ import pytest
 import torch
 from training_fixtures import SMALL_CNN, Trials
 
-from models.config import AdamConfig, SgdConfig, TrialConfig
-from models.config.trial import ShiftAugmentation
+from models.augmentations import ShiftAugmentation
+from models.config import TrialConfig
+from models.optimizers import AdamConfig, SgdConfig
 from models.training.checkpoint import load_weights
 from models.trials import TrialFailure
 

@@ -10,30 +10,21 @@ from pathlib import Path
 import pytest
 from training_fixtures import SMALL_CNN, Trials
 
-from models.config import (
-    AdamConfig,
-    GdConfig,
-    MlpConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    RnnConfig,
-    SgdConfig,
-    TrialConfig,
-)
-from models.config.trial import (
-    AdagradConfig,
-    AdamWConfig,
-    AugmentationConfig,
-    CosineSchedule,
-    ExponentialSchedule,
-    NoAugmentation,
-    RmspropConfig,
-    ScheduleConfig,
-    ShiftAugmentation,
-    StepSchedule,
-)
+from models.augmentations import AugmentationConfig, NoAugmentation, ShiftAugmentation
+from models.config import TrialConfig
+from models.config.trial import CosineSchedule, ExponentialSchedule, ScheduleConfig, StepSchedule
 from models.datasets.prepared import read_manifest
 from models.files import read_lines
+from models.networks import MlpConfig, NetworkConfig, RnnConfig
+from models.optimizers import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    GdConfig,
+    OptimizerConfig,
+    RmspropConfig,
+    SgdConfig,
+)
 from models.trials import EpochRecord, TrialFiles, TrialResult
 
 EPOCHS = 3

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trials import CURVES, TrialRow, curve_line, row_of
-from models.config.base import leaves
 from models.errors import ConfigError
+from models.record import leaves
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _LONG = 16
