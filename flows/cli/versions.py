@@ -68,8 +68,7 @@ def predict(
         emit([row.document() for row in _shown(rows)])
     else:
         for row in rows:
-            share = f"{row.probabilities[row.label]:.4f}" if row.probabilities and row.label else ""
-            typer.echo(f"{row.image}\t{row.label or row.error}\t{share}")
+            typer.echo(row.line)
 
 
 def evaluate(

@@ -1,7 +1,7 @@
 """When to retrain by itself: `schedules.yaml`, read whole, written whole; light to import.
 
 The file is the truth. `pitchpipe up` and `pitchpipe schedule apply` make Prefect's deployments
-agree with it (flows/deployments.py).
+agree with it (flows/schedules/deployments.py).
 """
 
 import contextlib

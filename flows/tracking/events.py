@@ -39,7 +39,7 @@ class FlowRunInfo(Event):
     """Of the parent run, such as `2026-11-23 06:40 digits`."""
     dataset: DatasetFacts
     params: dict[str, str] = Field(default_factory=dict)
-    """Dotted path -> value of the resolved params (flows.lineage.flattened)."""
+    """Dotted path -> value of the resolved params (flows.records.lineage.flattened)."""
     tags: dict[str, str] = Field(default_factory=dict)
     """More of what should be found by: git commit, Prefect's flow run, ..."""
     id: str = Field(default_factory=lambda: secrets.token_hex(8))

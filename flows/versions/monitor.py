@@ -52,7 +52,7 @@ def monitor_version(
 ) -> DriftRecord:
     """Compare the images of a source with the validation split, as a version sees both.
 
-    source: as `flows.prediction.predict` takes it. The same images asked again about the same
+    source: as `predict_source` takes it. The same images asked again about the same
     version are the same report: its record and its run in MLflow stay, and are not doubled. It is
     remembered before it is shown: where MLflow does not take it, a warning says so.
     Raises ConfigError where there is no such version; InputError where an image cannot be read,

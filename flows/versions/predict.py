@@ -38,6 +38,12 @@ class Prediction:
     error: str | None = None
     """Why there is no label."""
 
+    @property
+    def line(self) -> str:
+        """Image, label or error, and the label's probability, separated by tabs."""
+        share = f"{self.probabilities[self.label]:.4f}" if self.probabilities and self.label else ""
+        return f"{self.image}\t{self.label or self.error}\t{share}"
+
     def document(self) -> dict[str, JsonValue]:
         """One row of `pitchpipe predict --json`."""
         shares: JsonValue = None if self.probabilities is None else {**self.probabilities}

@@ -24,11 +24,11 @@ DATA = DataParams(name="pets", image_size=8)
 
 KILLED = """
 import os, signal
-from models.datasets import cores
+from models.datasets import process_pool
 if __name__ == "__main__":
-    cores.HERE_SECONDS = -1.0
+    process_pool.HERE_SECONDS = -1.0
     pieces = ["__import__('os').getpid()"] * 8
-    for _, pid in cores.on_all_cores(eval, pieces):
+    for _, pid in process_pool.on_all_cores(eval, pieces):
         print(pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -9,7 +9,6 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -218,20 +217,44 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     assert [one for one in targets if not (ROOT / page).parent.joinpath(one).exists()] == []
 
 
-def test_the_design_names_every_module() -> None:
+def test_the_design_is_one_page_that_names_every_package() -> None:
     """docs/design.md shows the layout as it is: all modules and packages, none that is gone."""
     text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
-    tables = text[text.index("| `models/`") : text.index("## Words")]
-    named = set(re.findall(r"`([\w*]+(?:\.py|/))`", tables)) - {"flows/", "models/"}
+    tables = text[text.index("| `flows/` |") : text.index("## One retraining")]
+    named = set(re.findall(r"`(?:registry/|cli/)?([\w*]+(?:\.py|/))`", tables)) - {
+        "flows/",
+        "models/",
+    }
     there = {
         path.name + ("/" if path.is_dir() else "")
         for package in ("flows", "models")
-        for path in (ROOT / package).iterdir()
-        if (path.is_dir() or path.suffix == ".py") and not path.name.startswith("__")
+        for path in entries_of(ROOT / package)
     }
 
-    assert {name for name in there if not any(fnmatch(name, one) for one in named)} == set()
-    assert {one for one in named if not any(fnmatch(name, one) for name in there)} == set()
+    assert len(text.splitlines()) <= 120
+    assert there - named == set()
+    assert named - there == {"display/", "promotion/", "doctor/"}  # rooms of rooms
+
+
+def test_a_folder_is_seen_at_a_glance() -> None:
+    """No package shows more than 20 entries, and flows/ not more than 18."""
+    folders = {path.parent for path in SOURCES}
+    crowded = {
+        shown(folder): len(entries_of(folder)) for folder in folders if len(entries_of(folder)) > 20
+    }
+
+    assert crowded == {}
+    assert len(entries_of(ROOT / "flows")) + 1 <= 18  # and its __init__.py
+
+
+def test_the_packages_of_flows_stand_in_at_most_12_layers() -> None:
+    """One contract, exhaustive, that a newcomer can hold in mind; `make lint` proves it."""
+    contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
+    [packages] = [one for one in contracts if one.get("containers") == ["flows"]]
+
+    assert packages["exhaustive"]
+    assert len(packages["layers"]) <= 12
+    assert "exclude_type_checking_imports" not in PYPROJECT["tool"]["importlinter"]
 
 
 def import_cleanly(folder: Path, script: str, *names: str) -> Imported:
@@ -301,6 +324,15 @@ def phony_targets() -> set[str]:
     declared = re.search(r"^\.PHONY: (.*)$", makefile, flags=re.MULTILINE)
     assert declared is not None
     return set(declared[1].split())
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """Modules and packages of a folder, without its __init__.py."""
+    return [
+        path
+        for path in folder.iterdir()
+        if (path.is_dir() or path.suffix == ".py") and not path.name.startswith("__")
+    ]
 
 
 def tree_of(path: Path) -> ast.Module:

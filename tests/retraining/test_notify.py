@@ -14,6 +14,7 @@ import pytest
 from project_folder import QUICK, ProjectFolder, Ran, make_project, overrides
 
 from flows.records.retraining import Retraining
+from flows.retraining import notify
 from flows.retraining.decide import fingerprint
 from flows.retraining.notify import (
     failure_message,
@@ -81,7 +82,7 @@ def webhook(served: Webhook, monkeypatch: pytest.MonkeyPatch) -> Webhook:
     served.answers.clear()
     served.received.clear()
     monkeypatch.setenv(VARIABLE, served.url)
-    monkeypatch.setattr(send_notification, "wait", lambda _: None)
+    monkeypatch.setattr(notify, "wait", lambda _: None)
     return served
 
 
@@ -194,7 +195,7 @@ def test_pauses_grow_and_end_with_the_last_attempt(
 ) -> None:
     """1, 2, 4 seconds; none after giving up."""
     pauses: list[float] = []
-    monkeypatch.setattr(send_notification, "wait", pauses.append)
+    monkeypatch.setattr(notify, "wait", pauses.append)
     webhook.answers[:] = [500] * 4
     assert not send_notification(
         outcome_message(retraining()), PARAMS.model_copy(update={"attempts": 4})

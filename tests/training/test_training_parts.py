@@ -310,7 +310,7 @@ def test_the_source_digest_needs_no_torch() -> None:
     code = (
         "import sys; from models.training.source import training_source_digest, package_versions; "
         "assert len(training_source_digest()) == 64; package_versions(); "
-        "from models.training.environment import ALLOCATOR_ENVIRONMENT; "
+        "from models.training.worker import ALLOCATOR_ENVIRONMENT; "
         "sys.exit('torch' in sys.modules or 'pytorch_lightning' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -124,7 +124,8 @@ def test_a_tracking_server_is_asked_for_its_champion(
 def test_status_imports_neither_torch_nor_mlflow_nor_prefect(promoted: Path) -> None:
     """That is what makes it a matter of a second."""
     script = (
-        "import sys; from flows.status import project_status; assert project_status().champion; "
+        "import sys; from flows.upkeep.status import project_status; "
+        "assert project_status().champion; "
         "print([n for n in ('torch', 'mlflow', 'prefect', 'dvc', 'sklearn') if n in sys.modules])"
     )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from registry_commands import Command, answer, pitchpipe
 from registry_records import BARS, BarsNetwork, bars_registration
-from test_registry_commands import Command, answer, pitchpipe
 
 from flows.records import drift_reports
 from flows.records.drift_reports import drift_records, latest_drift

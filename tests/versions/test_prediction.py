@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from registry_commands import Command, answer, pitchpipe
 from registry_records import BarsNetwork
-from test_registry_commands import Command, answer, pitchpipe
 
 from flows.registry.loading import LoadedVersion, load_version
 from flows.tracking.store import Tracking
