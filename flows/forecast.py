@@ -5,7 +5,7 @@ from statistics import median
 
 from pydantic import JsonValue
 
-from flows.clusters.opening import check_engine, device_of
+from flows.clusters.opening import check_devices, check_engine, device_of
 from flows.dataset_version import PREPARED, prepared_is_current
 from flows.decisions import decide
 from flows.requests import Request, Retraining, TrialCounts
@@ -53,6 +53,7 @@ def forecast(request: Request) -> Forecast:
     """
     params = request.params()
     check_engine(request)
+    check_devices(params, request)
     device = device_of(request)
     decision = decide(params, request)
     if not prepared_is_current(params.data):

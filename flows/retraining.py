@@ -2,7 +2,7 @@
 
 import time
 
-from flows.clusters.opening import check_engine, device_of
+from flows.clusters.opening import check_devices, check_engine, device_of
 from flows.dataset_version import ensure_ingested, raw_version
 from flows.decisions import decide, nothing_to_do
 from flows.notifying import telling_of_failure
@@ -26,6 +26,7 @@ def run(request: Request) -> Retraining:
     began = time.monotonic()
     params = request.params()
     check_engine(request)
+    check_devices(params, request)
     proposer_of(params)  # an impossible combination is refused before anything is begun
     with only_retraining(wait_seconds=_UPKEEP_SECONDS) as died, telling_of_failure(params):
         ensure_ingested(params.data)

@@ -1,12 +1,11 @@
 """How many trials run at once, and what each of them takes."""
 
-import os
-
 from pydantic import JsonValue
 
 from flows.devices import cuda_devices
 from flows.requests import Request
 from models.config import Params
+from models.processes import usable_cores
 from models.trials import Device
 
 
@@ -16,8 +15,7 @@ def workers_for(params: Params, request: Request, device: Device) -> int:
         return request.workers
     if device == "cuda":
         return max(1, len(cuda_devices()) // devices_a_trial(params))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // cores_a_trial(params))
+    return max(1, usable_cores() // cores_a_trial(params))
 
 
 def cores_a_trial(params: Params) -> int:

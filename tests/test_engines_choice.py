@@ -94,7 +94,7 @@ def test_a_missing_extra_says_how_to_install_it(
     """The engines are extras of the package."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(ConfigError, match=rf"pip install 'pitchpipe\[{engine}\]'"):
+    with pytest.raises(ConfigError, match=f"make install EXTRAS={engine}"):
         check_engine(Request.model_validate({"engine": engine}))
 
 

@@ -15,6 +15,7 @@ from flows.requests import Request
 from flows.workers import cores_a_trial, devices_a_trial, workers_for
 from models.config import Params
 from models.errors import ConfigError
+from models.processes import LINUX
 from models.trials import Device
 
 SECONDS_TO_CONNECT = 5
@@ -42,11 +43,25 @@ def check_engine(request: Request) -> None:
                 "choose --engine dask or --engine ray"
             )
     elif importlib.util.find_spec(EXTRAS[name]) is None:
-        raise ConfigError(f"--engine {name}: is not installed; pip install 'pitchpipe[{name}]'")
+        raise ConfigError(
+            f"--engine {name}: is not installed; `make install EXTRAS={name}` in the checkout of "
+            "pitchpipe does it"
+        )
     elif address is not None:
         _check_address(address)
     if address is None or request.device != "cuda":  # with an address, the workers' machines count
         device_for(request.device)
+
+
+def check_devices(params: Params, request: Request) -> None:
+    """Raise ConfigError for trials on several devices where their processes cannot be forked."""
+    devices = devices_a_trial(params)
+    if devices > 1 and request.engine_address is None and not LINUX:
+        raise ConfigError(
+            f"trial.devices {devices}: the processes of one trial are forked with torch loaded, "
+            "which only Linux bears; set trial.devices to 1, or name a cluster of Linux by "
+            "--engine-address"
+        )
 
 
 def _check_address(address: str) -> None:

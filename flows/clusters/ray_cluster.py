@@ -9,6 +9,12 @@ from collections.abc import Iterator
 from flows.clusters.engine import Cluster, Needs
 from flows.clusters.head import running_head
 from flows.devices import cuda_devices
+from models.processes import short_temporary_folder
+
+_PREFIX = "pitchpipe-ray-"
+_SESSION = "session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+_ROOM_BYTES = len(f"/{_PREFIX}12345678/{_SESSION}")
+"""What Ray appends to the folder of its sockets."""
 
 
 @contextlib.contextmanager
@@ -27,8 +33,12 @@ def ray_cluster(address: str | None, *, workers: int, needs: Needs) -> Iterator[
 def _own_cluster(workers: int, needs: Needs) -> Iterator[str]:
     gpus = len(cuda_devices()) if needs.gpus else 0
     with (
-        # Ray's sockets need a short path. Its processes may still write when they are killed.
-        tempfile.TemporaryDirectory(prefix="pitchpipe-ray-", ignore_cleanup_errors=True) as folder,
+        # Its processes may still write when they are killed.
+        tempfile.TemporaryDirectory(
+            prefix=_PREFIX,
+            dir=short_temporary_folder(_ROOM_BYTES),
+            ignore_cleanup_errors=True,
+        ) as folder,
         _environment(own_environment()),
         running_head(
             "flows.clusters.ray_head",
