@@ -13,7 +13,7 @@ from models.processes import short_temporary_folder
 
 _PREFIX = "pitchpipe-ray-"
 _SESSION = "session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
-_ROOM_BYTES = len(f"/{_PREFIX}12345678/{_SESSION}")
+ROOM_BYTES = len(f"/{_PREFIX}12345678/{_SESSION}")
 """What Ray appends to the folder of its sockets."""
 
 
@@ -36,7 +36,7 @@ def _own_cluster(workers: int, needs: Needs) -> Iterator[str]:
         # Its processes may still write when they are killed.
         tempfile.TemporaryDirectory(
             prefix=_PREFIX,
-            dir=short_temporary_folder(_ROOM_BYTES),
+            dir=short_temporary_folder(ROOM_BYTES),
             ignore_cleanup_errors=True,
         ) as folder,
         _environment(own_environment()),
