@@ -22,12 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows.book import Book, Entry, open_book
-from flows.dataset_version import PREPARED
-from flows.observers import Observers
-from flows.progress import SearchProgress
-from flows.trial_store import directory_of
-from flows.tuning import plan_search
+from flows.datasets.current import PREPARED
+from flows.records.trial_store import directory_of
+from flows.search.planning import plan_search
+from flows.search.progress import Observers, SearchProgress
+from flows.search.search_state import Book, Entry, open_book
 from models.config import Params, load_params
 from models.datasets.prepared import read_manifest
 from models.digests import digest_of

@@ -22,7 +22,7 @@ import psutil
 from PIL import Image
 
 from models.datasets.batches import write_batch
-from models.datasets.rows import EncodedRows, PixelRows, Rows
+from models.datasets.labelled_images import EncodedRows, PixelRows, Rows
 
 PIECE = 8192
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from flows.engine import warm_up
+from flows.engines.local import warm_up
 
 CHILDREN = 20
 SAID = "import resource; used = resource.getrusage(resource.RUSAGE_SELF); print(sum(used[:2]))"

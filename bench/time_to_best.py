@@ -34,7 +34,7 @@ from models.datasets.batches import write_batch
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
 from models.datasets.sources.fashion_mnist import fashion_mnist
-from models.search.grid import grid
+from models.search.grid_search import grid
 from models.search.strategies import pruned
 from models.search.strategy import Fixed, Job
 from models.training.fit import train_trial

@@ -32,9 +32,9 @@ from models.datasets.batches import write_batch
 from models.datasets.prepare import prepare
 from models.datasets.prepared import open_split, read_manifest
 from models.datasets.sources.fashion_mnist import fashion_mnist
-from models.training.environment import ALLOCATOR_ENVIRONMENT
 from models.training.fit import train_trial
 from models.training.source import package_versions
+from models.training.worker import ALLOCATOR_ENVIRONMENT
 from models.trials import EpochRecord, TrialResult, TrialSpec
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")

@@ -6,18 +6,18 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.artifacts import completed
-from flows.concluding import conclude, judged
-from flows.dataset_version import ensure_ingested
-from flows.decisions import accounted, decide, fingerprint, nothing_to_do
-from flows.prefect_upkeep import close_orphans, untagged
-from flows.requests import Request, Retraining
-from flows.retraining_lock import only_retraining
-from flows.retraining_note import local_minute
-from flows.search import tune
-from flows.tasks import evaluate_on_test, prepare_data, promote, register_version
-from flows.tuning import searched
-from flows.workshop import close_left_runs, open_workshop
+from flows.datasets.current import ensure_ingested
+from flows.records.retraining import Request, Retraining
+from flows.retraining.conclude import conclude, judged
+from flows.retraining.decide import accounted, decide, fingerprint, nothing_to_do
+from flows.retraining.prefect_artifacts import completed
+from flows.retraining.search_loop import tune
+from flows.retraining.session import close_left_runs, open_workshop
+from flows.retraining.summary_markdown import local_minute
+from flows.runtime.prefect_records import close_orphans, untagged
+from flows.runtime.retraining_lock import only_retraining
+from flows.search.planning import searched
+from flows.tasks import evaluate_on_test, prepare_data, promote, register_version, train
 
 
 def _flow_run_name() -> str:
@@ -42,7 +42,7 @@ def retrain(request: Request) -> State[Retraining]:
             accounted(request),
             open_workshop(params, request, dataset, flow_run=str(flow_run.id)) as workshop,
         ):
-            tuning = tune(params, dataset, workshop)
+            tuning = tune(params, dataset, workshop, submit=train.submit)
             result = searched(decision, tuning, dataset)
             if not request.tune_only:
                 evaluated = evaluate_on_test(tuning, dataset, params)

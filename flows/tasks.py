@@ -6,16 +6,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import dataset_version, evaluating, promoting
-from flows.artifacts import decorating, trial_markdown
-from flows.dataset_version import DatasetVersion
-from flows.engine import Engine, TrialJob
-from flows.evaluating import Evaluated
-from flows.observers import Observers
-from flows.plan import Tuning
-from flows.progress import shown
-from flows.promoting import Promotion
-from flows.workshop import Workshop
+from flows.datasets.current import DatasetVersion, prepare_dataset
+from flows.engines.local import Engine, TrialJob
+from flows.retraining.evaluate import Evaluated, evaluate_selected
+from flows.retraining.prefect_artifacts import decorating, trial_markdown
+from flows.retraining.promote import Promotion, promote_if_better, register_selected
+from flows.retraining.session import Workshop
+from flows.search.plan import Tuning
+from flows.search.progress import Observers, shown
 from models.config import DataParams, Params
 from models.trials import Outcome, TrialFailure
 
@@ -23,7 +21,7 @@ from models.trials import Outcome, TrialFailure
 @task(name="prepare data", task_run_name="prepare data", cache_policy=NO_CACHE)
 def prepare_data(data: DataParams) -> DatasetVersion:
     """Bring data/prepared/ up to date with the batches and params, through DVC."""
-    return dataset_version.prepare_dataset(data)
+    return prepare_dataset(data)
 
 
 @task(name="train", task_run_name="{job.label}", cache_policy=NO_CACHE)
@@ -40,16 +38,16 @@ def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outco
 @task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)
 def evaluate_on_test(tuning: Tuning, dataset: DatasetVersion, params: Params) -> Evaluated:
     """Score the selected trial once, on the test split, and write its report."""
-    return evaluating.evaluate_selected(tuning, dataset, params)
+    return evaluate_selected(tuning, dataset, params)
 
 
 @task(name="register version", task_run_name="register version", cache_policy=NO_CACHE)
 def register_version(evaluated: Evaluated, params: Params, workshop: Workshop) -> int:
     """Register the selected network, its normalisation inside, with its lineage."""
-    return promoting.register_selected(evaluated, params, workshop)
+    return register_selected(evaluated, params, workshop)
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
 def promote(version: int, params: Params, workshop: Workshop, *, allowed: bool) -> Promotion:
     """Ask the gate, and move the champion where it says so."""
-    return promoting.promote_if_better(version, params, workshop, allowed=allowed)
+    return promote_if_better(version, params, workshop, allowed=allowed)

@@ -6,6 +6,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+PARAMS = Path("params.yaml")
+"""The project's params file, seen from its root."""
+
 _BLOCK = 4096
 
 

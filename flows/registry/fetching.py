@@ -11,7 +11,7 @@ from mlflow.utils.uri import is_local_uri
 
 from flows.registry.packing import files_digest
 from flows.registry.records import VersionRecord
-from flows.scratch import scratch_folder
+from flows.runtime.scratch import scratch_folder
 from flows.tracking.store import Tracking
 from models.errors import IntegrityError
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from filelock import FileLock
 from mlflow.utils.mlflow_tags import MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
 
-from flows.lineage import Lineage, flattened
-from flows.registry.extras import EVALUATION, LINEAGE, read_extra, read_trained_ids
+from flows.records.lineage import Lineage, flattened
 from flows.registry.listing import find_registration
 from flows.registry.packing import files_digest
+from flows.registry.records import EVALUATION, LINEAGE, read_extra, read_trained_ids
 from flows.registry.safety import check_safe
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms

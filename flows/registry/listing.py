@@ -23,7 +23,7 @@ def aliases(tracking: Tracking) -> dict[str, int]:
     return {alias: int(version) for alias, version in (registered.aliases or {}).items()}
 
 
-def versions(tracking: Tracking) -> list[VersionRecord]:
+def list_versions(tracking: Tracking) -> list[VersionRecord]:
     """Every version of the tracking's name, newest first."""
     pointing = aliases(tracking)
     with asking():
@@ -45,7 +45,7 @@ def find_version(tracking: Tracking, wanted: str | int) -> VersionRecord:
     """
     pointing = aliases(tracking)
     number = pointing.get(str(wanted), wanted)
-    known = {record.version: record for record in versions(tracking)}
+    known = {record.version: record for record in list_versions(tracking)}
     if str(number).isdecimal() and int(number) in known:
         return known[int(number)]
     have = ", ".join(str(version) for version in sorted(known)) or "none yet: `pitchpipe run`"

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.lineage import Lineage
-from flows.registry.extras import EVALUATION, LINEAGE, read_extra, read_trained_ids
+from flows.records.lineage import Lineage
 from flows.registry.fetching import fetch_files
 from flows.registry.listing import find_version
 from flows.registry.packing import files_digest, load_network
-from flows.registry.records import VersionRecord
+from flows.registry.records import EVALUATION, LINEAGE, VersionRecord, read_extra, read_trained_ids
 from flows.registry.safety import check_safe
 from flows.tracking.store import Tracking, asking
 from models.errors import IntegrityError

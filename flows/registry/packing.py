@@ -15,9 +15,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 
-from flows.lineage import Lineage, environment_facts
-from flows.registry.extras import EVALUATION, EXTRAS, LINEAGE, TRAINED_IDS
-from flows.registry.records import Registration
+from flows.records.lineage import Lineage, environment_facts
+from flows.registry.records import EVALUATION, EXTRAS, LINEAGE, TRAINED_IDS, Registration
 from flows.registry.safety import check_safe
 from models.digests import digest_file, digest_of
 from models.errors import IntegrityError

@@ -3,7 +3,7 @@
 from filelock import FileLock
 from mlflow.entities import LoggedModelOutput, Metric
 
-from flows.lineage import flattened
+from flows.records.lineage import flattened
 from flows.registry.description import describe, tags_of
 from flows.registry.listing import find_registration, find_version
 from flows.registry.packing import pack

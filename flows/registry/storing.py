@@ -8,7 +8,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from flows.registry.packing import files_digest
-from flows.scratch import scratch_folder
+from flows.runtime.scratch import scratch_folder
 from flows.tracking.store import Tracking
 from models.errors import IntegrityError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
 
-from flows.drift_log import DriftRecord, figure_of
-from flows.scratch import scratch_folder
+from flows.records.drift_reports import DriftRecord, figure_of
+from flows.runtime.scratch import scratch_folder
 from flows.tracking.events import now_ms
 from flows.tracking.experiment import MONITOR, REPORT
 from flows.tracking.projection import OWNER, owner_of

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from flows.lineage import DatasetFacts
+from flows.records.lineage import DatasetFacts
 from models.config import Record
 from models.files import read_lines
 from models.processes import ProcessIdentity, this_process

@@ -11,7 +11,7 @@ from mlflow.utils.mlflow_tags import (
 )
 from pydantic import ValidationError
 
-from flows.lineage import flattened
+from flows.records.lineage import flattened
 from flows.tracking.events import (
     AnyEvent,
     Ended,

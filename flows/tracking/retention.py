@@ -12,7 +12,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.uri import is_local_uri
 
-from flows.drift_log import drift_records, files_of
+from flows.records.drift_reports import drift_records, files_of
 from flows.tracking.events import JOURNALS, now_ms
 from flows.tracking.experiment import REPORT
 from flows.tracking.projection import JOURNAL

@@ -16,7 +16,7 @@ from mlflow.entities import (
 )
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
-from flows.lineage import DatasetFacts
+from flows.records.lineage import DatasetFacts
 from flows.tracking.store import Tracking
 
 MOST_FACTS, MOST_METRICS = 100, 1000

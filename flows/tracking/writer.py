@@ -10,8 +10,8 @@ from itertools import groupby
 from mlflow.exceptions import MlflowException
 
 from flows.tracking.events import AnyEvent, EpochEnded
-from flows.tracking.outages import is_outage
 from flows.tracking.projection import Projection
+from flows.tracking.store import is_outage
 from models.credentials import without_credentials
 
 log = logging.getLogger(__name__)

@@ -2,15 +2,17 @@
 
 from models.config.base import Record, read_record
 from models.config.data import DataParams, Fractions, SplitName
-from models.config.drift import DriftParams
-from models.config.evaluation import EvaluationParams
-from models.config.gate import GateParams
-from models.config.inbox import InboxParams
 from models.config.loading import load_params
-from models.config.notify import NotifyParams
 from models.config.params import Params
-from models.config.retention import RetentionParams
-from models.config.retraining import RetrainingParams
+from models.config.policies import (
+    DriftParams,
+    EvaluationParams,
+    GateParams,
+    InboxParams,
+    NotifyParams,
+    RetentionParams,
+    RetrainingParams,
+)
 from models.config.search import SearchParams
 from models.config.space import Point, apply_point
 from models.config.trial import (

@@ -19,6 +19,7 @@ from models.config.params import Params
 from models.config.space import apply_point, axis_points, models_in, of_kind, partial_axes
 from models.config.trial import TrialConfig
 from models.errors import ConfigError
+from models.files import PARAMS
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, object]:
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 
-def load_params(path: Path, overrides: Sequence[str] = ()) -> Params:
+def load_params(path: Path = PARAMS, overrides: Sequence[str] = ()) -> Params:
     """Read a params file, apply `K=V` overrides, and validate the whole.
 
     Raises ConfigError with every fault found: path in the file, value, what is allowed.

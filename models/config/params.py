@@ -6,13 +6,15 @@ from pydantic import Field, model_validator
 
 from models.config.base import Record
 from models.config.data import DataParams
-from models.config.drift import DriftParams
-from models.config.evaluation import EvaluationParams
-from models.config.gate import GateParams
-from models.config.inbox import InboxParams
-from models.config.notify import NotifyParams
-from models.config.retention import RetentionParams
-from models.config.retraining import RetrainingParams
+from models.config.policies import (
+    DriftParams,
+    EvaluationParams,
+    GateParams,
+    InboxParams,
+    NotifyParams,
+    RetentionParams,
+    RetrainingParams,
+)
 from models.config.search import SearchParams
 from models.config.trial import CnnConfig, TrialConfig
 

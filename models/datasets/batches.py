@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from models.config import Record, SplitName
-from models.datasets.rows import EncodedRows, Labels, PixelRows, Rows
+from models.datasets.labelled_images import EncodedRows, Labels, PixelRows, Rows
 from models.errors import IntegrityError
 
 _COMMON = [pa.field("label", pa.int64()), pa.field("split", pa.string())]

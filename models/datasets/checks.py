@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config.data import CheckParams, DataParams, Level
-from models.datasets.assignment import Assignment
-from models.datasets.near import near_duplicates
+from models.datasets.labelled_images import SPLITS
+from models.datasets.near_duplicates import near_duplicates
 from models.datasets.prepared import Finding
-from models.datasets.rows import SPLITS
 from models.datasets.scanning import Scanned
+from models.datasets.split_assignment import Assignment
 from models.datasets.splits import Indices, group_copies
 
 

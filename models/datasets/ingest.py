@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.config import DataParams
-from models.datasets.assignment import assign
 from models.datasets.batches import write_batch
 from models.datasets.checks import Examined, Report, described, examine
+from models.datasets.labelled_images import Rows, Source
 from models.datasets.prepared import Finding
-from models.datasets.rows import Rows, Source
 from models.datasets.scanning import Fault, Scanned, carved, join, survey
+from models.datasets.split_assignment import assign
 from models.errors import InputError
 
 Known = Mapping[str, int]

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from models.config import DataParams, SplitName
-from models.datasets.assignment import Assignment, Pictures, assign
+from models.datasets.array_writer import mean_and_std, write_split
 from models.datasets.checks import Examined, described, examine
+from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import MANIFEST, Finding, Manifest, SplitInfo
 from models.datasets.raw import RawDataset, open_raw
-from models.datasets.rows import SPLITS
 from models.datasets.scanning import scan
-from models.datasets.writing import mean_and_std, write_split
+from models.datasets.split_assignment import Assignment, Pictures, assign
 from models.digests import digest_of
 from models.errors import InputError
 from models.files import write_text

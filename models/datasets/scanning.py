@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import DataParams, SplitName
-from models.datasets.assignment import Pictures
 from models.datasets.batches import Batch, read_piece
-from models.datasets.cores import on_all_cores
 from models.datasets.decoding import decode
-from models.datasets.looks import Looks, joined, look_at
+from models.datasets.image_statistics import Looks, joined, look_at
+from models.datasets.labelled_images import EncodedRows, Labels, PixelRows, Rows
 from models.datasets.pixels import Pixels, conform, content_ids
+from models.datasets.process_pool import on_all_cores
 from models.datasets.raw import RawDataset
-from models.datasets.rows import EncodedRows, Labels, PixelRows, Rows
+from models.datasets.split_assignment import Pictures
 from models.datasets.splits import Claim
 from models.errors import InputError, IntegrityError
 

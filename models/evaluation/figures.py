@@ -8,7 +8,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from models.evaluation.calibration import reliability
-from models.evaluation.drawing import (
+from models.evaluation.intervals import wilson
+from models.evaluation.outcomes import Floats, Integers, Outcomes
+from models.evaluation.plot_style import (
     BLUE,
     GREY,
     INK,
@@ -20,8 +22,6 @@ from models.evaluation.drawing import (
     png_bytes,
     short,
 )
-from models.evaluation.intervals import wilson
-from models.evaluation.outcomes import Floats, Integers, Outcomes
 from models.evaluation.records import PointScores
 from models.trials import EpochRecord
 

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import stats
 
+from models.evaluation.bootstrap import resampled_f1, resampled_means
 from models.evaluation.outcomes import Floats, Outcomes, seed_of
 from models.evaluation.records import Interval
-from models.evaluation.resampling import resampled_f1, resampled_means
 
 RESAMPLES = 1000
 LEVEL = 0.95

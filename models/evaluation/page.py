@@ -12,10 +12,10 @@ from pydantic import JsonValue
 from models.config.base import leaves
 from models.evaluation.calibration import CalibrationVerdict
 from models.evaluation.figures import ROOMY
+from models.evaluation.narrative import most_confused
 from models.evaluation.overfitting import OverfittingVerdict
 from models.evaluation.records import ClassScores, Evaluation
 from models.evaluation.report_input import ReportInput
-from models.evaluation.wording import most_confused
 
 MOST_ROWS = 20
 """Rows a table shows before it says how many more there are."""

@@ -12,6 +12,7 @@ from models.evaluation.figures import (
     per_class_figure,
 )
 from models.evaluation.mistakes import mistakes_figure
+from models.evaluation.narrative import explain_selection, where_it_errs
 from models.evaluation.outcomes import Outcomes, outcomes_of
 from models.evaluation.overfitting import judge_overfitting
 from models.evaluation.page import Verdicts, render_page
@@ -22,7 +23,6 @@ from models.evaluation.report_input import (
     Selection,
     TestSplit,
 )
-from models.evaluation.wording import explain_selection, where_it_errs
 from models.files import replacing, write_text
 
 __all__ = [

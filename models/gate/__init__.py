@@ -1,6 +1,5 @@
 """The gate: whether a challenger may replace the champion, with reasons and numbers; pure."""
 
-from models.gate.decision import decide
 from models.gate.floors import floors
 from models.gate.records import (
     ChampionUnusable,
@@ -10,6 +9,7 @@ from models.gate.records import (
     Reason,
     images_in_both,
 )
+from models.gate.verdict import decide
 
 __all__ = [
     "ChampionUnusable",

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from models.config.gate import GateParams
+from models.config.policies import GateParams
+from models.evaluation.bootstrap import resampled_f1, resampled_means
 from models.evaluation.outcomes import Floats, Integers, Outcomes, seed_of
 from models.evaluation.records import Interval
-from models.evaluation.resampling import resampled_f1, resampled_means
 from models.gate.paired import (
     detectable_lead,
     holm,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from models.config.gate import GateParams
+from models.config.policies import GateParams
 from models.evaluation.records import PointScores
 from models.gate.records import GateInput, Reason
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.config.base import Record
-from models.config.gate import Verdict
+from models.config.policies import Verdict
 from models.evaluation.records import Interval
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from models.config import DriftParams
-from models.config.drift import DRIFT_TESTS
+from models.config.policies import DRIFT_TESTS
 from models.errors import InputError
 from models.evaluation.outcomes import Integers
 from models.monitoring.records import ClassShare, DriftReport, DriftTest, TestName
 from models.monitoring.sample import Sample
-from models.monitoring.shifts import count_shift, distribution_shift, domain_shift
+from models.monitoring.two_sample_tests import count_shift, distribution_shift, domain_shift
 
 Found = tuple[TestName, tuple[float, float], str]
 """Name, (statistic, p-value), words."""

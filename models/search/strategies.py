@@ -6,13 +6,13 @@ from models.config import Params
 from models.config.search import SearchParams
 from models.config.trial import Objective
 from models.search.asha import halving_epochs, halving_ladder
-from models.search.climbing import Climbing
-from models.search.drawing import drawn
-from models.search.grid import grid
+from models.search.grid_search import grid
 from models.search.hyperband import bracket_turns, brackets, hyperband_epochs
-from models.search.median import median_epochs, median_ladder
+from models.search.median_stopping import median_epochs, median_ladder
+from models.search.optuna_samplers import Sampled
+from models.search.pruned_search import Climbing
+from models.search.random_search import drawn
 from models.search.rungs import rung_budgets
-from models.search.sampling import Sampled
 from models.search.strategy import Fixed, Proposer, Straight, Strategy
 
 

@@ -14,11 +14,11 @@ from models.datasets.prepared import Manifest, Split
 from models.networks.serving import channel_constants, normalise
 from models.training.augmentation import augment
 from models.training.checkpoint import TrainingState
-from models.training.faults import TrialFault, network_faults
+from models.training.epoch_scores import Tally, cross_entropy_sum
 from models.training.minibatches import Chunk, Minibatches, Slice
-from models.training.randomness import derived_seed, seed_global
-from models.training.stepping import Stepper
-from models.training.tally import Tally, cross_entropy_sum
+from models.training.optimizer_step import Stepper
+from models.training.seeding import derived_seed, seed_global
+from models.training.trial_faults import TrialFault, network_faults
 
 VALIDATION_SLICE = 500
 """Images validated at once; fixed, because sums depend on it in their last bits."""

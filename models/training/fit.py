@@ -18,11 +18,11 @@ from models.errors import IntegrityError
 from models.networks import build_network
 from models.training.checkpoint import TrainingState
 from models.training.classifier import Classifier, TrialData
-from models.training.faults import TrialFault, network_faults
-from models.training.progress import stopped_early
-from models.training.randomness import seed_global
+from models.training.early_stopping import stopped_early
 from models.training.recorder import Recorder
+from models.training.seeding import seed_global
 from models.training.trial_directory import TrialDirectory
+from models.training.trial_faults import TrialFault, network_faults
 from models.trials import EpochRecord, Outcome, TrialFailure, TrialSpec, read_outcome
 
 

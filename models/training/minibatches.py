@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.config import GdConfig, TrialConfig
 from models.datasets.prepared import Split
-from models.training.randomness import generator
+from models.training.seeding import generator
 
 SLICE = 128
 """Images that go through the network at once, at most. It bounds memory for large minibatches, and

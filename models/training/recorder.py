@@ -10,9 +10,9 @@ import torch
 from models.processes import die_with_parent
 from models.training.checkpoint import TrainingState, Weights, copied
 from models.training.classifier import Classifier
-from models.training.faults import TrialFault
-from models.training.progress import best_record, stopped_early
+from models.training.early_stopping import best_record, stopped_early
 from models.training.trial_directory import TrialDirectory
+from models.training.trial_faults import TrialFault
 from models.trials import EpochRecord
 
 

@@ -13,7 +13,7 @@ from models.training.checkpoint import (
     save_weights,
     weights_digest,
 )
-from models.training.progress import best_record
+from models.training.early_stopping import best_record
 from models.trials import (
     EpochRecord,
     TrialFailure,

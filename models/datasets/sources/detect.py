@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.config import SplitName
-from models.datasets.rows import Rows, Source
+from models.datasets.labelled_images import Rows, Source
 from models.datasets.sources.digits import digits
 from models.datasets.sources.fashion_mnist import fashion_mnist, is_fashion_mnist
 from models.datasets.sources.folder import SUFFIXES, image_folder

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.datasets.rows import PixelRows, Source
+from models.datasets.labelled_images import PixelRows, Source
 
 CLASSES = tuple("0123456789")
 

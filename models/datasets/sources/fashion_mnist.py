@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from models.datasets.rows import Source
+from models.datasets.labelled_images import Source
 from models.datasets.sources.idx import idx_folder
 from models.datasets.sources.paths import regular_file
 from models.digests import digest_file

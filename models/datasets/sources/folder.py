@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from models.config import SplitName
-from models.datasets.rows import EncodedRows, Source
+from models.datasets.labelled_images import EncodedRows, Source
 from models.datasets.sources.paths import class_names, regular_file, shown, slug, split_named
 from models.errors import InputError
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import SplitName
-from models.datasets.rows import PixelRows, Source
+from models.datasets.labelled_images import PixelRows, Source
 from models.datasets.sources.paths import regular_file, slug
 from models.errors import InputError
 

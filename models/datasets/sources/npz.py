@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from models.config import SplitName
-from models.datasets.rows import Labels, PixelRows, Source
+from models.datasets.labelled_images import Labels, PixelRows, Source
 from models.datasets.sources.npz_members import Member, npz_members
 from models.datasets.sources.paths import shown, slug
 from models.datasets.sources.values import byte_pixels, number_labels

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, JsonValue, ValidationError
 
 from models.config import SplitName
-from models.datasets.rows import EncodedRows, Labels, Source
+from models.datasets.labelled_images import EncodedRows, Labels, Source
 from models.datasets.sources.paths import regular_file, shown, slug, split_named
 from models.datasets.sources.values import number_labels
 from models.errors import InputError

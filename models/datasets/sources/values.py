@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.datasets.decoding import levels
-from models.datasets.rows import Labels
+from models.datasets.labelled_images import Labels
 from models.datasets.sources.paths import MAX_CLASSES, class_names
 from models.errors import InputError
 

@@ -1,0 +1,104 @@
+"""What a retraining ends in on the terminal: leaderboard, test scores, verdict, where to look."""
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from flows.cli.display.tables import Column, fitted_table, score_columns
+from flows.records.retraining import LeaderboardEntry, Retraining
+from flows.retraining.forecast import Forecast
+from flows.search.progress import shown
+
+_ROWS = 20
+
+
+def print_retraining(result: Retraining) -> None:
+    """Print the summary of a retraining."""
+    console = Console(markup=False)
+    if not result.decision.retrain:
+        console.print(f"Nothing to do: {result.decision.reason}.")
+        return
+    console.print(_leaderboard(result, width=console.width))
+    counts = result.trials
+    console.print(
+        f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
+        f"{_pruned(counts.pruned)}{counts.failed} failed; {result.seconds:.0f} s in all"
+    )
+    if result.not_begun:
+        limits = "search.max_seconds or search.max_epochs_total"
+        console.print(f"{result.not_begun} more were not begun: {limits} was reached")
+    if result.test is not None:
+        console.print(f"Test, the selected trial: {shown(result.test)}", highlight=False)
+    if result.verdict is not None:
+        _print_verdict(console, result)
+
+
+def _pruned(count: int) -> str:
+    return f"{count} pruned, " if count else ""
+
+
+def _leaderboard(result: Retraining, *, width: int) -> Table:
+    shown_entries = result.leaderboard[:_ROWS]
+    axes = dict.fromkeys(axis for entry in shown_entries for axis in entry.differences)
+    table = fitted_table(
+        (
+            Column("", [str(place) for place, _ in enumerate(shown_entries, start=1)]),
+            *(
+                Column(
+                    axis, [entry.differences.get(axis, "") for entry in shown_entries], axis=True
+                )
+                for axis in axes
+            ),
+            *score_columns([entry.scores for entry in shown_entries]),
+            Column("epochs", [str(entry.epochs) for entry in shown_entries]),
+            Column("s", [_time_of(entry) for entry in shown_entries]),
+            Column("key", [entry.key[:8] for entry in shown_entries]),
+        ),
+        width=width,
+        title="Leaderboard, by validation",
+    )
+    if len(result.leaderboard) > _ROWS:
+        more = f"{len(result.leaderboard) - _ROWS} more: pitchpipe trials"
+        table.caption = f"{table.caption}\n{more}" if table.caption else more
+    return table
+
+
+def _time_of(entry: LeaderboardEntry) -> str:
+    if entry.pruned:
+        return "pruned"
+    return "cached" if entry.cached else f"{entry.seconds:.1f}"
+
+
+def _print_verdict(console: Console, result: Retraining) -> None:
+    console.print(f"{result.verdict}: {result.registered_name} version {result.version}")
+    for reason in result.reasons:
+        console.print(Padding(reason, (0, 0, 0, 2)), highlight=False)
+    console.print(
+        f"""
+Where to look next
+  pitchpipe up         MLflow and Prefect in the browser
+  pitchpipe versions   the registry; the champion is version {result.champion}
+  {result.report}""",
+        highlight=False,
+        soft_wrap=True,  # a path cut in two cannot be clicked
+    )
+
+
+def print_forecast(forecast: Forecast) -> None:
+    """Print what a retraining would do."""
+    console = Console(markup=False)
+    counts = forecast.trials
+    answer = "would retrain" if forecast.decision.retrain else "would not retrain"
+    console.print(f"{answer}: {forecast.decision.reason}")
+    console.print(
+        f"{counts.total} trials: {counts.trained} to train up to {forecast.epochs} epochs, "
+        f"{counts.cached} cached"
+    )
+    for label in forecast.labels[:_ROWS]:
+        console.print(f"  {label}", highlight=False)
+    if len(forecast.labels) > _ROWS:
+        console.print(f"  ... and {len(forecast.labels) - _ROWS} more")
+    if forecast.later:
+        console.print(f"  and {forecast.later} more, chosen by what earlier ones come to")
+    about = "unknown" if forecast.seconds is None else f"about {forecast.seconds:.0f} s"
+    console.print(f"training time: {about} ({forecast.basis})")

@@ -1,0 +1,239 @@
+"""`pitchpipe predict | evaluate | serve | reproduce | export | import | monitor`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.options import (
+    JsonOption,
+    ModelOption,
+    ParamsOption,
+    SetOption,
+    VersionArgument,
+    emit,
+    enter_project,
+)
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flows.versions.predict import Prediction
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (predict, evaluate, serve, reproduce, export, monitor):
+        app.command(command.__name__)(command)
+    app.command("import")(import_version)
+
+
+def predict(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Image, folder of images, Parquet, IDX or NPZ.")],
+    *,
+    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    output: Annotated[
+        Path | None, typer.Option("--output", help="File ending in .csv, .jsonl or .parquet.")
+    ] = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name the class of every image of a source.
+
+    Example: pitchpipe predict photos/ --output labels.csv
+    """
+    project = enter_project(context)
+    source, target = project.user_path(path), project.user_path(output) if output else None
+    if not source.exists():
+        raise InputError(f"{path}: is not there; name an image, a folder or a data source")
+    tracking = project.tracking(model)
+    from flows.registry.loading import load_version
+    from flows.versions.predict import predict_source
+    from flows.versions.prediction_files import write_predictions, writer_for
+
+    if target:
+        writer_for(target)
+    loaded = load_version(tracking, version)
+    rows = predict_source(loaded, source)
+    if target:
+        classes = loaded.files.lineage.classes
+        count = write_predictions(target, _shown(rows), classes=classes)
+        if as_json:
+            emit({"output": str(target), "images": count})
+        else:
+            typer.echo(f"{count} images -> {output}")
+    elif as_json:
+        emit([row.document() for row in _shown(rows)])
+    else:
+        for row in rows:
+            share = f"{row.probabilities[row.label]:.4f}" if row.probabilities and row.label else ""
+            typer.echo(f"{row.image}\t{row.label or row.error}\t{share}")
+
+
+def evaluate(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Version, alias, or a trial's key.")],
+    *,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Labelled images; default: the test split.")
+    ] = None,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a version, alias or trial on today's test split, or on images given.
+
+    Example: pitchpipe evaluate champion --data new-photos/
+    """
+    project = enter_project(context)
+    tracking = project.tracking(model)
+    from flows.cli.display.versions import print_scores
+    from flows.versions.evaluate import evaluate_target
+
+    bins = project.params().evaluation.calibration_bins
+    source = project.user_path(data) if data else None
+    found = evaluate_target(tracking, target, bins=bins, source=source)
+    emit(found.model_dump(mode="json")) if as_json else print_scores(found)
+
+
+def serve(
+    context: typer.Context,
+    *,
+    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5001,
+    model: ModelOption = None,
+) -> None:
+    """Serve a version on loopback by MLflow's scoring server, until Ctrl-C.
+
+    Takes {"inputs": [image, ...]} at /invocations, an image as [channel][row][column] of 0..255.
+
+    Example: pitchpipe serve --port 5001
+    """
+    tracking = enter_project(context).tracking(model)
+    from flows.versions.serve import serve_version
+
+    serve_version(tracking, version, port=port)
+
+
+def reproduce(
+    context: typer.Context,
+    version: VersionArgument,
+    *,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a version again from its data, config and seed, and compare it to the bit.
+
+    Works in a scratch folder. Exits 1 where anything differs, and names it: code, environment or
+    data; weights, history or scores.
+
+    Example: pitchpipe reproduce champion
+    """
+    tracking = enter_project(context).tracking(model)
+    from flows.versions.reproduce import reproduce_version
+
+    made = reproduce_version(tracking, version, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        emit({"bit_equal": made.bit_equal, "differences": list(made.differences)})
+    else:
+        equal = "bit-equal: weights, history and scores" if made.bit_equal else "not the same"
+        typer.echo(f"version {made.version}: {equal}")
+        for difference in made.differences:
+            typer.echo(f"  - {difference}")
+    if not made.bit_equal:
+        raise typer.Exit(1)
+
+
+def export(
+    context: typer.Context,
+    version: VersionArgument,
+    file: Annotated[Path, typer.Argument(help="Zip file to write.", show_default=False)],
+    *,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a version with its lineage, scores, report and ledger entries into one file.
+
+    Example: pitchpipe export champion digits.zip
+    """
+    project = enter_project(context)
+    tracking = project.tracking(model)
+    from flows.versions.transfer import export_version
+
+    exported = export_version(tracking, version, project.user_path(file))
+    if as_json:
+        emit({"version": exported.version, "digest": exported.digest})
+    else:
+        typer.echo(f"version {exported.version} -> {file} (digest {exported.digest[:12]})")
+
+
+def import_version(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Zip file that `export` wrote.", show_default=False)],
+    *,
+    model: ModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a file that `export` wrote, and register what it holds as a version.
+
+    Example: pitchpipe import digits.zip
+    """
+    project = enter_project(context)
+    tracking = project.tracking(model)
+    from flows.versions.transfer import import_file
+
+    imported = import_file(tracking, project.user_path(file))
+    if as_json:
+        emit({"version": imported.version, "digest": imported.digest})
+    else:
+        typer.echo(
+            f"{file} -> version {imported.version} (digest {imported.digest[:12]}); "
+            f"`pitchpipe promote {imported.version}` asks the gate"
+        )
+
+
+def _shown(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":
+    """Count on standard error while rows go by; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} images"), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("predict", total=None)
+        for row in rows:
+            progress.advance(task)
+            yield row
+
+
+def monitor(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Folder of images, Parquet, IDX or NPZ.")],
+    *,
+    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    model: ModelOption = None,
+    params_file: ParamsOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether images have become others than those that a version was selected on.
+
+    Exits 0 whatever the answer, which is `drift` of the JSON document. Needs no labels.
+
+    Example: pitchpipe monitor photos/ --json
+    """
+    project = enter_project(context)
+    source = project.user_path(path)
+    if not source.exists():
+        raise InputError(f"{path}: is not there; name a folder of images or a data source")
+    from flows.cli.display.versions import monitor_document, print_monitored
+    from flows.versions.monitor import monitor_version
+
+    params = project.params(params_file, overrides)
+    tracking = project.tracking(model or params.registered_name)
+    record = monitor_version(tracking, source, params.drift, version=version)
+    if as_json:
+        emit(monitor_document(record))
+    else:
+        print_monitored(record)

@@ -1,1 +1,0 @@
-"""Trials on the workers of a Dask or Ray cluster, which share the project's folder with us."""

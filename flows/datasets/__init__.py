@@ -1,0 +1,1 @@
+"""Raw batches, inbox, DVC, dataset versions and prepared arrays."""

@@ -1,0 +1,147 @@
+"""Which data is this? The one owner of DVC: ingests, prepares, verifies, and says what it has."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from filelock import FileLock
+from pydantic import ValidationError
+
+from flows.datasets.dvc import push, remote_url, reproduce, tracked_md5
+from flows.datasets.files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
+from flows.datasets.ingest import ensure_ingested, place_embedded, settle_version
+from models.config import DataParams
+from models.datasets.labelled_images import SPLITS
+from models.datasets.prepare import prepare, remove_abandoned
+from models.datasets.prepared import Manifest, open_split, read_manifest
+from models.errors import ConfigError, IntegrityError, PitchpipeError
+from models.files import write_text
+
+__all__ = [
+    "PREPARED",
+    "DatasetVersion",
+    "RawVersion",
+    "ensure_ingested",
+    "manifest_of",
+    "prepare_dataset",
+    "prepared_is_current",
+    "raw_version",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """A version of a dataset, prepared."""
+
+    name: str
+    digest: str
+    """Of the batches."""
+    dvc_md5: str | None
+    """Under which DVC tracks the batches."""
+    prepared_digest: str
+    """Of the arrays."""
+    prepared: Path
+    """Folder of the arrays, relative to the root."""
+    classes: tuple[str, ...]
+    batches: tuple[str, ...]
+    """File names."""
+    remote: str | None
+    """URL of the default DVC remote."""
+
+
+def manifest_of(dataset: DatasetVersion) -> Manifest:
+    """Read the manifest of a prepared dataset that is still the one it was.
+
+    Raises IntegrityError where another command prepared another one in its place meanwhile.
+    """
+    manifest = read_manifest(dataset.prepared)
+    if manifest.digest != dataset.prepared_digest:
+        raise IntegrityError(
+            f"{dataset.prepared}: holds {manifest.digest[:12]} now, this retraining began with "
+            f"{dataset.prepared_digest[:12]}; run again once nothing else prepares data here"
+        )
+    return manifest
+
+
+def prepare_dataset(data: DataParams) -> DatasetVersion:
+    """Make prepared/ what `data` asks for, by the DVC stage, where it is not so already.
+
+    The arrays' digests are checked; arrays that were altered are made again, once.
+    Raises InputError or IntegrityError by models.datasets, PitchpipeError where DVC fails.
+    """
+    ensure_ingested(data)
+    with data_lock():
+        settle_version(data.name)
+        write_resolved(data)
+        reproduce()
+        try:
+            manifest = _verified(data)
+        except IntegrityError:
+            # DVC trusts times and lengths: bytes that changed beneath them are its blind spot.
+            reproduce(force=True)
+            manifest = _verified(data)
+        remote = remote_url()
+        if remote is not None:
+            push(data.name)
+        raw = raw_version(data.name)
+        return DatasetVersion(
+            name=data.name,
+            digest=raw.digest,
+            dvc_md5=tracked_md5(data.name),
+            prepared_digest=manifest.digest,
+            prepared=PREPARED,
+            classes=manifest.classes,
+            batches=raw.batches,
+            remote=remote,
+        )
+
+
+def prepare_here(data: DataParams) -> Manifest:
+    """Make prepared/ in this process, without DVC: what the stage's command does."""
+    place_embedded(data)
+    # Not data_lock: who runs the stage through DVC holds that one already.
+    with FileLock("data/.prepare.lock"):
+        remove_abandoned(PREPARED)
+        return prepare(RAW / data.name, PREPARED, data)
+
+
+def write_resolved(data: DataParams) -> None:
+    """Write the `data:` section that the stage shall run with, where it is another."""
+    text = yaml.safe_dump({"data": data.model_dump(mode="json")}, sort_keys=False)
+    if not RESOLVED.exists() or RESOLVED.read_text(encoding="utf-8") != text:
+        write_text(RESOLVED, text)
+
+
+def read_resolved() -> DataParams:
+    """Read the `data:` section that the stage shall run with.
+
+    Raises ConfigError where it is missing or wrong.
+    """
+    try:
+        tree = yaml.safe_load(RESOLVED.read_text(encoding="utf-8"))
+        return DataParams.model_validate_json(json.dumps(tree["data"]))
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValidationError) as error:
+        raise ConfigError(
+            f"{RESOLVED}: cannot be read ({error}); `pitchpipe prepare` writes it from params.yaml"
+        ) from error
+
+
+def prepared_is_current(data: DataParams) -> bool:
+    """Say whether prepared/ was made by these params from the batches as they are now."""
+    try:
+        manifest = read_manifest(PREPARED)
+    except PitchpipeError:
+        return False
+    return manifest.params == data and manifest.raw_digest == raw_version(data.name).digest
+
+
+def _verified(data: DataParams) -> Manifest:
+    manifest = read_manifest(PREPARED)
+    if not prepared_is_current(data):
+        raise IntegrityError(
+            f"{PREPARED}: was made of other batches or params than {RAW / data.name} and {RESOLVED}"
+        )
+    for split in SPLITS:
+        open_split(PREPARED, split, verify=True)
+    return manifest

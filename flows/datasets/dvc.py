@@ -1,0 +1,205 @@
+"""DVC: tracks the batches, decides whether the arrays are fresh, and pushes where a remote is."""
+
+import configparser
+import contextlib
+import io
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import yaml
+
+from flows.datasets.files import RAW
+from models.credentials import without_credentials
+from models.errors import BusyError, PitchpipeError
+from models.files import write_text
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+_log = logging.getLogger(__name__)
+_LOCAL_CONFIG = Path(".dvc/config.local")
+_WAIT_SECONDS = 600.0
+_ADVICE = "`dvc doctor` and `dvc remote list` show what it has to work with"
+_Result = TypeVar("_Result")
+
+wait = time.sleep
+
+
+def tracked_md5(name: str) -> str | None:
+    """Return the md5 under which DVC tracks the dataset, from its .dvc file; None: not tracked."""
+    try:
+        content = yaml.safe_load((RAW / f"{name}.dvc").read_text(encoding="utf-8"))
+        return str(content["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return None
+
+
+def track(name: str) -> str | None:
+    """`dvc add` the dataset's folder, waiting for other DVC processes; return its md5."""
+    _act(lambda repo: repo.add(str(RAW / name)))
+    return tracked_md5(name)
+
+
+def bring(name: str) -> None:
+    """`dvc checkout` the dataset as it is tracked, from the cache, else `dvc pull` it."""
+    target = str(RAW / f"{name}.dvc")
+    _act(lambda repo: repo.pull(targets=[target]) if _remote_url(repo) else repo.checkout([target]))
+
+
+def push(name: str) -> None:
+    """`dvc push` the dataset where a default remote is configured; a failure is only logged."""
+    try:
+        if remote_url() is not None:
+            _act(lambda repo: repo.push(targets=[str(RAW / f"{name}.dvc")]))
+    except PitchpipeError as error:
+        # Work that is done here must not fail for a remote that is away; `dvc push` does it later.
+        _log.warning("the dataset was not pushed: %s", error)
+
+
+def cache_path(md5: str) -> Path:
+    """Return where the cache keeps, or would keep, the file of this md5."""
+    return Path(_act(lambda repo: repo.cache.local.oid_to_path(md5)))
+
+
+def fetch(md5: str) -> None:
+    """Bring a file into the cache from the default remote, where one is configured and has it."""
+
+    def pull(repo: "Repo") -> None:
+        from dvc_data.hashfile.hash_info import HashInfo  # noqa: PLC0415 - half a second
+
+        if _remote_url(repo) is not None:
+            repo.cloud.pull([HashInfo("md5", md5)])
+
+    _act(pull)
+
+
+def reproduce(*, force: bool = False) -> bool:
+    """`dvc repro prepare`, by data/prepare.yaml as it is; say whether it ran.
+
+    The stage's command is found beside the running interpreter, whatever the user's PATH.
+    """
+
+    def act(repo: "Repo") -> bool:
+        ran = bool(repo.reproduce("prepare", force=force, single_item=True))
+        _settle_params(repo)
+        return ran
+
+    with _interpreter_first():
+        return _act(act)
+
+
+def _settle_params(repo: "Repo") -> None:
+    """Have DVC take data/prepare.yaml for right, though its stage would have written another."""
+    from dvc.dependency.param import MissingParamsError  # noqa: PLC0415 - half a second
+
+    # A params.yaml without a data section: all of it is defaults.
+    with contextlib.suppress(MissingParamsError):
+        repo.commit("params", force=True)
+
+
+def remote_url() -> str | None:
+    """Return where the default DVC remote is, without credentials; None: there is none."""
+    url = _act(_remote_url)
+    return None if url is None else without_credentials(url)
+
+
+def _remote_url(repo: "Repo") -> str | None:
+    name = repo.config["core"].get("remote")
+    if not name:
+        return None
+    if name not in repo.config["remote"]:
+        raise PitchpipeError(
+            f"DVC's core.remote names {name!r}, and there is no such remote; "
+            f"`dvc remote add {name} URL` makes it, `dvc remote default --unset` does without"
+        )
+    return str(repo.config["remote"][name]["url"])
+
+
+def _act(action: Callable[["Repo"], _Result]) -> _Result:
+    """Act on the project's DVC repository; its news and advice on what to type are left out.
+
+    Raises BusyError where another process keeps it for ten minutes, PitchpipeError where DVC fails.
+    """
+    faults = _faults()
+    logging.getLogger("dvc").setLevel(logging.WARNING)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            with _repository() as repo, contextlib.redirect_stdout(io.StringIO()):
+                return action(repo)
+        except faults as error:
+            if not _is_busy(error):
+                raise PitchpipeError(f"DVC: {_reasons(error)}; {_ADVICE}") from error
+            if time.monotonic() > deadline:
+                raise BusyError(f"DVC is held by another process: {_reasons(error)}") from error
+            # DVC gives up after 3 s; another process of ours may take minutes.
+            wait(0.2)
+
+
+@contextmanager
+def _repository() -> Iterator["Repo"]:
+    from dvc.repo import Repo  # noqa: PLC0415 - half a second
+
+    _fit_to_git()
+    repository = Repo(".") if Path(".dvc").is_dir() else Repo.init(".", no_scm=not _in_git())
+    with repository as repo:
+        yield repo
+
+
+def _fit_to_git() -> None:
+    """Tell DVC whether git is there: a downloaded archive has none, and gets it later perhaps."""
+    if not Path(".dvc").is_dir():
+        return
+    config = configparser.ConfigParser()
+    config.read(_LOCAL_CONFIG, encoding="utf-8")
+    if config.getboolean("core", "no_scm", fallback=False) == (not _in_git()):
+        return
+    if not config.has_section("core"):
+        config.add_section("core")
+    config["core"]["no_scm"] = str(not _in_git()).lower()
+    text = io.StringIO()
+    config.write(text)
+    write_text(_LOCAL_CONFIG, text.getvalue())
+
+
+def _in_git() -> bool:
+    return any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
+
+
+@contextmanager
+def _interpreter_first() -> Iterator[None]:
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What DVC raises where it cannot act: below its commands, errors are not its own kind."""
+    from dvc.exceptions import DvcException  # noqa: PLC0415 - half a second
+    from dvc_objects.errors import ObjectDBError, ObjectFormatError  # noqa: PLC0415
+    from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError  # noqa: PLC0415
+
+    remote = (AuthError, ConfigError, RemoteMissingDepsError)
+    return (DvcException, *remote, ObjectDBError, ObjectFormatError, OSError)
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    from dvc.lock import LockError  # noqa: PLC0415 - half a second
+
+    return error is not None and (isinstance(error, LockError) or _is_busy(error.__cause__))
+
+
+def _reasons(error: BaseException) -> str:
+    """What went wrong, with what was below it."""
+    below = f": {_reasons(error.__cause__)}" if error.__cause__ else ""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return without_credentials(f"{said}{below}")

@@ -1,0 +1,85 @@
+"""The list of dataset versions: data/versions.jsonl, append-only, behind `data log` and restore."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.datasets.dvc import tracked_md5
+from flows.datasets.files import RAW, VERSIONS, batch_digests, raw_version
+from models.config import Record
+from models.datasets.raw import open_raw
+from models.files import append_line, read_lines
+
+
+class LoggedBatch(Record):
+    """A batch of a version."""
+
+    name: str
+    """File name."""
+    digest: str
+    """SHA-256 of the file."""
+    md5: str
+    """By which DVC's cache and remotes know the file."""
+    images: int
+
+
+class LoggedVersion(Record):
+    """A dataset as it once was."""
+
+    dataset: str
+    digest: str
+    """Over the batches' digests."""
+    dvc_md5: str | None
+    """Under which DVC tracks the folder."""
+    created: str
+    """ISO 8601, UTC."""
+    images: int
+    """Rows of all batches, copies included."""
+    classes: tuple[str, ...]
+    batches: tuple[LoggedBatch, ...]
+
+
+def all_versions() -> list[LoggedVersion]:
+    """Return the versions of all datasets, oldest first."""
+    return [LoggedVersion.model_validate_json(line) for line in read_lines(VERSIONS)]
+
+
+def logged_versions(name: str) -> list[LoggedVersion]:
+    """Return the dataset's versions, oldest first."""
+    return [version for version in all_versions() if version.dataset == name]
+
+
+def log_version(name: str) -> None:
+    """Append what the dataset is now, unless the last line says so already."""
+    versions = logged_versions(name)
+    version = _current(name)
+    if not versions or versions[-1].digest != version.digest:
+        append_line(VERSIONS, version.model_dump_json())
+
+
+def _current(name: str) -> LoggedVersion:
+    raw = open_raw(RAW / name)
+    md5s = {batch.digest: batch.md5 for version in all_versions() for batch in version.batches}
+    digests = dict(batch_digests(name))
+    return LoggedVersion(
+        dataset=name,
+        digest=raw_version(name).digest,
+        dvc_md5=tracked_md5(name),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        images=raw.images,
+        classes=raw.classes,
+        batches=tuple(
+            LoggedBatch(
+                name=batch.path.name,
+                digest=digests[batch.path],
+                md5=md5s.get(digests[batch.path]) or _md5(batch.path),
+                images=batch.images,
+            )
+            for batch in raw.batches
+        ),
+    )
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

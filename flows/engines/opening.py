@@ -1,0 +1,142 @@
+"""Opens the engine that a retraining asks for, and refuses early what cannot be opened."""
+
+import contextlib
+import importlib.util
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from flows.engines.cluster import Cluster, ClusterEngine, Needs
+from flows.engines.devices import cuda_devices, device_for
+from flows.engines.local import Engine, LocalEngine
+from flows.engines.worker_contract import standing_premises
+from flows.records.retraining import Request
+from models.config import Params
+from models.errors import ConfigError
+from models.processes import LINUX, usable_cores
+from models.trials import Device
+
+SECONDS_TO_CONNECT = 5
+EXTRAS = {"dask": "distributed", "ray": "ray"}
+"""Engine, and the extra of the same name -> the package that it cannot do without."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEngine:
+    """An engine that trains now."""
+
+    engine: Engine
+    workers: int
+    """Trials at once."""
+    device: Device
+
+
+def check_engine(request: Request) -> None:
+    """Raise ConfigError where the engine asked for is not installed, or nothing answers there."""
+    name, address = request.engine, request.engine_address
+    if name == "processes":
+        if address is not None:
+            raise ConfigError(
+                f"--engine-address {address}: processes run on this machine and have no address; "
+                "choose --engine dask or --engine ray"
+            )
+    elif importlib.util.find_spec(EXTRAS[name]) is None:
+        raise ConfigError(
+            f"--engine {name}: is not installed; `make install EXTRAS={name}` in the checkout of "
+            "pitchpipe does it"
+        )
+    elif address is not None:
+        _check_address(address)
+    if address is None or request.device != "cuda":  # with an address, the workers' machines count
+        device_for(request.device)
+
+
+def check_devices(params: Params, request: Request) -> None:
+    """Raise ConfigError for trials on several devices where their processes cannot be forked."""
+    devices = devices_a_trial(params)
+    if devices > 1 and request.engine_address is None and not LINUX:
+        raise ConfigError(
+            f"trial.devices {devices}: the processes of one trial are forked with torch loaded, "
+            "which only Linux bears; set trial.devices to 1, or name a cluster of Linux by "
+            "--engine-address"
+        )
+
+
+def _check_address(address: str) -> None:
+    found = re.fullmatch(r"(?:(?:tcp|tls)://)?\[?([^/\[\]]+?)\]?:(\d{1,5})", address)
+    if found is None:
+        raise ConfigError(f"--engine-address {address}: is not HOST:PORT")
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=SECONDS_TO_CONNECT).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"--engine-address {address}: nothing answers there ({error}); start the cluster, or "
+            "leave the address out to have one started"
+        ) from None
+
+
+def device_of(request: Request) -> Device:
+    """Kind of processor that a request's trials train on."""
+    asked_of_workers = request.device == "cuda" and request.engine_address is not None
+    return "cuda" if asked_of_workers else device_for(request.device)
+
+
+@contextlib.contextmanager
+def open_engine(params: Params, request: Request) -> Iterator[OpenEngine]:
+    """Open the engine asked for; a cluster that we start ends when this is left."""
+    device = device_of(request)
+    workers = workers_for(params, request, device)
+    if request.engine == "processes":
+        engine = LocalEngine()
+        try:
+            yield OpenEngine(engine, workers, device)
+        finally:
+            engine.stop()
+        return
+    gpus = devices_a_trial(params) if device == "cuda" else 0
+    needs = Needs(cores=cores_a_trial(params), gpus=gpus)
+    opened = _dask_or_ray(request, workers, needs)
+    with standing_premises() as premises, opened as cluster:
+        slots = cluster.slots if request.engine_address else workers
+        yield OpenEngine(ClusterEngine(cluster, premises), request.workers or slots, device)
+
+
+def _dask_or_ray(
+    request: Request, workers: int, needs: Needs
+) -> contextlib.AbstractContextManager[Cluster]:
+    if request.engine == "dask":
+        from flows.engines.dask_cluster import dask_cluster  # noqa: PLC0415 - an extra
+
+        return dask_cluster(request.engine_address, workers=workers, needs=needs)
+    from flows.engines.ray_cluster import ray_cluster  # noqa: PLC0415 - an extra
+
+    return ray_cluster(request.engine_address, workers=workers, needs=needs)
+
+
+def workers_for(params: Params, request: Request, device: Device) -> int:
+    """Trials at once: as asked, else as many as the cores (or the GPUs) of this machine hold."""
+    if request.workers is not None:
+        return request.workers
+    if device == "cuda":
+        return max(1, len(cuda_devices()) // devices_a_trial(params))
+    return max(1, usable_cores() // cores_a_trial(params))
+
+
+def cores_a_trial(params: Params) -> int:
+    """Cores that the largest trial of the search uses: its threads on each of its devices."""
+    return _most(params, "threads") * devices_a_trial(params)
+
+
+def devices_a_trial(params: Params) -> int:
+    """Devices, each with a process, of the largest trial of the search."""
+    return _most(params, "devices")
+
+
+def _most(params: Params, field: str) -> int:
+    values: list[JsonValue] = [getattr(params.trial, field)]
+    # An axis replaces the base value.
+    values = list(params.search.extremes.get(field, values))
+    return max(int(value) for value in values if isinstance(value, int | float))

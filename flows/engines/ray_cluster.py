@@ -1,0 +1,76 @@
+"""Ray's workers: those of a cluster that there is, or of one that is started here."""
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+
+from flows.engines.cluster import Cluster, Needs
+from flows.engines.cluster_head import running_head
+from flows.engines.devices import cuda_devices
+from models.processes import short_temporary_folder
+
+_PREFIX = "pitchpipe-ray-"
+_SESSION = "session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+ROOM_BYTES = len(f"/{_PREFIX}12345678/{_SESSION}")
+"""What Ray appends to the folder of its sockets."""
+
+
+@contextlib.contextmanager
+def ray_cluster(address: str | None, *, workers: int, needs: Needs) -> Iterator[Cluster]:
+    """Connect to the cluster at an address, else to one that is started and ends with us."""
+    with contextlib.ExitStack() as stack:
+        if address is None:
+            address = stack.enter_context(_own_cluster(workers, needs))
+        # Ray reads its variables when it is imported.
+        from flows.engines.ray_client import connected  # noqa: PLC0415
+
+        yield stack.enter_context(connected(address, needs))
+
+
+@contextlib.contextmanager
+def _own_cluster(workers: int, needs: Needs) -> Iterator[str]:
+    gpus = len(cuda_devices()) if needs.gpus else 0
+    with (
+        # Its processes may still write when they are killed.
+        tempfile.TemporaryDirectory(
+            prefix=_PREFIX,
+            dir=short_temporary_folder(ROOM_BYTES),
+            ignore_cleanup_errors=True,
+        ) as folder,
+        _environment(own_environment()),
+        running_head(
+            "flows.engines.ray_head",
+            [str(workers * needs.cores), str(gpus), folder],
+            environment={},
+        ) as address,
+    ):
+        yield address
+
+
+def own_environment() -> dict[str, str]:
+    """Variables of a cluster of our own and of whoever talks to it."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        # Else Ray writes one to the user's home.
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        # Off, Ray keeps to loopback, as it does on macOS; on, it listens on every interface.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        # It would kill workers, which are small; the trials' processes are not its own.
+        "RAY_memory_monitor_refresh_ms": "0",
+    }
+
+
+@contextlib.contextmanager
+def _environment(changes: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

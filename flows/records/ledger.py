@@ -1,0 +1,192 @@
+"""The ledger: an append-only list of decisions, each holding the digest of the one before.
+
+Light to import: a retraining that has nothing to do is written here without MLflow.
+"""
+
+import getpass
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import ConfigDict, Field, ValidationError
+
+from models.config import Record
+from models.config.policies import Verdict
+from models.digests import digest_of
+from models.files import append_line, last_line, read_lines
+
+LEDGER = Path("mlruns/ledger.jsonl")
+Action = Literal[
+    "intent",
+    "abandon",
+    "promote",
+    "hold",
+    "reject",
+    "await",
+    "rollback",
+    "adopt",
+    "import",
+    "decision",
+]
+"""intent: a move is about to be made; abandon: it was not; await: it waits for approval;
+adopt: an alias moved outside pitchpipe was accepted; import: a version came from elsewhere;
+decision: not to retrain."""
+MOVES = frozenset({"promote", "rollback", "adopt"})
+"""Of these, what moves the champion."""
+GENESIS = "0" * 64
+"""What the first entry follows."""
+
+
+class Deed(Record):
+    """What is to be remembered."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
+
+    action: Action
+    name: str
+    """Registered name."""
+    before: int | None = Field(None, alias="from")
+    """Champion until then."""
+    after: int | None = Field(None, alias="to")
+    """Champion from then on; of hold, reject and await: the version that was judged; of import:
+    the version that came."""
+    verdict: Verdict | None = None
+    evidence: str | None = None
+    """Digest of what it rests on, kept in mlruns/evidence/<digest>.json: the gate's decision; of
+    import: what was said of the version where it came from."""
+    reasons: tuple[str, ...] = ()
+    intends: Action | None = None
+    """Of an intent: the deed it announces."""
+
+
+class Entry(Deed):
+    """A line of the ledger."""
+
+    number: int
+    """From 1."""
+    time: str
+    """ISO 8601, UTC."""
+    who: str
+    """user@host."""
+    previous: str
+    """Digest of the entry before."""
+    digest: str
+    """Of all the rest of this entry."""
+
+
+class Head(Record):
+    """How long a ledger was, and what it ended with: enough to see its tail cut."""
+
+    length: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """A ledger as it was read."""
+
+    entries: tuple[Entry, ...]
+    problems: tuple[str, ...]
+    """Lines that are not what was appended, in words."""
+
+    @property
+    def head(self) -> Head:
+        """Length and last digest."""
+        last = self.entries[-1].digest if self.entries else GENESIS
+        return Head(length=len(self.entries), digest=last)
+
+    def of(self, name: str) -> tuple[Entry, ...]:
+        """Entries about one registered name."""
+        return tuple(entry for entry in self.entries if entry.name == name)
+
+    def champion_of(self, name: str) -> int | None:
+        """Return the version in service, if there is one."""
+        moves = [entry for entry in self.of(name) if entry.action in MOVES]
+        return moves[-1].after if moves else None
+
+
+def append(deed: Deed, path: Path = LEDGER) -> Entry:
+    """Append an entry, durably; one process at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        head = _head(path)
+        facts = deed.model_dump(mode="json") | {
+            "number": head.length + 1,
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "who": _who(),
+            "previous": head.digest,
+        }
+        entry = Entry.model_validate(facts | {"digest": _seal(facts)}, strict=False)
+        append_line(path, entry.model_dump_json(by_alias=True))
+    return entry
+
+
+def read(path: Path = LEDGER) -> Ledger:
+    """Read the ledger and check its chain; what cannot be read is a problem, not an error."""
+    entries: list[Entry] = []
+    problems: list[str] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            entry = Entry.model_validate_json(line)
+        except ValidationError:
+            problems.append(f"line {number} is not an entry: it was damaged")
+            continue
+        problems.extend(_faults(entry, entries[-1] if entries else None))
+        entries.append(entry)
+    return Ledger(entries=tuple(entries), problems=tuple(problems))
+
+
+def _head(path: Path) -> Head:
+    """Return what the next entry follows: by the last line alone, whatever the length."""
+    line = last_line(path)
+    if line is None:
+        return Head(length=0, digest=GENESIS)
+    try:
+        last = Entry.model_validate_json(line)
+    except ValidationError:  # damaged: the chain goes on from the last entry that can be read
+        return read(path).head
+    return Head(length=last.number, digest=last.digest)
+
+
+def faults_against(ledger: Ledger, head: Head) -> list[str]:
+    """Say how a ledger disagrees with a head that was seen earlier."""
+    seen = head.length
+    if seen > len(ledger.entries):
+        return [f"it ends after entry {len(ledger.entries)}, MLflow has seen {seen}: it was cut"]
+    if seen and ledger.entries[seen - 1].digest != head.digest:
+        return [f"entry {seen} is not the one that MLflow has seen: it was rewritten"]
+    return []
+
+
+def is_sealed(entry: Entry) -> bool:
+    """Say whether an entry is what was appended: all of it has its digest."""
+    return _seal(entry.model_dump(mode="json", exclude={"digest"})) == entry.digest
+
+
+def _faults(entry: Entry, before: Entry | None) -> Sequence[str]:
+    faults = []
+    if not is_sealed(entry):
+        faults.append(f"entry {entry.number} does not have its digest: it was changed")
+    if entry.previous != (before.digest if before else GENESIS):
+        last = f"entry {before.number}" if before else "the beginning"
+        faults.append(
+            f"entry {entry.number} does not follow {last}: one was removed, added or moved"
+        )
+    return faults
+
+
+def _seal(facts: dict[str, object]) -> str:
+    return digest_of(facts)  # type: ignore[arg-type]  # model_dump(mode="json") is JSON
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        user = f"uid{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

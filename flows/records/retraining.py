@@ -1,0 +1,117 @@
+"""What a retraining is asked, and what it answers; light to import, plain to serialise."""
+
+from pathlib import Path
+
+from pydantic import Field, JsonValue
+
+from flows.records.choices import AskedDevice, EngineName
+from models.config import Params, Record, TrialConfig, load_params
+from models.config.policies import Verdict
+from models.decision import Decision, DriftScore, Trigger
+from models.trials import Scores
+
+
+class Request(Record):
+    """One retraining, asked by a person or a schedule; params are read when it runs."""
+
+    params_file: str = "params.yaml"
+    overrides: list[str] = Field(default_factory=list)
+    """`K=V`, applied to the file."""
+    trigger: Trigger = "manual"
+    drift: tuple[DriftScore, ...] = ()
+    """What monitoring found in the newest images."""
+    force: bool = False
+    """Retrain even if nothing changed."""
+    promote: bool = True
+    """Let the gate move the champion."""
+    tune_only: bool = False
+    """End after the search."""
+    workers: int | None = Field(None, ge=1)
+    """Trials at once; null: one for each core, or fewer where a trial takes several threads."""
+    engine: EngineName = "processes"
+    """Where trials run: children of this process, or workers of a Dask or Ray cluster."""
+    engine_address: str | None = None
+    """`host:port` of an existing cluster, which is left alive; null: one that ends with us."""
+    device: AskedDevice = "auto"
+    """Kind of processor trained on; auto: a GPU where this machine has one."""
+
+    def params(self) -> Params:
+        """Read and validate the params asked for."""
+        return load_params(Path(self.params_file), self.overrides)
+
+
+class TrialCounts(Record):
+    """How many trials there were, and what became of them."""
+
+    total: int = 0
+    trained: int = 0
+    cached: int = 0
+    pruned: int = 0
+    failed: int = 0
+
+
+class BestTrial(Record):
+    """The trial that was selected on validation."""
+
+    key: str
+    config: TrialConfig
+    scores: Scores
+    """On validation."""
+
+
+class LeaderboardEntry(Record):
+    """A trial of the leaderboard, for people."""
+
+    key: str
+    differences: dict[str, str]
+    """Axis -> value: what tells it from the others."""
+    scores: Scores
+    epochs: int
+    seconds: float
+    cached: bool
+    pruned: bool = False
+    """Stopped by the search before the whole budget."""
+
+
+class DatasetName(Record):
+    """Which version of which dataset."""
+
+    name: str
+    digest: str
+    """Of the raw batches: what `data restore` takes."""
+
+
+class Retraining(Record):
+    """What a retraining came to; what does not apply is null."""
+
+    decision: Decision
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    """The gate's, in words."""
+    version: int | None = None
+    champion: int | None = None
+    awaits_approval: bool = False
+    """The gate passed the version; `pitchpipe approve` is awaited."""
+    trials: TrialCounts = TrialCounts()
+    not_begun: int = 0
+    """Trials that `search.max_seconds` or `search.max_epochs_total` left out."""
+    best: BestTrial | None = None
+    test: Scores | None = None
+    dataset: DatasetName | None = None
+    leaderboard: tuple[LeaderboardEntry, ...] = ()
+    registered_name: str | None = None
+    mlflow_run: str | None = None
+    """Id of the parent run."""
+    report: str | None = None
+    """Path of report.html."""
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0: promoted or nothing to do; 3: ran, but the gate refused or approval is awaited."""
+        refused = self.verdict in ("HOLD", "REJECT") and self.champion != self.version
+        return 3 if refused or self.awaits_approval else 0
+
+    def document(self) -> dict[str, JsonValue]:
+        """As `--json` prints it."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,169 @@
+"""The trial store, mlruns/trials/: a content-addressed directory per trial, the truth."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from models.config.trial import Objective
+from models.errors import ConfigError
+from models.files import write_text
+from models.training.early_stopping import best_record
+from models.trials import (
+    EpochRecord,
+    Outcome,
+    Scores,
+    TrialFailure,
+    TrialFiles,
+    TrialResult,
+    TrialSpec,
+    read_history,
+    read_outcome,
+    read_result,
+    result_path,
+)
+
+log = logging.getLogger(__name__)
+
+STORE = Path("mlruns/trials")
+State = Literal["finished", "pruned", "failed", "unfinished"]
+PRUNED = "pruned.json"
+"""In a trial's directory: the epochs after which a search stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrial:
+    """What the store holds of one trial."""
+
+    spec: TrialSpec
+    key: str
+    outcome: Outcome | None
+    history: tuple[EpochRecord, ...]
+    pruned: bool = False
+    """Whether the search that trained it last stopped it before its whole budget."""
+
+    @property
+    def state(self) -> State:
+        """finished, pruned, failed, or unfinished: being trained, or interrupted."""
+        if self.outcome is None:
+            return "unfinished"
+        if isinstance(self.outcome, TrialFailure):
+            return "failed"
+        return "pruned" if self.pruned else "finished"
+
+
+def directory_of(key: str, store: Path = STORE) -> Path:
+    """Directory of the trial with this key."""
+    return store / key
+
+
+def cached(spec: TrialSpec, *, budget: int, store: Path = STORE) -> Outcome | None:
+    """Return the outcome that makes training unnecessary: a result, or a loss that diverged.
+
+    Other failures (killed, out of memory, an exception) may heal and are tried again.
+    """
+    outcome = read_outcome(directory_of(spec.key, store), budget)
+    if isinstance(outcome, TrialFailure) and outcome.kind != "diverged":
+        return None
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the store knows of a trial, asked for a budget of epochs."""
+
+    outcome: Outcome
+    """To that budget, or to a larger one that the trial was trained to before."""
+    scores: Scores | None
+    """On validation, of the best epoch within the budget; null: the trial failed."""
+
+
+def answer(
+    spec: TrialSpec, *, budget: int, whole: int, by: Objective, store: Path = STORE
+) -> Answer | None:
+    """Return what makes training to a budget unnecessary, in a search of a whole budget.
+
+    Where the trial was trained further before, its history says how it stood at the budget; but not
+    further than the whole: that would compare it with trials that were trained less.
+    """
+    outcome = cached(spec, budget=budget, store=store)
+    if outcome is not None:
+        return Answer(outcome, None if isinstance(outcome, TrialFailure) else outcome.scores)
+    further = cached(spec, budget=whole, store=store)
+    if not isinstance(further, TrialResult):
+        further = _furthest(directory_of(spec.key, store), most=whole)
+    if further is None or further.budget <= budget:
+        return None
+    history = read_history(directory_of(spec.key, store))[:budget]
+    return Answer(further, best_record(history, by).scores) if len(history) == budget else None
+
+
+def _furthest(directory: Path, *, most: int) -> TrialResult | None:
+    """Return the result of the largest budget up to the most."""
+    kept = sorted(result_path(directory, most).parent.glob("*.json"))
+    results = [result for path in kept if (result := read_result(path)) and result.budget <= most]
+    return max(results, key=lambda result: result.budget, default=None)
+
+
+def stored_trials(store: Path = STORE) -> Iterator[StoredTrial]:
+    """Every trial of the store that this release can read, in order of key."""
+    for path in sorted(store.glob(f"*/{TrialFiles.SPEC}")):
+        try:
+            yield read_trial(path.parent)
+        except ValidationError:  # of a release whose TrialConfig had other fields
+            log.info("trial %s is of another release and is passed over", path.parent.name)
+
+
+def read_trial(directory: Path) -> StoredTrial:
+    """Read one trial's directory."""
+    return StoredTrial(
+        spec=TrialSpec.model_validate_json((directory / TrialFiles.SPEC).read_bytes()),
+        key=directory.name,
+        outcome=read_outcome(directory),
+        history=read_history(directory),
+        pruned=(directory / PRUNED).exists(),
+    )
+
+
+class PrunedMarks:
+    """Notes in the store which trials the search stopped, for people; nothing rests on it."""
+
+    def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
+        """Note nothing."""
+
+    def epoch(self, key: str, record: EpochRecord) -> None:
+        """Note nothing."""
+
+    def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
+        """Note after how many epochs it was stopped, or that it was not, after all."""
+        mark = directory_of(outcome.key) / PRUNED
+        if not pruned:
+            mark.unlink(missing_ok=True)
+        elif not mark.exists():
+            write_text(mark, json.dumps({"budget": outcome.budget}) + "\n")
+
+
+def find_trial(prefix: str, store: Path = STORE) -> StoredTrial:
+    """Return the one trial whose key begins with prefix; raise ConfigError for none or several."""
+    trials = (path.parent for path in store.glob(f"*/{TrialFiles.SPEC}"))
+    matches = sorted(path for path in trials if path.name.startswith(prefix))
+    if len(matches) == 1:
+        return _readable(matches[0])
+    if not matches:
+        raise ConfigError(f"no trial's key begins with {prefix!r}; `pitchpipe trials` lists them")
+    several = ", ".join(path.name[:12] for path in matches[:5])
+    raise ConfigError(f"{prefix!r} begins {len(matches)} keys ({several}...): write more digits")
+
+
+def _readable(directory: Path) -> StoredTrial:
+    try:
+        return read_trial(directory)
+    except ValidationError:
+        raise ConfigError(
+            f"trial {directory.name[:12]}: was written by another release, or is damaged; delete "
+            f"{directory} to train it again"
+        ) from None

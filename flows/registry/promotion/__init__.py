@@ -1,0 +1,1 @@
+"""Promotion: moving the champion alias, with compare-and-swap, history, rollback and audit."""

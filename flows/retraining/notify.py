@@ -1,0 +1,151 @@
+"""A webhook is told how a retraining ended; one that is down or wrong fails nothing."""
+
+import contextlib
+import http.client
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from flows.records.retraining import Retraining
+from models.config import NotifyParams, Params, Record
+from models.config.policies import NotifiedEvent, Verdict
+from models.trials import Scores
+
+log = logging.getLogger(__name__)
+
+wait = time.sleep
+
+
+class Message(Record):
+    """What is sent, as JSON; what does not apply is null."""
+
+    text: str
+    """One sentence: what chats show of an incoming webhook."""
+    event: NotifiedEvent
+    name: str
+    """Registered name."""
+    version: int | None = None
+    champion: int | None = None
+    """In service now."""
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    """The gate's, or why it failed."""
+    test: Scores | None = None
+    mlflow_run: str | None = None
+    time: str
+    """ISO 8601, UTC."""
+
+
+def outcome_message(result: Retraining) -> Message:
+    """Put into words how a retraining ended that came to a verdict."""
+    assert result.verdict is not None
+    assert result.registered_name is not None
+    event = _event(result, result.verdict)
+    return Message(
+        text=f"{result.registered_name}: version {result.version} {_ending(result)}",
+        event=event,
+        name=result.registered_name,
+        version=result.version,
+        champion=result.champion,
+        verdict=result.verdict,
+        reasons=result.reasons,
+        test=result.test,
+        mlflow_run=result.mlflow_run,
+        time=_now(),
+    )
+
+
+def failure_message(error: Exception, *, name: str) -> Message:
+    """Put into words that a retraining came to no verdict."""
+    reason = str(error) or type(error).__name__
+    text = f"{name}: the retraining failed: {reason}"
+    return Message(text=text, event="failure", name=name, reasons=(reason,), time=_now())
+
+
+@contextlib.contextmanager
+def telling_of_failure(params: Params) -> Iterator[None]:
+    """Tell of what is raised inside, and let it go on; who interrupts a retraining knows of it."""
+    try:
+        yield
+    except Exception as error:
+        send_notification(failure_message(error, name=params.registered_name), params.notify)
+        raise
+
+
+def send_notification(message: Message, params: NotifyParams) -> bool:
+    """Send a message if it is asked for; say whether it arrived. Never raises, never logs the URL.
+
+    Takes at most attempts * timeout_seconds and the pauses between.
+    """
+    if params.webhook_variable is None or message.event not in params.events:
+        return False
+    url = os.environ.get(params.webhook_variable, "")
+    if not url.startswith(("http://", "https://")):
+        log.warning(
+            "nobody was told (%s): $%s holds no http(s) URL", message.event, params.webhook_variable
+        )
+        return False
+    fault = ""
+    for attempt in range(params.attempts):
+        if attempt:
+            wait(2.0 ** (attempt - 1))
+        fault = _post(url, message, timeout=params.timeout_seconds)
+        if not fault:
+            return True
+    log.warning(
+        "the webhook of $%s was not told (%s): %s, %d times",
+        *(params.webhook_variable, message.event, fault, params.attempts),
+    )
+    return False
+
+
+def _post(url: str, message: Message, *, timeout: float) -> str:
+    """Send once; return what went wrong, in words without the URL, or nothing."""
+    try:
+        request = urllib.request.Request(  # noqa: S310 - http(s), as `notify` saw to
+            url,
+            data=message.model_dump_json().encode(),
+            headers={"Content-Type": "application/json", "User-Agent": "pitchpipe"},
+        )
+        with urllib.request.urlopen(request, timeout=timeout):  # noqa: S310
+            return ""
+    except urllib.error.HTTPError as error:
+        error.close()
+        return f"it answered {error.code}"
+    except urllib.error.URLError as error:
+        return type(error.reason).__name__
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # Their messages may quote the URL.
+        return type(error).__name__
+
+
+def _event(result: Retraining, verdict: Verdict) -> NotifiedEvent:
+    if verdict == "PROMOTE" and result.champion != result.version:
+        return "await"
+    events: dict[Verdict, NotifiedEvent] = {
+        "PROMOTE": "promote",
+        "HOLD": "hold",
+        "REJECT": "reject",
+    }
+    return events[verdict]
+
+
+def _ending(result: Retraining) -> str:
+    """What a version came to, after its number."""
+    if result.champion == result.version:
+        return "is the champion"
+    if result.awaits_approval:
+        return f"passed the gate; `pitchpipe approve {result.version}` puts it into service"
+    return {
+        "PROMOTE": f"passed the gate and was left; `pitchpipe promote {result.version}`",
+        "HOLD": "is held: not shown to be better",
+        "REJECT": "is rejected",
+    }[result.verdict or "HOLD"]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""This machine: environment variables, child servers, Prefect's API, locks, scratch folders."""

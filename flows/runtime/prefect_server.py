@@ -1,0 +1,170 @@
+"""Which Prefect a retraining talks to: the user's, `pitchpipe up`'s, or one for its own life."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+from flows.runtime.servers import (
+    PREFECT_HOME,
+    answers,
+    free_port,
+    prefect_server,
+    server_environment,
+)
+from models.config import Record, read_record
+from models.credentials import without_credentials
+from models.errors import PitchpipeError
+from models.processes import ProcessIdentity
+
+SERVICES = PREFECT_HOME / "services.json"
+UP_PREFECT, UP_MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
+"""Where `pitchpipe up` serves unless the ports are taken."""
+
+
+class RunningServices(Record):
+    """Where `pitchpipe up` serves, as it wrote it down."""
+
+    process: ProcessIdentity
+    prefect: str
+    """Base address of the Prefect server."""
+    mlflow: str
+    """Address of the MLflow UI."""
+
+
+def running_services(path: Path = SERVICES) -> RunningServices | None:
+    """Return the services of a living `pitchpipe up`; None where there is none."""
+    services = read_record(path, RunningServices)
+    return services if services is not None and services.process.alive else None
+
+
+def prefect_address() -> str:
+    """Where flow runs of this process can be looked at later: the user's server, else `up`'s."""
+    api = os.environ.get("PREFECT_API_URL")
+    if api and api != os.environ.get("PREFECT_UI_API_URL"):  # which marks a server of ours
+        return without_credentials(api.removesuffix("/").removesuffix("/api"))
+    services = running_services()
+    return services.prefect if services else UP_PREFECT
+
+
+def mlflow_address() -> str:
+    """Where runs can be looked at: the user's tracking server, else `up`'s UI."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("http"):
+        return without_credentials(uri.removesuffix("/"))
+    services = running_services()
+    return services.mlflow if services else UP_MLFLOW
+
+
+def prepare_environment() -> None:
+    """Quieten Prefect and keep its files in the project; before `import prefect`."""
+    PREFECT_HOME.mkdir(exist_ok=True)
+    os.environ.setdefault("PREFECT_HOME", str(PREFECT_HOME.resolve()))
+    # Progress and errors are ours to show; Prefect's own lines stay readable in its UI.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+
+
+@contextlib.contextmanager
+def prefect_api() -> Iterator[Callable[[], None]]:
+    """Give Prefect a server to talk to while inside; yields what waits until it can be talked to.
+
+    PREFECT_API_URL if set; else the server of a living `pitchpipe up`; else one of our own, which
+    starts while the caller does other things and ends with us.
+    """
+    prepare_environment()
+    services = running_services()
+    if "PREFECT_API_URL" in os.environ:
+        yield _ask_users_server
+    elif services and answers(f"{services.prefect}/api/health"):
+        environment = server_environment(f"{services.prefect}/api")
+        with _environment(environment), _standing_in(services, environment):
+            yield lambda: None
+    else:
+        server = prefect_server(free_port(0))
+        environment = server_environment(f"{server.url}/api")
+        with _environment(environment), server.start(environment):
+            yield server.wait_ready
+
+
+@contextlib.contextmanager
+def _standing_in(services: RunningServices, environment: dict[str, str]) -> Iterator[None]:
+    """While inside, serve at the address of `up` where that ends: training needs it to go on.
+
+    Prefect's client asks a server that was there again for some 30 s; ours is up in ten.
+    """
+    server = prefect_server(int(services.prefect.rpartition(":")[2]))
+    left = threading.Event()
+
+    def stand_in() -> None:
+        while services.process.alive:
+            if left.wait(0.5):  # the death of no child of ours: there is nothing to wait for
+                return
+        while answers(f"{services.prefect}/api/health"):
+            if left.wait(0.1):
+                return
+        server.start(environment)
+
+    watch = threading.Thread(target=stand_in, name="stand-in", daemon=True)
+    watch.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watch.join()
+        server.stop()
+
+
+def _ask_users_server() -> None:
+    """Raise PitchpipeError where the server that the user named does not answer."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+
+    with get_client(sync_client=True) as client:
+        error = client.api_healthcheck()
+    if error is not None:
+        raise PitchpipeError(
+            f"PREFECT_API_URL {without_credentials(os.environ['PREFECT_API_URL'])}: no answer "
+            f"({without_credentials(str(error))}); start that "
+            "server, or unset the variable to let pitchpipe start one"
+        )
+
+
+@contextlib.contextmanager
+def _environment(changes: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:
+    """Wait until the server has written down the end of every task run of a flow run.
+
+    States travel as events behind the API's back; a server stopped before they arrive would show
+    tasks as running for ever. Returns whether all arrived.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+    from prefect.client.schemas.filters import (  # noqa: PLC0415
+        FlowRunFilter,
+        FlowRunFilterId,
+    )
+
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+    deadline = time.monotonic() + seconds
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            runs = client.read_task_runs(flow_run_filter=mine)
+            ended = [run for run in runs if run.state is not None and run.state.is_final()]
+            if len(ended) == len(runs):
+                return True
+            time.sleep(0.1)  # recorded asynchronously, and the server tells nobody
+    return False

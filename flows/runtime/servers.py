@@ -1,0 +1,209 @@
+"""Servers that pitchpipe starts on loopback: Prefect's for a run, MLflow's too for `up`."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from flows.runtime.environment import is_address
+from models.errors import BusyError, PitchpipeError
+
+LOOPBACK = "127.0.0.1"
+PREFECT_HOME = Path(".prefect")
+PREFECT_LOG = PREFECT_HOME / "server.log"
+SCHEDULES_LOG = PREFECT_HOME / "schedules.log"
+MLFLOW_LOG = Path("mlruns/ui.log")
+
+
+class Child:
+    """A Python process that starts without waiting and ends with us (flows.bound)."""
+
+    def __init__(self, title: str, arguments: Sequence[str], *, log: Path) -> None:
+        self.title = title
+        self.arguments = arguments
+        self.log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, environment: Mapping[str, str]) -> Self:
+        """Start the process; its output goes to its log file."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "flows.runtime.supervisor", *self.arguments]
+        with self.log.open("ab") as log:
+            # A group of its own: Ctrl-C at the terminal is for us, and we stop it in our order.
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM without waiting, so that several processes end side by side."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def stop(self, *, grace_seconds: float = 2) -> None:
+        """End the process and its children; kill them where they do not end in time."""
+        if self._process is None:
+            return
+        self.ask_to_end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(grace_seconds)
+        with self._process:  # closes its standard input, which kills whoever is left
+            pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+class Server(Child):
+    """A server of ours on loopback."""
+
+    def __init__(
+        self, title: str, arguments: Sequence[str], *, port: int, health: str, log: Path
+    ) -> None:
+        super().__init__(title, arguments, log=log)
+        self.url = f"http://{LOOPBACK}:{port}"
+        self._port = port
+        self._health = f"{self.url}{health}"
+
+    def wait_ready(self, *, seconds: float = 120) -> None:
+        """Return once the server answers; raise PitchpipeError when it ends or takes too long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not self.alive:
+                raise PitchpipeError(f"{self.title} ended while starting; see {self.log}")
+            if self._listens() and answers(self._health):
+                return
+            time.sleep(0.1)  # the server has no event to wait for but its answer
+        raise PitchpipeError(f"{self.title} did not answer in {seconds:.0f} s; see {self.log}")
+
+    def _listens(self) -> bool:
+        """Whether the port is ours: another program may have taken it since it was found free."""
+        if self._process is None:
+            return False
+        try:
+            server = psutil.Process(self._process.pid)
+            return any(
+                connection.laddr.port == self._port and connection.status == psutil.CONN_LISTEN
+                for process in (server, *server.children(recursive=True))
+                for connection in process.net_connections(kind="tcp")
+            )
+        except psutil.NoSuchProcess:
+            return False
+
+
+def prefect_server(port: int) -> Server:
+    """Prefect's API and UI. uvicorn is started directly: `prefect server start` adds a process
+    that would outlive a kill of ours.
+    """
+    application = ["--factory", "prefect.server.api.server:create_app"]
+    bind = ["--host", LOOPBACK, "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    return Server(
+        "the Prefect server",
+        ["-m", "uvicorn", *application, *bind],
+        port=port,
+        health="/api/health",
+        log=PREFECT_LOG,
+    )
+
+
+def mlflow_server(port: int) -> Server:
+    """MLflow's UI, one worker: its four by default cost 1.7 GB and 22 s."""
+    where = ["--host", LOOPBACK, "--port", str(port)]
+    return Server(
+        "the MLflow UI",
+        ["-m", "mlflow", "server", *where, "--workers", "1"],
+        port=port,
+        health="/health",
+        log=MLFLOW_LOG,
+    )
+
+
+def schedule_worker() -> Child:
+    """The process that serves the schedules, and the parent of the flow runs they start."""
+    return Child("the schedules' worker", ["-m", "flows.schedules.worker"], log=SCHEDULES_LOG)
+
+
+def schedules_environment(api_url: str) -> dict[str, str]:
+    """Environment of the schedules' worker: Prefect's, and a look for due runs every 2 s."""
+    every = os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")  # Prefect's own: 10
+    return server_environment(api_url) | {
+        "PREFECT_WORKER_QUERY_SECONDS": every,
+        # A run taken up before its time would be turned away by one that ends before its time.
+        "PREFECT_WORKER_PREFETCH_SECONDS": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def mlflow_environment(tracking_uri: str) -> dict[str, str]:
+    """Environment of an MLflow UI of ours over a store.
+
+    All users of the host can read command lines, and the store's address may hold a password.
+    """
+    return {
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri,
+        # The UI needs no job runner: that would be ten more processes.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+
+
+def server_environment(api_url: str) -> dict[str, str]:
+    """Environment of a Prefect server of ours, and of the process that talks to it."""
+    return {
+        "PREFECT_HOME": str(PREFECT_HOME.resolve()),
+        "PREFECT_API_URL": api_url,
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_API_URL": api_url,
+    }
+
+
+def free_port(preferred: int) -> int:
+    """Return the preferred port if nothing listens there, else one the system offers."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise BusyError(f"no free port on {LOOPBACK}; close a server and try again")
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of an http address returns 200; what is no address does not answer."""
+    if not is_address(url):
+        return False
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - http, as seen above
+            return bool(response.status == 200)
+    # HTTPException: what listens speaks another language, as SSH does; ValueError: redirects.
+    except (OSError, HTTPException, ValueError):
+        return False

@@ -1,0 +1,1 @@
+"""Scheduled retraining: schedules.yaml, triggers, Prefect deployments, the worker, `up`."""

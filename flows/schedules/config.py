@@ -1,0 +1,233 @@
+"""When to retrain by itself: `schedules.yaml`, read whole, written whole; light to import.
+
+The file is the truth. `pitchpipe up` and `pitchpipe schedule apply` make Prefect's deployments
+agree with it (flows/deployments.py).
+"""
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+import yaml
+from filelock import FileLock
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
+
+from flows.records.retraining import Request
+from flows.schedules.config_edit import with_entry, with_field, without_entry
+from flows.schedules.cron import next_of_cron, zone_of
+from models.config import Record
+from models.decision import Trigger
+from models.errors import ConfigError
+from models.files import write_text
+
+log = logging.getLogger(__name__)
+
+SCHEDULES = Path("schedules.yaml")
+_HEADER = (
+    "# Written by `pitchpipe schedule`, served by `pitchpipe up`; edit it by hand as you like.\n"
+)
+_LOCK = Path("mlruns/schedules.lock")
+
+
+class Schedule(Record):
+    """One reason to ask whether to retrain: a cron line, an interval, new data or drift."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    cron: str | None = None
+    """Minute, hour, day, month, weekday."""
+    timezone: str = "UTC"
+    """IANA name of the zone that the cron line is read in."""
+    interval: Annotated[int, Field(gt=0, le=366 * 86_400)] | None = None
+    """Seconds from one tick to the next: at most a year."""
+    since: datetime | None = None
+    """A tick of the interval, from which the others follow; null: 1970 began with one."""
+    on: Literal["new data", "drift"] | None = None
+    params: str = "params.yaml"
+    """Params file, relative to the project."""
+    set: tuple[str, ...] = ()
+    """`K=V`, applied to the file."""
+    active: bool = True
+
+    @model_validator(mode="after")
+    def _has_one_trigger(self) -> Self:
+        if sum(given is not None for given in (self.cron, self.interval, self.on)) != 1:
+            raise ValueError("give exactly one of cron, interval, on")
+        if self.since is not None and (self.interval is None or self.since.tzinfo is None):
+            raise ValueError("since: belongs to an interval, with its offset from UTC")
+        zone = zone_of(self.timezone)
+        if self.cron is not None:
+            next_of_cron(self.cron, datetime.now(zone))
+        return self
+
+    @property
+    def trigger(self) -> Trigger:
+        """Who asks, in the words of the decision."""
+        return self.on or ("cron" if self.cron is not None else "interval")
+
+    @property
+    def shown_trigger(self) -> str:
+        """The trigger as people read it."""
+        if self.cron is not None:
+            return f"cron {self.cron} {self.timezone}"
+        return f"interval {self.interval} s" if self.interval is not None else self.trigger
+
+    def request(self) -> Request:
+        """Put the retraining that this schedule asks for into words."""
+        return Request(params_file=self.params, overrides=list(self.set), trigger=self.trigger)
+
+    def next_tick(self, after: datetime) -> datetime | None:
+        """Return the first tick later than a time; None where it is paused, or waits for data."""
+        if not self.active or self.on is not None:
+            return None
+        if self.cron is not None:
+            return next_of_cron(self.cron, after.astimezone(ZoneInfo(self.timezone)))
+        assert self.interval is not None
+        step, anchor = timedelta(seconds=self.interval), self.anchor
+        return anchor + ((after - anchor) // step + 1) * step
+
+    @property
+    def anchor(self) -> datetime:
+        """A tick of the interval."""
+        return self.since or datetime(1970, 1, 1, tzinfo=UTC)
+
+    def document(self, now: datetime) -> dict[str, JsonValue]:
+        """As `--json` prints it."""
+        tick = self.next_tick(now)
+        return {
+            "name": self.name,
+            "trigger": self.shown_trigger,
+            "next": tick.isoformat() if tick else None,
+            "active": self.active,
+            "params": self.params,
+            "set": list(self.set),
+        }
+
+
+_File = TypeAdapter(tuple[Schedule, ...])
+
+
+def read_schedules(path: Path = SCHEDULES) -> tuple[Schedule, ...]:
+    """Read the project's schedules; none where there is no file.
+
+    Raises ConfigError with every fault found.
+    """
+    try:
+        return _parsed(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _parsed(text: str, path: Path) -> tuple[Schedule, ...]:
+    try:
+        tree = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    try:
+        schedules = _File.validate_json(json.dumps(tree or [], default=str))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_faults(error, path))) from None
+    names = [schedule.name for schedule in schedules]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ConfigError(f"{path}: the name {doubled[0]!r} is given twice; rename one")
+    return schedules
+
+
+def new_schedule(**fields: object) -> Schedule:
+    """Make a schedule from what a user typed; ConfigError with the first fault."""
+    try:
+        return Schedule.model_validate(fields)
+    except ValidationError as error:
+        raise ConfigError(next(_faults(error, None))) from None
+
+
+def add_schedule(schedule: Schedule) -> None:
+    """Add one; ConfigError where its name is taken."""
+    with _reading() as (text, schedules):
+        if schedule.name in (one.name for one in schedules):
+            raise ConfigError(
+                f"schedule {schedule.name!r}: there is one of this name; choose another with "
+                f"--name, or `pitchpipe schedule remove {schedule.name}` first"
+            )
+        meant = (*schedules, schedule)
+        _write(meant, lambda: with_entry(text or _HEADER, _dumped([schedule])))
+
+
+def set_active(name: str, *, active: bool) -> None:
+    """Pause or resume one; ConfigError where there is none of this name."""
+    with _reading() as (text, schedules):
+        place = schedules.index(named(schedules, name))
+        changed = schedules[place].model_copy(update={"active": active})
+        if changed != schedules[place]:
+            meant = (*schedules[:place], changed, *schedules[place + 1 :])
+            value = json.dumps(active)
+            _write(meant, lambda: with_field(text, place, name="active", value=value))
+
+
+def remove_schedule(name: str) -> None:
+    """Remove one; ConfigError where there is none of this name."""
+    with _reading() as (text, schedules):
+        place = schedules.index(named(schedules, name))
+        meant = (*schedules[:place], *schedules[place + 1 :])
+        _write(meant, lambda: without_entry(text, place))
+
+
+def named(schedules: Sequence[Schedule], name: str) -> Schedule:
+    """Return the schedule of this name; ConfigError where there is none."""
+    for schedule in schedules:
+        if schedule.name == name:
+            return schedule
+    names = ", ".join(schedule.name for schedule in schedules) or "none yet"
+    raise ConfigError(f"schedule {name!r}: there is none of this name; there are: {names}")
+
+
+def unused_name(trigger: Trigger) -> str:
+    """Return a name for a schedule that was given none, after its trigger."""
+    taken = {schedule.name for schedule in read_schedules()}
+    plain = trigger.replace(" ", "-")
+    numbered = (f"{plain}-{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in (plain, *numbered) if name not in taken)
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[tuple[str, tuple[Schedule, ...]]]:
+    """Give the file's text and the schedules in it to who will change them; one at a time."""
+    _LOCK.parent.mkdir(exist_ok=True)
+    with FileLock(_LOCK):
+        schedules = read_schedules()
+        yield SCHEDULES.read_text(encoding="utf-8") if SCHEDULES.exists() else "", schedules
+
+
+def _write(meant: tuple[Schedule, ...], edited: Callable[[], str]) -> None:
+    """Write the text edited, so that comments stay, where it reads as meant; else write all anew.
+
+    YAML can be written in ways that no small edit knows: anchors, a list in brackets, `- ` alone.
+    """
+    with contextlib.suppress(ConfigError, yaml.YAMLError):
+        text = edited()
+        if _parsed(text, SCHEDULES) == meant:
+            write_text(SCHEDULES, text)
+            return
+    log.warning("%s is written anew: its comments are lost", SCHEDULES)
+    write_text(SCHEDULES, _HEADER + _dumped(meant))
+
+
+def _dumped(schedules: Sequence[Schedule]) -> str:
+    documents = [one.model_dump(mode="json", exclude_defaults=True) for one in schedules]
+    return yaml.safe_dump(documents, sort_keys=False)
+
+
+def _faults(error: ValidationError, path: Path | None) -> Iterator[str]:
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"])
+        where = ": ".join(part for part in (str(path) if path else "", place) if part)
+        told = fault["msg"].removeprefix("Value error, ")
+        shown = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
+        yield f"{where}: {shown}{told}" if where else f"{shown}{told}"

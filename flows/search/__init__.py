@@ -1,0 +1,1 @@
+"""A search in progress: which trials are planned, cached, missing. It knows no Prefect."""

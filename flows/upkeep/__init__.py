@@ -1,0 +1,1 @@
+"""Looking after a project: status, doctor, garbage collection."""

@@ -1,0 +1,142 @@
+"""What pitchpipe itself keeps: params, trials, ledger, data, and git's share in them."""
+
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.datasets.files import RAW, VERSIONS, batch_digests
+from flows.datasets.restore import cache_faults
+from flows.datasets.versions import logged_versions
+from flows.records import ledger
+from flows.records.champion import glance_at_champion
+from flows.records.trial_store import STORE
+from flows.upkeep.doctor.finding import Finding, error, warning
+from models.config import Record, load_params, read_record
+from models.digests import digest_file
+from models.errors import PitchpipeError
+from models.trials import TrialFailure, TrialFiles, TrialResult, TrialSpec
+
+
+def params_file() -> Iterator[Finding]:
+    """Validate params.yaml whole."""
+    try:
+        load_params()
+    except PitchpipeError as fault:
+        yield error(str(fault), "pitchpipe params --schema")
+
+
+def champion() -> Iterator[Finding]:
+    """Compare the champion of the project's own database with what the ledger last saw."""
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        return  # asking a server takes MLflow's import; `pitchpipe audit` does
+    try:
+        name = load_params().registered_name
+        recorded, now = ledger.read().champion_of(name), glance_at_champion(name)
+    except (PitchpipeError, sqlite3.Error):
+        return  # which the checks of these files say
+    found = now.version if now else None
+    if recorded != found:
+        seen = "no champion" if found is None else f"version {found} as champion"
+        yield error(
+            f"MLflow knows {seen} of {name}, and the ledger last saw version {recorded}: its "
+            "database was lost or replaced, or the alias was moved by hand",
+            "put a copy of mlruns/mlflow.db back, or: pitchpipe adopt --reason R",
+        )
+
+
+def trial_store(*, deep: bool) -> Iterator[Finding]:
+    """Read every trial's records; deep: hash the weights of each, too."""
+    broken, damaged = [], []
+    for spec in sorted(STORE.glob(f"*/{TrialFiles.SPEC}")):
+        trial = spec.parent
+        if _is_broken(trial):
+            broken.append(trial)
+        elif deep and not _has_its_weights(trial):
+            damaged.append(trial)
+    if broken:
+        yield warning(
+            f"{len(broken)} trials cannot be read by this release, such as {broken[0]}",
+            "leave them for the release that wrote them, or remove their folders; what is "
+            "asked for again is trained again",
+        )
+    for trial in damaged:
+        yield error(f"{trial}: its weights are not those of its result", f"rm -r {trial}")
+
+
+def _is_broken(trial: Path) -> bool:
+    kinds: dict[str, type[Record]] = {
+        TrialFiles.SPEC: TrialSpec,
+        TrialFiles.RESULT: TrialResult,
+        TrialFiles.FAILURE: TrialFailure,
+    }
+    return any(
+        (trial / name).exists() and read_record(trial / name, kind) is None
+        for name, kind in kinds.items()
+    )
+
+
+def _has_its_weights(trial: Path) -> bool:
+    result = read_record(trial / TrialFiles.RESULT, TrialResult)
+    if result is None:
+        return True
+    weights = trial / result.checkpoint
+    return weights.exists() and digest_file(weights) == result.checkpoint_digest
+
+
+def ledger_chain() -> Iterator[Finding]:
+    """Check the ledger's chain."""
+    for problem in ledger.read().problems:
+        yield error(
+            f"{ledger.LEDGER}: {problem}",
+            "bring the file back from a copy; `pitchpipe audit --verify` checks it against MLflow",
+        )
+
+
+def datasets(*, deep: bool) -> Iterator[Finding]:
+    """Compare batches with the last version of their dataset; deep: hash DVC's cache, too."""
+    names = (path.name for path in RAW.glob("*") if path.is_dir() and path.name[0] != ".")
+    for name in sorted(names):
+        versions = logged_versions(name)
+        if not versions:
+            yield warning(f"data/raw/{name} was never versioned", "pitchpipe data add")
+            continue
+        before = {batch.name: batch.digest for batch in versions[-1].batches}
+        now = {path.name: digest for path, digest in batch_digests(name)}
+        for batch in before.keys() | now.keys():
+            if now.get(batch) != before.get(batch):
+                yield error(
+                    f"data/raw/{name}/{batch} is not what the last version holds",
+                    f"pitchpipe data restore {versions[-1].digest[:12]}",
+                )
+        for fault in cache_faults(versions[-1]) if deep else ():
+            yield error(
+                f"{fault.path}: {fault.batch} is {fault.fault} in DVC's cache",
+                f"rm -f {fault.path} && dvc add {RAW / name}",
+            )
+
+
+def git_tracking() -> Iterator[Finding]:
+    """Ask git whether it knows the files that say which data there is."""
+    wanted = [*RAW.glob("*.dvc"), *([VERSIONS] if VERSIONS.exists() else [])]
+    if not wanted or not Path(".git").exists():
+        return
+    names = [str(path) for path in wanted]
+    try:
+        asked = subprocess.run(  # noqa: S603 - fixed words and our own paths
+            ["git", "status", "--porcelain", "--ignored", "--", *names],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    lines = [line for line in asked.stdout.splitlines() if line[:2] in ("??", "!!")]
+    if lines:
+        unknown = " ".join(line[3:] for line in lines)
+        yield warning(
+            f"git does not know {unknown}: a clone would not find the data",
+            f"git add --force {unknown} && git commit",
+        )

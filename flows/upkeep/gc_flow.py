@@ -1,0 +1,60 @@
+"""The flow that removes what the policy no longer keeps: `pitchpipe gc`, or a schedule's."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from prefect import flow
+
+from flows.records.retraining import Request
+from flows.runtime.prefect_records import delete_flow_run, ended_flow_runs
+from flows.runtime.retraining_lock import only_retraining
+from flows.tracking.reconcile import reconcile
+from flows.tracking.store import open_tracking
+from flows.upkeep.retention import (
+    Candidate,
+    Cleaning,
+    Needs,
+    drift_reports,
+    leftovers,
+    remove,
+    retrainings,
+    search_journals,
+    trials,
+    version_copies,
+)
+from models.config import RetentionParams
+from models.retention import Stored, judge_by_age
+
+
+@flow(name="gc", flow_run_name="gc, {request.trigger}")
+def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
+    """Remove what `retention:` in the params no longer keeps and nobody needs.
+
+    Raises BusyError while a retraining runs; TrackingError where MLflow cannot say what versions
+    need.
+    """
+    params = request.params()
+    policy = params.retention
+    with only_retraining():
+        tracking = open_tracking(params.registered_name)
+        reconcile(tracking)
+        needs = Needs.read(tracking)
+        candidates = (
+            *leftovers(),
+            *trials(policy, needs),
+            *search_journals(policy),
+            *version_copies(policy),
+            *retrainings(tracking, policy, needs),
+            *drift_reports(tracking, policy),
+            *flow_runs(policy),
+        )
+        return remove(candidates, dry_run=dry_run)
+
+
+def flow_runs(policy: RetentionParams) -> Iterator[Candidate]:
+    """Flow runs of this project that have ended, as Prefect shows them."""
+    found = ended_flow_runs()
+    stored = [Stored(name, days=days) for _, name, days in found]
+    judged = judge_by_age(stored, policy.flow_runs_days)
+    for (flow_run, _, _), one in zip(found, judged, strict=True):
+        yield Candidate("flow run", one, partial(delete_flow_run, flow_run))

@@ -1,0 +1,1 @@
+"""A registered version in use: predict, evaluate, serve, monitor, reproduce, transfer."""

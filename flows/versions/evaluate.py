@@ -1,0 +1,86 @@
+"""Scores of a version, an alias or a trial, on today's test split or on images given."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.datasets.files import PREPARED
+from flows.records.trial_store import directory_of, find_trial
+from flows.registry.loading import load_version
+from flows.tracking.store import Tracking
+from flows.versions.predict import pieces_of, pixels_of, stacked
+from models.datasets.class_order import renamed
+from models.datasets.prepared import open_split, read_manifest
+from models.errors import ConfigError, InputError
+from models.evaluation.inference import predict_probabilities
+from models.evaluation.records import Evaluation
+from models.evaluation.scores import evaluate
+from models.training.checkpoint import load_serving
+from models.trials import TrialResult
+
+_KEY = re.compile(r"[0-9a-f]{6,64}")
+
+
+def evaluate_target(
+    tracking: Tracking, target: str, *, bins: int, source: Path | None = None
+) -> Evaluation:
+    """Score a version, alias or trial (a key, or its first six digits or more).
+
+    source: labelled images in any format that `data add` reads; None: today's test split.
+    Raises ConfigError where there is no such target, InputError where the images do not fit it.
+    """
+    if _KEY.fullmatch(target) and not (target.isdecimal() and len(target) < 12):
+        return _evaluate_trial(target, bins=bins, source=source)
+    version = load_version(tracking, target)
+    lineage = version.files.lineage
+    images, labels = _images(source, lineage.classes, lineage.image_shape)
+    probabilities = version.predict(images)
+    return evaluate(probabilities, labels, classes=lineage.classes, bins=bins)
+
+
+def _evaluate_trial(key: str, *, bins: int, source: Path | None) -> Evaluation:
+    trial = find_trial(key)
+    if not isinstance(trial.outcome, TrialResult):
+        raise ConfigError(f"trial {trial.key[:12]} has no weights: it is {trial.state}")
+    manifest = read_manifest(PREPARED)
+    if manifest.digest != trial.spec.dataset:
+        raise ConfigError(
+            f"trial {trial.key[:12]} was trained on other data than is prepared now; "
+            "`pitchpipe data restore` brings it back"
+        )
+    serving = load_serving(directory_of(trial.key), trial.outcome, manifest)
+    shape = (manifest.channels, manifest.image_size, manifest.image_size)
+    images, labels = _images(source, manifest.classes, shape)
+    probabilities = predict_probabilities(serving, images, threads=trial.spec.config.threads)
+    return evaluate(probabilities, labels, classes=manifest.classes, bins=bins)
+
+
+def _images(
+    source: Path | None, classes: tuple[str, ...], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images (n, channels, height, width) and labels (n,) into classes."""
+    if source is not None:
+        return _given(source, classes, shape)
+    manifest = read_manifest(PREPARED)
+    split = open_split(PREPARED, "test", verify=True)
+    if split.images.shape[1:] != shape:
+        raise InputError(
+            f"the test split has images of {split.images.shape[1:]}, this takes {shape}; "
+            "give images with --data"
+        )
+    return split.images, renamed(split.labels, manifest.classes, classes)
+
+
+def _given(
+    source: Path, classes: tuple[str, ...], shape: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    pieces = [
+        (stacked(pixels_of(rows), shape), renamed(rows.labels, theirs, classes))
+        for theirs, rows in pieces_of(source)
+    ]
+    if not pieces:
+        raise InputError(f"{source}: holds no image")
+    images, labels = zip(*pieces, strict=True)
+    return np.concatenate(images), np.concatenate(labels)

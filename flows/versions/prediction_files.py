@@ -1,0 +1,86 @@
+"""Predictions written as CSV, JSON Lines or Parquet, a row at a time, whole or not at all."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from flows.versions.predict import Prediction
+from models.errors import ConfigError
+from models.files import replacing
+
+PIECE = 10_000
+"""Rows of one Parquet row group."""
+
+
+def write_predictions(
+    output: Path, predictions: Iterable[Prediction], *, classes: Sequence[str]
+) -> int:
+    """Write predictions in the format of the file's ending; return how many.
+
+    Raises ConfigError for another ending, before the first prediction is made.
+    """
+    writer = writer_for(output)
+    counted = _Counted(predictions)
+    with replacing(output) as temporary:
+        writer(temporary, counted, classes)
+    return counted.count
+
+
+def writer_for(output: Path) -> Callable[[Path, Iterable[Prediction], Sequence[str]], None]:
+    """Return what writes a file with such an ending. Raises ConfigError where there is nothing."""
+    writers = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
+    if output.suffix not in writers:
+        raise ConfigError(f"--output {output}: ends with none of {', '.join(writers)}")
+    return writers[output.suffix]
+
+
+class _Counted:
+    def __init__(self, predictions: Iterable[Prediction]) -> None:
+        self._predictions = predictions
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Prediction]:
+        for prediction in self._predictions:
+            self.count += 1
+            yield prediction
+
+
+def _write_csv(path: Path, predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "label", *(f"p_{name}" for name in classes), "error"])
+        for row in predictions:
+            shares = row.probabilities or {}
+            cells = [shares.get(name, "") for name in classes]
+            writer.writerow([row.image, row.label or "", *cells, row.error or ""])
+
+
+def _write_jsonl(path: Path, predictions: Iterable[Prediction], _classes: Sequence[str]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in predictions:
+            file.write(json.dumps(row.document(), ensure_ascii=False) + "\n")
+
+
+def _write_parquet(path: Path, predictions: Iterable[Prediction], classes: Sequence[str]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - half a second that CSV need not wait for
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    shares = pa.struct([pa.field(name, pa.float32()) for name in classes])
+    columns = {"image": pa.string(), "label": pa.string(), "probabilities": shares}
+    schema = pa.schema(columns | {"milliseconds": pa.float64(), "error": pa.string()})
+    with pq.ParquetWriter(path, schema) as writer:
+        for piece in _pieces(predictions):
+            rows = [row.document() for row in piece]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _pieces(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
+    piece: list[Prediction] = []
+    for prediction in predictions:
+        piece.append(prediction)
+        if len(piece) == PIECE:
+            yield piece
+            piece = []
+    if piece:
+        yield piece

@@ -1,0 +1,174 @@
+"""A version made again in a scratch folder, from its data, config and seed, and compared."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flows.datasets.files import data_lock
+from flows.datasets.restore import copy_batches, find_version
+from flows.engines.local import LocalEngine, TrialJob, stopped_by_signals, warm_up
+from flows.records.lineage import Lineage, environment_facts
+from flows.records.trial_store import directory_of
+from flows.registry.loading import VersionFiles, open_version
+from flows.registry.records import another_release
+from flows.runtime.scratch import discard_leftovers, scratch_folder
+from flows.search.progress import shown
+from flows.tracking.store import Tracking
+from flows.versions.differences import UNEXPLAINED, Results, Surroundings, causes, results
+from models.config import DataParams, EvaluationParams, Record
+from models.datasets.prepare import prepare
+from models.datasets.prepared import Manifest, open_split
+from models.errors import PitchpipeError
+from models.evaluation.inference import predict_probabilities
+from models.evaluation.records import Evaluation
+from models.evaluation.scores import evaluate
+from models.training.checkpoint import load_serving
+from models.training.source import package_versions, training_source_digest
+from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_history
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+"""Told of progress, a line at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """What came of making a version again."""
+
+    version: int
+    bit_equal: bool
+    """Weights, history, validation scores and test scores are those of the version."""
+    differences: tuple[str, ...]
+    """Each begins with what differs: code, environment, data; weights, history, scores."""
+
+
+def reproduce_version(tracking: Tracking, wanted: str, *, say: Say) -> Reproduction:
+    """Restore a version's data beside the live one, prepare, train and evaluate it, and compare.
+
+    data/ and the trial store stay as they are, but that DVC's cache may be filled from its remote.
+    Raises as `open_version` does; data that cannot be had again is a difference, not an error.
+    """
+    warm_up()  # imports what training needs, while the data is prepared
+    files = open_version(tracking, wanted)
+    version, lineage = files.record.version, files.lineage
+    asked = _asked(files)
+    discard_leftovers()
+    with scratch_folder(".reproducing-") as folder:
+        try:
+            manifest = _prepared(lineage, asked.data, folder, say=say)
+        except PitchpipeError as error:
+            found = [*causes(lineage, _surroundings(None)), f"data: {error}"]
+            return Reproduction(version, bit_equal=False, differences=tuple(found))
+        differing = causes(lineage, _surroundings(manifest))
+        for cause in differing:
+            say(cause)
+        found = _compared(files, manifest, folder, asked.evaluation, say=say)
+    if found and not differing:
+        found.append(UNEXPLAINED)
+    return Reproduction(version, bit_equal=not found, differences=(*differing, *found))
+
+
+class _Asked(Record):
+    """Sections of a version's params that making it again needs."""
+
+    data: DataParams
+    evaluation: EvaluationParams
+
+
+def _asked(files: VersionFiles) -> _Asked:
+    """Read these sections. Raises IntegrityError where another release wrote them."""
+    kept = {name: files.lineage.params.get(name) for name in _Asked.model_fields}
+    _ = files.evaluation  # of another release too: known before hours of training, not after
+    try:
+        # Kept as JSON: lists in it are tuples in the records.
+        return _Asked.model_validate_json(json.dumps(kept))
+    except ValidationError as error:
+        raise another_release(error, whose=files.called, where="params") from None
+
+
+def _prepared(lineage: Lineage, data: DataParams, folder: Path, *, say: Say) -> Manifest:
+    raw, dataset = folder / "raw", lineage.dataset
+    raw.mkdir()
+    say(f"restoring {dataset.name} {dataset.digest[:12]}")
+    logged = find_version(dataset.digest, dataset=dataset.name)
+    with data_lock():
+        copy_batches(logged, raw)
+    say(f"preparing {logged.images:,} images")
+    return prepare(raw, folder / "prepared", data)
+
+
+def _surroundings(manifest: Manifest | None) -> Surroundings:
+    return Surroundings(
+        source=training_source_digest(),
+        environment=environment_facts(package_versions()),
+        raw_digest=manifest.raw_digest if manifest else None,
+        prepared_digest=manifest.digest if manifest else None,
+    )
+
+
+def _compared(
+    files: VersionFiles, manifest: Manifest, folder: Path, asked: EvaluationParams, *, say: Say
+) -> list[str]:
+    """Train and evaluate again; return what differs in that."""
+    lineage = files.lineage
+    spec = lineage.spec.model_copy(
+        update={
+            "dataset": manifest.digest,
+            "source": training_source_digest(),
+            "versions": package_versions(),
+        }
+    )
+    outcome = _trained(spec, folder, budget=lineage.result.budget, say=say)
+    if isinstance(outcome, TrialFailure):
+        return [f"weights: the trial failed after {outcome.epochs} epochs: {outcome.reason}"]
+    say("scoring on test")
+    now = Results(
+        trained=outcome,
+        history=read_history(folder / "trial")[: outcome.epochs],
+        test=_evaluated(asked, outcome, manifest, folder),
+    )
+    return results(_kept(files), now)
+
+
+def _trained(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResult | TrialFailure:
+    def tell(record: EpochRecord) -> None:
+        say(f"epoch {record.epoch} of {budget}: validation {shown(record.scores)}")
+
+    engine = LocalEngine()
+    job = TrialJob(
+        spec=spec,
+        directory=folder / "trial",
+        prepared=folder / "prepared",
+        budget=budget,
+        label="reproduction",
+    )
+    try:
+        with stopped_by_signals(engine):
+            return engine.train(job, tell)
+    finally:
+        engine.stop()
+
+
+def _evaluated(
+    asked: EvaluationParams, result: TrialResult, manifest: Manifest, folder: Path
+) -> Evaluation:
+    test = open_split(folder / "prepared", "test", verify=False)
+    serving = load_serving(folder / "trial", result, manifest)
+    probabilities = predict_probabilities(serving, test.images, threads=result.config.threads)
+    return evaluate(
+        probabilities, test.labels, classes=manifest.classes, bins=asked.calibration_bins
+    )
+
+
+def _kept(files: VersionFiles) -> Results:
+    """What the version keeps of itself; its history is in the trial store, where it was trained."""
+    result = files.lineage.result
+    history = read_history(directory_of(result.key))[: result.epochs]
+    if not history:
+        log.warning("trial %s is not in the store: its history is not compared", result.key[:12])
+    return Results(trained=result, history=history, test=files.evaluation)

@@ -1,0 +1,223 @@
+"""Versions between machines: one zip with files, lineage, report, ledger entries and checksums."""
+
+import json
+import lzma
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import ValidationError
+
+from flows.records import ledger
+from flows.records.ledger import Entry
+from flows.registry.importing import Imported, check_files, register_files
+from flows.registry.listing import find_version
+from flows.registry.loading import VersionFiles, open_version
+from flows.registry.promotion.commands import note_import
+from flows.tracking.store import Tracking, TrackingError, asking
+from models.config import Record
+from models.digests import digest_file, digest_of
+from models.errors import InputError, IntegrityError
+from models.files import replacing
+
+INDEX, FILES, REPORT = "export.json", "model", "report"
+MOST_BYTES = 4 * 2**30
+"""Unpacked; more is taken for a bomb."""
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+"""RuntimeError: encrypted, or compressed in a way that zipfile does not know."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every member: the same version gives the same bytes."""
+
+
+class ExportIndex(Record):
+    """export.json: what the other files are, and what they must hash to."""
+
+    format: Literal[1] = 1
+    name: str
+    version: int
+    tags: dict[str, str]
+    description: str
+    checksums: dict[str, str]
+    """Member -> SHA-256."""
+    ledger: tuple[Entry, ...]
+    """Entries about this version, each with its digest."""
+    digest: str
+    """Of all the rest of this index."""
+
+    def sealed(self) -> "ExportIndex":
+        """Give the index the digest of its content."""
+        return self.model_copy(update={"digest": self._content_digest()})
+
+    def check(self, source: Path) -> None:
+        """Raise IntegrityError where the index or a ledger entry in it is not what was written."""
+        if self.digest != self._content_digest():
+            raise IntegrityError(f"{source}: {INDEX} does not have its digest; export again")
+        for entry in self.ledger:
+            foreign = entry.name != self.name or self.version not in (entry.before, entry.after)
+            if foreign or not ledger.is_sealed(entry):
+                raise IntegrityError(
+                    f"{source}: ledger entry {entry.number} is not as it was written; export again"
+                )
+
+    def _content_digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude={"digest"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """A version that was written, or read."""
+
+    version: int
+    digest: str
+    """Of its files: the same on both sides."""
+
+
+def export_version(tracking: Tracking, wanted: str, target: Path) -> Transferred:
+    """Write a version into a zip file, whole or not at all; raises as `open_version` does."""
+    files = open_version(tracking, wanted)
+    with tempfile.TemporaryDirectory() as scratch:
+        members = dict(_members(tracking, files, Path(scratch)))
+        index = _index(tracking, files, members)
+        with replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            _add(archive, INDEX, index.model_dump_json(indent=2, by_alias=True).encode())
+            for name, path in sorted(members.items()):
+                _add(archive, name, path.read_bytes())
+    return Transferred(files.record.version, files.record.tags["model.digest"])
+
+
+def import_file(tracking: Tracking, source: Path) -> Transferred:
+    """Check every file of an export, register it, and write that into the ledger, once.
+
+    What is registered already is found. What was said of the version where it came from, its
+    ledger entries included, is kept as evidence.
+
+    Raises InputError where the file is no export, IntegrityError where a checksum is not met or
+    what was exported is no whole version that may be loaded.
+    """
+    with tempfile.TemporaryDirectory(dir="mlruns", prefix=".import-") as scratch:
+        folder = Path(scratch)
+        index = _unpack(source, folder)
+        digest = check_files(folder / FILES, index.tags, whose=str(source))
+        origin = {"imported.from": f"{index.name} version {index.version}"}
+        report = folder / REPORT
+        imported = Imported(
+            directory=folder / FILES,
+            tags=_facts(index.tags) | origin,
+            description=index.description,
+            report=report if report.is_dir() else None,
+        )
+        version = register_files(tracking, imported)
+    if find_version(tracking, version).tags.get("imported.from") is not None:
+        evidence = index.model_dump_json(indent=2, by_alias=True)
+        note_import(tracking, version, origin=_origin(index), evidence=evidence)
+    return Transferred(version, digest)
+
+
+def _origin(index: ExportIndex) -> str:
+    """Where a version comes from, and the last that was decided about it there."""
+    came = f"came from {index.name} version {index.version}"
+    if not index.ledger:
+        return f"{came}, about which nothing was decided there"
+    last = index.ledger[-1]
+    return f"{came}, of which the ledger there says last: {last.action}, {last.time}"
+
+
+def _facts(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags without those that say what became of the version where it came from."""
+    history = ("ledger.", "verdict", "imported.")
+    return {name: value for name, value in tags.items() if not name.startswith(history)}
+
+
+def _members(tracking: Tracking, files: VersionFiles, scratch: Path) -> Iterator[tuple[str, Path]]:
+    yield from _files_below(files.directory, FILES)
+    report = _report(tracking, files, scratch)
+    if report is not None:
+        yield from _files_below(report, REPORT)
+
+
+def _files_below(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        # MLflow writes registered_model_meta beside what it downloads.
+        if path.is_file() and path.name != "registered_model_meta":
+            yield f"{prefix}/{path.relative_to(folder).as_posix()}", path
+
+
+def _report(tracking: Tracking, files: VersionFiles, scratch: Path) -> Path | None:
+    """Fetch the report of the version's run; None where there is none any more."""
+    run_id = files.record.run_id
+    if run_id is None:
+        return None
+    try:
+        with asking():
+            if not tracking.client.list_artifacts(run_id, REPORT):
+                return None
+            return Path(tracking.client.download_artifacts(run_id, REPORT, str(scratch)))
+    except (TrackingError, OSError):
+        return None
+
+
+def _index(tracking: Tracking, files: VersionFiles, members: dict[str, Path]) -> ExportIndex:
+    record = files.record
+    about = ledger.read().of(record.name)
+    version = tracking.client.get_model_version(record.name, str(record.version))
+    return ExportIndex(
+        name=record.name,
+        version=record.version,
+        tags=record.tags,
+        description=version.description or "",
+        checksums={name: digest_file(path) for name, path in sorted(members.items())},
+        ledger=tuple(one for one in about if record.version in (one.before, one.after)),
+        digest="",
+    ).sealed()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content)
+
+
+def _unpack(source: Path, folder: Path) -> ExportIndex:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            index = _read_index(archive, source)
+            _refuse_strange(archive, index, source)
+            index.check(source)
+            for name, checksum in index.checksums.items():
+                target = folder / PurePosixPath(name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as packed, target.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+                if digest_file(target) != checksum:
+                    raise IntegrityError(f"{source}: {name} does not have its checksum")
+            return index
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{source}: cannot be read ({error}); write it with `pitchpipe export`"
+        ) from error
+
+
+def _read_index(archive: zipfile.ZipFile, source: Path) -> ExportIndex:
+    try:
+        return ExportIndex.model_validate_json(archive.read(INDEX))
+    except (KeyError, ValidationError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{source}: holds no {INDEX} as `pitchpipe export` writes it; export again"
+        ) from error
+
+
+def _refuse_strange(archive: zipfile.ZipFile, index: ExportIndex, source: Path) -> None:
+    """Refuse members that are not listed, lie outside the folder, or unpack to too much."""
+    listed = {INDEX, *index.checksums}
+    found = [info.filename for info in archive.infolist()]
+    strange = [name for name in listed if ".." in name or name.startswith("/") or "\\" in name]
+    if strange or sorted(found) != sorted(listed):
+        raise InputError(f"{source}: its members are not those its index lists; export again")
+    if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
+        raise InputError(f"{source}: unpacks to more than {MOST_BYTES} bytes; it is not read")

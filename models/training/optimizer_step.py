@@ -1,0 +1,65 @@
+"""Optimiser steps: schedule, clipping, and the running mean of weights."""
+
+from torch import Tensor, nn
+
+from models.config import TrialConfig
+from models.training.checkpoint import TrainingState, Weights
+from models.training.lr_schedules import learning_rate_factor
+from models.training.optimizers import build_optimizer
+
+
+class Stepper:
+    """Moves a network's weights; its state is the optimiser's and the running mean's."""
+
+    def __init__(
+        self, config: TrialConfig, network: nn.Module, state: TrainingState | None
+    ) -> None:
+        self._config = config
+        self._parameters = dict(network.named_parameters())
+        self.optimizer = build_optimizer(config.optimizer, self._parameters.values())
+        if state is not None:
+            self.optimizer.load_state_dict(state.optimizer)
+        self._average = self._first_average(state) if config.ema_decay else None
+
+    @property
+    def average(self) -> Weights | None:
+        """Running mean of the weights; None where none is kept."""
+        return self._average
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self, number: int, *, steps_per_epoch: int) -> None:
+        """Take step `number`, counted from 0 over all epochs, and clear the gradients."""
+        config = self._config
+        factor = learning_rate_factor(config.schedule, number, steps_per_epoch=steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.optimizer.learning_rate * factor
+        if config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters.values(), config.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self._average is not None:
+            # A short memory at first, as long as the decay's later: no bias to the first weights.
+            decay = min(config.ema_decay, (1 + number) / (10 + number))
+            for average, parameter in self._pairs():
+                average.lerp_(parameter.detach(), 1 - decay)
+
+    def swap(self) -> None:
+        """Exchange weights and running mean; a second time undoes it."""
+        if self._average is not None:
+            for average, parameter in self._pairs():
+                average.data, parameter.data = parameter.data, average.data
+
+    def _pairs(self) -> list[tuple[Tensor, nn.Parameter]]:
+        average = self._average or {}
+        return [(average[name], parameter) for name, parameter in self._parameters.items()]
+
+    def _first_average(self, state: TrainingState | None) -> Weights:
+        known = state.average if state is not None else None
+        average = {name: value.detach().clone() for name, value in self._parameters.items()}
+        for name, value in (known or {}).items():
+            average[name].copy_(value)
+        return average

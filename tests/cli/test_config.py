@@ -1,0 +1,192 @@
+"""Params: read, overridden, and refused whole with the path, the value and the way out."""
+
+from pathlib import Path
+
+import pytest
+from project_folder import REPOSITORY
+
+from models.config import (
+    AdamConfig,
+    MlpConfig,
+    Params,
+    SgdConfig,
+    TrialConfig,
+    apply_point,
+    load_params,
+)
+from models.config.space import axis_names
+from models.errors import ConfigError
+from models.search.grid_search import grid
+
+
+def load(text: str, folder: Path, *overrides: str) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_params(path, overrides)
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    """Nothing written, everything default: the article's CNN on the digits."""
+    assert load("", tmp_path) == Params()
+
+
+def test_a_file_that_says_nothing_is_noticed_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Emptied by accident, it would run on defaults in silence; `{}` asks for them."""
+    load("{}", tmp_path)
+    assert caplog.messages == []
+    load("# all of it a comment", tmp_path)
+    load("", tmp_path)
+    (told,) = caplog.messages
+    assert "every param has its default" in told
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.yaml")), ids=lambda p: p.stem)
+def test_shipped_params_files_are_valid(path: Path) -> None:
+    """Every example loads, and names a grid that can be enumerated."""
+    assert len(grid(load_params(path))) >= 2
+
+
+FAULTS = [
+    ("data: {nmae: digits}", "data.nmae", "did you mean 'name'"),
+    ("dta: {}", "dta", "did you mean 'data'"),
+    ("trial: {network: {hidden_unit: 3}}", "trial.network.hidden_unit", "'hidden_units'"),
+    ("trial: {optimizer: {name: adm}}", "trial.optimizer", "'adam'"),
+    ("trial: {minibatch_size: true}", "trial.minibatch_size", "valid integer"),
+    ("trial: {minibatch_size: '32'}", "trial.minibatch_size", "valid integer"),
+    ("trial: {minibatch_size: 0}", "trial.minibatch_size", "greater than or equal to 1"),
+    ("trial: {optimizer: {learning_rate: .inf}}", "trial.optimizer.learning_rate", "finite"),
+    ("trial: {optimizer: {learning_rate: -1}}", "trial.optimizer.learning_rate", "greater than 0"),
+    ("search: {axes: {minibatch_size: []}}", "search.axes.minibatch_size", "at least 1"),
+    ("search: {axes: {minibatch_size: 32}}", "search.axes.minibatch_size", "32"),
+    ("search: {axes: {minibatch_size: [0]}}", "search.axes.minibatch_size", "0"),
+    ("search: {axes: {minibatchsize: [32]}}", "search.axes.minibatchsize", "'minibatch_size'"),
+    ("search: {axes: {optimizer.momentum: [0.9]}}", "optimizer.momentum", "optimizer.name"),
+    ("search: {axes: {network.name: [cnn, transformer]}}", "network.name", "'cnn'"),
+    ("search: {epochs: 0}", "search.epochs", "greater than or equal to 1"),
+    ("search: {epochs: 5, max_epochs_total: 4}", "search: max_epochs_total 4", "or lower epochs"),
+    ("search: {pruner: asha, min_epochs: 2, max_epochs_total: 1}", "the 2", "or lower min_epochs"),
+    ("search: {strategy: annealing}", "search.strategy", "'grid'"),
+    ("data: {image_size: 8}", "data.image_size", "too small for 3 convolutions"),
+    ("data: {channels: 2}", "data.channels", "1 or 3"),
+    ("data: {name: ../evil}", "data.name", "pattern"),
+    ("data: {fractions: {validation: 0.6, test: 0.6}}", "data.fractions", "for train"),
+    ("registry: {name: 'a/b'}", "registry.name", "pattern"),
+    ("- a list", "params.yaml", "mapping"),
+    ("data: {name: digits, name: other}", "'name'", "written twice"),
+    ("data: [", "params.yaml", "not YAML"),
+    ("!!python/object/apply:os.system [true]", "params.yaml", "not YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "where", "way_out"), FAULTS, ids=lambda value: str(value)[:40])
+def test_a_fault_is_one_message_with_its_path_and_what_is_allowed(
+    text: str, where: str, way_out: str, tmp_path: Path
+) -> None:
+    """Wrong keys, types, ranges and axes are refused before anything runs."""
+    with pytest.raises(ConfigError) as refused:
+        load(text, tmp_path)
+
+    assert where in str(refused.value)
+    assert way_out in str(refused.value)
+    assert "pydantic" not in str(refused.value)
+
+
+def test_several_faults_are_named_at_once(tmp_path: Path) -> None:
+    """The user mends a file once, not fault by fault."""
+    with pytest.raises(ConfigError) as refused:
+        load("data: {nmae: x}\nsearch: {epochs: 0}", tmp_path)
+
+    assert len(str(refused.value).splitlines()) == 2
+
+
+def test_a_budget_of_one_trial_is_enough(tmp_path: Path) -> None:
+    """The whole of it without a pruner, its lowest rung with one."""
+    assert load("search: {epochs: 5, max_epochs_total: 5}", tmp_path)
+    assert load("search: {pruner: asha, min_epochs: 2, max_epochs_total: 2}", tmp_path)
+
+
+@pytest.mark.parametrize("override", ["search.epochs", "=3", "search.epochs=[", "a.b=1"])
+def test_an_override_that_is_none_is_refused(override: str, tmp_path: Path) -> None:
+    """--set takes KEY=VALUE of an existing key."""
+    with pytest.raises(ConfigError):
+        load("", tmp_path, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "blamed"),
+    [
+        ("search.epoch=3", "--set search.epoch: no such key; did you mean 'epochs'"),
+        ("search.epochs=0", "--set search.epochs: 0: "),
+        ("data={channels: 2}", "--set data: data.channels: 2: "),
+        ("data.fractions.test=0.9", "params.yaml with --set data.fractions.test: data.fractions: "),
+        ("data.image_size=8", "params.yaml with --set data.image_size: "),
+        ("search.axes.minibatch_size=[0]", "--set search.axes.minibatch_size: 0: "),
+        ("trial.seed=1", "params.yaml: data.channels: 2: "),
+    ],
+)
+def test_the_override_is_blamed_and_not_the_file(
+    override: str, blamed: str, tmp_path: Path
+) -> None:
+    """Who mends params.yaml for a wrong --set looks in vain; both are named where both made it."""
+    text = "data: {channels: 2}" if "seed" in override else "data: {fractions: {validation: 0.2}}"
+    with pytest.raises(ConfigError) as refused:
+        load(text, tmp_path, override)
+
+    assert str(refused.value).startswith(blamed)
+
+
+def test_overrides_apply_in_order_and_axes_keep_their_dots(tmp_path: Path) -> None:
+    """The last one wins; what follows search.axes. is one axis."""
+    params = load(
+        "search: {epochs: 2}",
+        tmp_path,
+        "search.epochs=3",
+        "search.epochs=4",
+        "search.axes.optimizer.learning_rate=[1e-3, 0.01]",
+    )
+
+    assert params.search.epochs == 4
+    assert params.search.axes == {"optimizer.learning_rate": [0.001, 0.01]}
+
+
+def test_an_optimizer_without_a_name_is_the_default_one(tmp_path: Path) -> None:
+    """Changing the learning rate alone does not ask for the optimiser's name."""
+    params = load("trial: {optimizer: {learning_rate: 0.01}}", tmp_path)
+
+    assert params.trial.optimizer == AdamConfig(learning_rate=0.01)
+
+
+def test_choosing_another_kind_keeps_shared_fields_and_drops_the_rest() -> None:
+    """hidden_units carries over from CNN to MLP; channels do not exist there."""
+    config = apply_point(TrialConfig(), {"network.name": "mlp", "network.hidden_units": 7})
+
+    assert config.network == MlpConfig(hidden_units=7)
+
+
+def test_a_momentum_is_an_axis_where_sgd_is_chosen() -> None:
+    """Kinds are chosen before their fields are set, whatever the order of axes."""
+    config = apply_point(TrialConfig(), {"optimizer.momentum": 0.9, "optimizer.name": "sgd"})
+
+    assert config.optimizer == SgdConfig(learning_rate=0.001, momentum=0.9)
+
+
+def test_the_names_offered_for_an_axis_are_fields_of_some_kind() -> None:
+    """What the message offers is there: leaves of TrialConfig and of each kind in it."""
+    names = axis_names()
+
+    assert {"seed", "network.hidden_units", "network.cell", "optimizer.momentum"} <= set(names)
+    assert not any(name in ("network", "optimizer") for name in names)
+
+
+def test_another_kind_needs_no_more_than_its_name(tmp_path: Path) -> None:
+    """What the file says of the kind before is dropped; what is given beside it is not."""
+    path = tmp_path / "params.yaml"
+    path.write_text("trial: {network: {name: cnn, channels: [8, 8], hidden_units: 32}}\n")
+
+    params = load_params(path, ["trial.network.name=mlp", "trial.network.hidden_layers=3"])
+
+    assert params.trial.network == MlpConfig(hidden_units=32, hidden_layers=3)
+    with pytest.raises(ConfigError, match=r"--set trial.network.channels: no such key"):
+        load_params(path, ["trial.network.channels=[4]", "trial.network.name=mlp"])

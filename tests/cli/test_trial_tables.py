@@ -1,0 +1,165 @@
+"""Tables and curves of trials: 80 columns hold them, and no number is cut."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from flows.cli.display.tables import Column, fitted_table
+from flows.cli.display.trial_comparison import print_comparison
+from flows.cli.display.trials import Here, TrialRow, curve_line, sparkline, thinned
+from flows.records.trial_store import StoredTrial
+from models.config import CnnConfig, TrialConfig
+from models.trials import Scores, TrialResult, TrialSpec
+
+COLUMNS = (
+    Column("key", ["24cece0f", "e0eece74"]),
+    Column("learning_rate", ["0.001427", "0.0003262"], axis=True),
+    Column("momentum", ["0.9", ""], axis=True),
+    Column("accuracy", ["0.9802", "0.9703"]),
+    Column("macro\nF1", ["0.9797", "0.9712"], spare=2),
+    Column("cross-\nentropy", ["0.0651", "0.0803"], spare=3),
+    Column("s", ["40", "33"], spare=1),
+)
+
+
+def printed(width: int) -> str:
+    file = io.StringIO()
+    Console(file=file, width=width).print(fitted_table(COLUMNS, width=width))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(53, "cross-entropy"), (45, "macro F1, cross-entropy"), (38, "macro F1, cross-entropy, s")],
+)
+def test_columns_that_can_be_spared_make_room(width: int, left_out: str) -> None:
+    """Cross-entropy first; under the table stands what is not in it. Numbers are whole."""
+    text = printed(width)
+
+    assert " ".join(text.split()).endswith(f"a wider terminal also shows: {left_out}")
+    assert "0.0003262" in text
+
+
+def test_where_there_is_room_nothing_is_left_out() -> None:
+    """And nothing is said."""
+    text = printed(54)
+
+    assert "0.0803" in text
+    assert "wider" not in text
+
+
+@given(st.integers(60, 200))
+def test_no_line_is_too_long_and_no_cell_is_cut(width: int) -> None:
+    """Whatever the terminal's width."""
+    text = printed(width)
+
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+def test_where_nothing_can_be_spared_axes_are_told_in_words() -> None:
+    """Nine axes of a mixed store: one column, several lines."""
+    columns = [
+        Column("key", ["24cece0f"]),
+        *(Column(f"an_axis_{place}", ["0.001427"], axis=True) for place in range(12)),
+        Column("accuracy", ["0.9802"]),
+        Column("s", ["40"], spare=1),
+    ]
+    file = io.StringIO()
+    Console(file=file, width=80).print(fitted_table(columns, width=80))
+
+    text = file.getvalue()
+    assert "an_axis_11=0.001427" in text
+    assert "40" in text  # there is room for it again
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=500))
+def test_curves_keep_within_80_columns(values: list[float]) -> None:
+    """However many epochs: the first and the last are among those drawn."""
+    drawn = thinned(values)
+
+    assert (drawn[0], drawn[-1]) == (values[0], values[-1])
+    assert len(drawn) == min(len(values), 40)
+    assert len(curve_line("validation accuracy", values)) <= 80
+
+
+def test_curves_on_one_scale() -> None:
+    """The lowest bar is the least of both, the highest the greatest of both."""
+    assert sparkline([0.0, 0.5, 1.0], low=0, high=1) == "▁▅█"
+    assert curve_line("a", [0.0, 0.5], among=[0.0, 1.0]).split()[1] == "▁▅"
+    assert sparkline([2.0, 2.0], low=2, high=2) == "▄▄"
+
+
+HERE = Here(dataset="d", source="s", versions={"torch": "2"}, device="cpu")
+
+
+def row(config: TrialConfig, **fields: object) -> TrialRow:
+    """A trial that was trained; fields: of its spec, where they are not those of here."""
+    known = {"config": config, "dataset": "d", "source": "s", "versions": {"torch": "2"}, **fields}
+    spec = TrialSpec.model_validate(known)
+    scores = Scores(accuracy=0.5, f1_macro=0.5, cross_entropy=1.0)
+    result = TrialResult(
+        key=spec.key,
+        config=config,
+        budget=1,
+        epochs=1,
+        best_epoch=1,
+        scores=scores,
+        seconds=1.0,
+        checkpoint="best.ckpt",
+        checkpoint_digest="0",
+        weights_digest="0",
+    )
+    return TrialRow(StoredTrial(spec=spec, key=spec.key, outcome=result, history=()), HERE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "origin"),
+    [
+        ({}, "cached"),
+        ({"device": "cuda"}, "other device"),
+        ({"source": "t", "versions": {}}, "older code, other packages"),
+    ],
+)
+def test_cached_is_what_a_run_of_now_would_take(fields: dict[str, object], origin: str) -> None:
+    """A GPU's bits are not those of a CPU, so a trial of one is none of the other."""
+    assert row(TrialConfig(), **fields).origin == origin
+
+
+@pytest.mark.parametrize(
+    ("channels", "others"),
+    [((32, 64, 64, 128), (32, 64, 64, 256)), ((1000,) * 20, (1000,) * 19 + (1024,))],
+)
+def test_what_two_trials_differ_in_is_shown_whole(
+    capsys: pytest.CaptureFixture[str], channels: tuple[int, ...], others: tuple[int, ...]
+) -> None:
+    """Lists that begin alike, on several lines where they are long; digests by first digits."""
+    one, other = (
+        row(TrialConfig(network=CnnConfig(channels=each)), source=digest * 64)
+        for each, digest in ((channels, "a"), (others, "b"))
+    )
+
+    print_comparison(one, other)
+
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count(str(others[-1])) == 1
+    assert "a" * 8 in shown
+    assert "a" * 9 not in shown
+    assert "…" not in shown
+
+
+def test_a_value_of_one_long_word_is_broken_and_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """A package's version with its commit, say."""
+    versions = {"torch": "2.13.0.dev20261124+git" + "0123456789" * 8}
+
+    print_comparison(row(TrialConfig()), row(TrialConfig(), versions=versions))
+
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("9") >= 8
+    assert "…" not in shown

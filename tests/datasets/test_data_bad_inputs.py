@@ -1,0 +1,143 @@
+"""Whatever is wrong with a source: one clear message, exit 2, and data/ as it was before."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from bad_inputs import BAD_INPUTS, Maker
+from data_fixtures import class_folders, make_project, noise
+
+from flows.cli import data_documents
+from flows.datasets import ingest
+from models.config import DataParams
+from models.datasets.sources.detect import find_source
+from models.errors import PitchpipeError
+
+PETS = DataParams(name="pets")
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_project(tmp_path / "project", git=False))
+
+
+def contents() -> dict[str, bytes]:
+    """Every file of data/ but for the lock and the memory of digests, which may appear any time."""
+    files = (path for path in Path("data").rglob("*") if path.is_file())
+    passing = (".lock", ".digests.json")
+    return {str(path): path.read_bytes() for path in files if not path.name.endswith(passing)}
+
+
+def add(path: Path) -> data_documents.AddedDocument:
+    return data_documents.add_source(path, PETS, name=None, kind=None, split=None)
+
+
+def refused(path: Path) -> PitchpipeError:
+    before = contents()
+    with pytest.raises(PitchpipeError) as caught:
+        add(path)
+    assert caught.value.exit_code == 2
+    assert contents() == before
+    assert not Path("data/.staging").exists()
+    return caught.value
+
+
+def test_there_are_at_least_sixty_bad_inputs() -> None:
+    """The promise of the documentation."""
+    assert len(BAD_INPUTS) >= 60
+
+
+@pytest.mark.parametrize(("maker", "message"), BAD_INPUTS.values(), ids=BAD_INPUTS)
+def test_a_bad_input_is_refused_whole(tmp_path: Path, maker: Maker, message: str) -> None:
+    """`data add` exits 2 with one message, `data check` reports an error, nothing is written."""
+    (tmp_path / "given").mkdir()
+    path = maker(tmp_path / "given")
+    assert re.search(message, str(refused(path)))
+    assert data_documents.source_report(path, PETS, kind=None, split=None).errors
+
+
+def test_every_damaged_file_is_named_at_once(tmp_path: Path) -> None:
+    """Three bad files are three findings of one report, not three attempts."""
+    class_folders(tmp_path / "given", noise(8))
+    for name in ("x", "y", "z"):
+        (tmp_path / "given" / "a" / f"{name}.png").write_text("no image")
+    report = data_documents.source_report(tmp_path / "given", PETS, kind=None, split=None)
+    assert [(f.code, f.where) for f in report.errors] == [
+        ("unreadable", f"a/{name}.png") for name in ("x", "y", "z")
+    ]
+    assert str(refused(tmp_path / "given")).count(".png: cannot be decoded") == 3
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permission denied, which root never meets, is injected at the read."""
+    class_folders(tmp_path / "given", noise(8))
+    read = Path.read_bytes
+
+    def deny(path: Path) -> bytes:
+        if path.name == "00004.png":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    assert re.search(r"a/00004\.png: Permission denied", str(refused(tmp_path / "given")))
+
+
+def test_a_file_that_disappears_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is gone between the listing and the reading stops the adding."""
+    class_folders(tmp_path / "given", noise(8))
+    source = find_source(tmp_path / "given")
+    (tmp_path / "given" / "b" / "00005.png").unlink()
+    monkeypatch.setattr(data_documents, "find_source", lambda *_, **__: source)
+    assert re.search(r"b/00005\.png: No such file", str(refused(tmp_path / "given")))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No space left while the batch is written: said so, and data/ is as it was."""
+    class_folders(tmp_path / "given", noise(8))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
+    assert "No space left on device" in str(refused(tmp_path / "given"))
+
+
+def test_a_failure_of_dvc_takes_the_batch_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where DVC cannot track it, no untracked batch remains."""
+    class_folders(tmp_path / "given", noise(8))
+
+    def fail(name: str) -> None:
+        raise PitchpipeError(f"DVC: cannot add {name}")
+
+    monkeypatch.setattr(ingest, "track", fail)
+    before = contents()
+    with pytest.raises(PitchpipeError, match="DVC: cannot add pets"):
+        add(tmp_path / "given")
+    assert contents() == before
+
+
+def test_a_batch_is_never_rewritten(tmp_path: Path) -> None:
+    """Other images under a name that is taken are refused; the same ones again are no change."""
+    class_folders(tmp_path / "one", noise(8))
+    class_folders(tmp_path / "two", noise(8, seed=1))
+    added = data_documents.add_source(tmp_path / "one", PETS, name="first", kind=None, split=None)
+    before = contents()
+    with pytest.raises(PitchpipeError, match="batches never change; choose --name"):
+        data_documents.add_source(tmp_path / "two", PETS, name="first", kind=None, split=None)
+    again = data_documents.add_source(tmp_path / "one", PETS, name="first", kind=None, split=None)
+    assert again.dataset == added.dataset
+    assert "already_added" in [finding.code for finding in again.warnings]
+    assert contents() == before
+
+
+@pytest.mark.parametrize("name", ["../x", "A", "", "a b", "x" * 65])
+def test_a_batch_has_a_plain_name(tmp_path: Path, name: str) -> None:
+    """Names that could leave the folder, or differ in case only, are refused."""
+    class_folders(tmp_path / "given", noise(8))
+    with pytest.raises(PitchpipeError, match="lower-case letters, digits and hyphens"):
+        data_documents.add_source(tmp_path / "given", PETS, name=name, kind=None, split=None)

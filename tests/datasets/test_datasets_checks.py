@@ -1,0 +1,173 @@
+"""Checks: each finds what it is for, is silent otherwise, and has the level that params give it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_fixtures import noise
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.config import DataParams
+from models.config.data import CheckParams
+from models.datasets.batches import write_batch
+from models.datasets.image_statistics import look_at
+from models.datasets.ingest import align_classes, check
+from models.datasets.labelled_images import PixelRows, Source
+from models.datasets.near_duplicates import near_duplicates
+from models.datasets.prepare import prepare
+from models.datasets.prepared import Finding
+from models.datasets.sample_sheet import write_samples
+from models.datasets.splits import TEST, TRAIN, VALIDATION
+from models.errors import InputError
+
+
+def source_of(
+    images: NDArray[np.uint8],
+    labels: list[int] | None = None,
+    *,
+    classes: tuple[str, ...] = ("a", "b"),
+) -> Source:
+    chosen = labels or [number % len(classes) for number in range(len(images))]
+    rows = PixelRows(images, np.array(chosen, np.int64), (None,) * len(images))
+    return Source("given", classes, rows=lambda: iter([rows]))
+
+
+def warnings_of(
+    source: Source, data: DataParams | None = None, *, known: dict[str, int] | None = None
+) -> dict[str, Finding]:
+    report = check(source, data or DataParams(), known=known or {})
+    assert report.errors == ()
+    return {finding.code: finding for finding in report.warnings}
+
+
+GOOD = noise(60, side=28)
+
+
+def test_good_images_are_not_complained_about() -> None:
+    """Sixty different images of two classes: nothing to say."""
+    assert warnings_of(source_of(GOOD)) == {}
+
+
+def test_exact_copies_are_counted() -> None:
+    """Three copies of one image."""
+    copies = np.concatenate([GOOD, np.repeat(GOOD[:1], 3, axis=0)])
+    found = warnings_of(source_of(copies, [n % 2 for n in range(60)] + [0, 0, 0]))
+    assert found["duplicates"].message.startswith("3 images are exact copies")
+
+
+def test_one_picture_under_two_labels_is_a_warning_or_an_error() -> None:
+    """data.conflicts: drop warns, refuse makes it an error."""
+    source = source_of(np.concatenate([GOOD, GOOD[:1]]), [n % 2 for n in range(60)] + [1])
+    assert warnings_of(source)["conflicts"].message.startswith("2 images show a picture")
+    report = check(source, DataParams(conflicts="refuse"), known={})
+    assert [finding.code for finding in report.errors] == ["conflicts"]
+
+
+def test_imbalance_names_the_classes() -> None:
+    """Fifty-eight to two is beyond twenty to one."""
+    found = warnings_of(source_of(GOOD, [1, 1] + [0] * 58))
+    assert "58 of 'a' to 2 of 'b'" in found["imbalance"].message
+
+
+def test_constant_and_outlying_images_are_counted() -> None:
+    """One white image among noise is of one colour, and far brighter than the rest."""
+    images = np.concatenate([GOOD, np.full((1, 28, 28, 1), 255, np.uint8)])
+    found = warnings_of(source_of(images))
+    assert found["constant"].message.startswith("1 images are of one colour")
+    assert found["brightness"].message.startswith("1 images are far brighter")
+
+
+def test_stretched_images_are_counted() -> None:
+    """Images that are not square."""
+    found = warnings_of(source_of(noise(60, side=28)[:, :20]))
+    assert found["sizes"].message.startswith("60 images are not square")
+
+
+def test_a_class_that_is_new_to_the_dataset_is_named() -> None:
+    """Not an error: datasets grow; a misspelt folder shows."""
+    found = warnings_of(source_of(GOOD), known={"a": 5, "c": 5})
+    assert found["new_classes"].where == "b"
+
+
+@pytest.mark.parametrize("level", ["error", "warning", "off"])
+def test_params_set_the_level(level: str) -> None:
+    """The same finding stops, is reported, or is not looked for."""
+    data = DataParams(checks=CheckParams.model_validate({"constant": level}))
+    images = np.concatenate([GOOD, np.zeros((1, 28, 28, 1), np.uint8)])
+    report = check(source_of(images), data, known={})
+    assert ("constant" in {f.code for f in report.errors}) == (level == "error")
+    assert ("constant" in {f.code for f in report.warnings}) == (level == "warning")
+
+
+def test_folders_are_read_as_the_datasets_classes() -> None:
+    """By number where no class has such a name, and without the characters folders lack."""
+    known = {"T-shirt/top": 1, "Ankle boot": 1, "Bag": 1}
+    for given, meant in (
+        (("0", "2"), ("T-shirt/top", "Bag")),
+        (("T-shirt_top", "ankle_boot"), ("T-shirt/top", "Ankle boot")),
+        (("Bag", "Hat"), ("Bag", "Hat")),
+        (("0", "3"), ("0", "3")),
+    ):
+        assert align_classes(source_of(GOOD, classes=given), known)[0].classes == meant
+
+
+def smooth(count: int, *, seed: int) -> NDArray[np.uint8]:
+    """Pictures with something in them: blurred noise, 32 pixels a side."""
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(image[:, :, 0]).resize((32, 32)))[:, :, None]
+            for image in noise(count, side=6, seed=seed)
+        ]
+    )
+
+
+def test_near_duplicates_are_found_across_splits_only() -> None:
+    """A test image changed by two levels is near its original in train; within train, silence."""
+    images = smooth(40, seed=3)
+    changed = np.clip(images[:3].astype(int) + 2, 0, 255).astype(np.uint8)
+    looks = look_at(np.concatenate([images, changed]))
+    across = np.array([TRAIN] * 38 + [VALIDATION] * 2 + [TEST] * 3, np.int8)
+    found = near_duplicates(looks, across, max_comparisons=10**9)
+    assert sorted(found.pairs) == [(40, 0), (41, 1), (42, 2)]
+    within = np.array([TRAIN] * 43, np.int8)
+    assert near_duplicates(looks, within, max_comparisons=10**9).pairs == []
+    none = near_duplicates(looks, across, max_comparisons=0)
+    assert (none.pairs, none.compared, none.held_out) == ([], 0, 5)
+
+
+def test_thumbs_are_means_of_cells() -> None:
+    """Worked by hand: 16 x 18 pixels in 8 x 9 cells of four; another size by shares of pixels."""
+    image = np.zeros((1, 16, 18, 1), np.uint8)
+    image[0, 0, 0], image[0, 1, 1] = 100, 60
+    assert look_at(image).thumbs[0, 0].tolist() == [40, 0, 0, 0, 0, 0, 0, 0, 0]
+    level = np.full((1, 7, 5, 1), 90, np.uint8)
+    assert np.all(look_at(level).thumbs == 90)
+
+
+def test_the_manifest_keeps_the_warnings_and_errors_stop(tmp_path: Path) -> None:
+    """What a check saw is in manifest.json; an error leaves prepared/ unmade."""
+    images = np.concatenate([GOOD, np.zeros((1, 28, 28, 1), np.uint8)])
+    (tmp_path / "raw").mkdir()
+    source = source_of(images)
+    write_batch(tmp_path / "raw" / "a.parquet", source.classes, source.rows())
+    manifest = prepare(tmp_path / "raw", tmp_path / "prepared", DataParams())
+    assert "constant" in [finding.code for finding in manifest.checks]
+    strict = DataParams(checks=CheckParams(constant="error"))
+    with pytest.raises(InputError, match="of one colour all over"):
+        prepare(tmp_path / "raw", tmp_path / "strict", strict)
+    assert not (tmp_path / "strict").exists()
+    written = write_samples(tmp_path / "prepared", tmp_path / "samples.png", per_class=4)
+    with Image.open(written) as sheet:
+        assert sheet.size == (120 + 4 * 30, 2 * 30)
+
+
+def test_large_images_are_shown_small_on_the_sheet(tmp_path: Path) -> None:
+    """A sheet of 512-pixel photographs would be too large to look at."""
+    (tmp_path / "raw").mkdir()
+    source = source_of(GOOD)
+    write_batch(tmp_path / "raw" / "a.parquet", source.classes, source.rows())
+    prepare(tmp_path / "raw", tmp_path / "prepared", DataParams(image_size=200))
+    written = write_samples(tmp_path / "prepared", tmp_path / "samples.png", per_class=4)
+    with Image.open(written) as sheet:
+        assert sheet.size == (120 + 4 * 98, 2 * 98)

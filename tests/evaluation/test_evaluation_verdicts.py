@@ -1,0 +1,200 @@
+"""Sentences about overfitting, calibration and selection follow from the numbers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from evaluation_fixtures import naming
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.evaluation.calibration import judge_calibration
+from models.evaluation.narrative import explain_selection, most_confused, where_it_errs
+from models.evaluation.outcomes import outcomes_of
+from models.evaluation.overfitting import OverfittingVerdict, judge_overfitting
+from models.evaluation.plot_style import short
+from models.evaluation.records import PointScores
+from models.evaluation.report import LeaderboardRow, Selection
+from models.evaluation.scores import evaluate
+from models.trials import EpochRecord, Scores
+
+
+def history(
+    train_loss: Sequence[float],
+    validation_loss: Sequence[float],
+    *,
+    accuracies: tuple[float, float],
+) -> list[EpochRecord]:
+    train, validation = accuracies
+    return [
+        EpochRecord(
+            epoch=epoch,
+            train_loss=loss,
+            train_accuracy=train,
+            validation_loss=other,
+            validation_accuracy=validation,
+            validation_f1_macro=validation,
+            learning_rate=0.001,
+            seconds=1.0,
+        )
+        for epoch, (loss, other) in enumerate(zip(train_loss, validation_loss, strict=True), 1)
+    ]
+
+
+def judged(records: list[EpochRecord], *, images: int = 1000) -> OverfittingVerdict:
+    return judge_overfitting(records, kept_epoch=2, validation_images=images)
+
+
+def test_validation_loss_that_turned_is_overfitting() -> None:
+    """Lowest at epoch 2, then up by half while training loss falls: named with its epoch."""
+    found = judged(history([0.9, 0.5, 0.2, 0.1], [0.8, 0.6, 0.7, 0.9], accuracies=(0.95, 0.94)))
+    assert (found.kind, found.turned) == ("overfitting", 2)
+    assert "from epoch 2 on" in found.text
+    assert "0.600 to 0.900" in found.text
+
+
+def test_a_rise_no_larger_than_the_usual_step_is_noise() -> None:
+    """A restless curve that ends 13 % above its lowest point has not turned."""
+    restless = [0.4, 0.2, 0.3, 0.25, 0.14, 0.06, 0.1, 0.17, 0.26, 0.059, 0.065, 0.067]
+    falling = [0.8, 0.2, 0.1, 0.1, 0.07, 0.05, 0.04, 0.06, 0.05, 0.06, 0.01, 0.005]
+    assert judged(history(falling, restless, accuracies=(0.99, 0.99))).kind == "none"
+
+
+def test_both_losses_rising_is_no_overfitting() -> None:
+    """A step size too large raises training loss too."""
+    found = judged(history([0.9, 0.5, 0.7, 0.9], [0.8, 0.6, 0.7, 0.9], accuracies=(0.9, 0.9)))
+    assert found.kind == "none"
+
+
+def test_a_gap_counts_only_where_chance_does_not_explain_it() -> None:
+    """Five points are telling on 1,000 validation images, and not on 20."""
+    records = history([0.5, 0.3], [0.4, 0.395], accuracies=(0.95, 0.90))
+    assert judged(records, images=1000).kind == "gap"
+    assert judged(records, images=20).kind == "none"
+
+
+def test_loss_that_still_falls_asks_for_more_epochs() -> None:
+    found = judged(history([0.9, 0.6, 0.4], [0.9, 0.6, 0.45], accuracies=(0.90, 0.90)))
+    assert found.kind == "still learning"
+    assert "search.epochs" in found.text
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_epochs_say_nothing(count: int) -> None:
+    found = judged(history([0.9], [0.9], accuracies=(0.5, 0.5))[:count])
+    assert found.kind == "unknown"
+    assert found.text.startswith(f"Not to be seen from {count} epoch")
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(0, 50, allow_subnormal=False)] * 2), max_size=12),
+    st.integers(0, 14),
+    st.integers(0, 10_000),
+)
+def test_any_curves_have_a_verdict(
+    losses: list[tuple[float, float]], kept: int, images: int
+) -> None:
+    """Also where the kept epoch is not among them, and with no validation images at all."""
+    records = history(
+        [loss for loss, _ in losses], [loss for _, loss in losses], accuracies=(0.7, 0.6)
+    )
+    found = judge_overfitting(records, kept_epoch=kept, validation_images=images)
+    assert found.text.endswith((".", "needed."))
+    assert "{" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("confidence", "right", "kind"),
+    [(0.9, 0.9, "calibrated"), (0.9, 0.7, "overconfident"), (0.7, 0.9, "underconfident")],
+)
+def test_calibration_is_named_by_its_side(confidence: float, right: float, kind: str) -> None:
+    n = 2000
+    labels = np.where(np.arange(n) < right * n, 0, 1)
+    outcomes = outcomes_of(naming(np.zeros(n, int), classes=2, confidence=confidence), labels)
+    assert judge_calibration(outcomes, 15).kind == kind
+
+
+def test_calibration_error_to_both_sides_is_uneven() -> None:
+    """0.99 that is right in 0.85 and 0.6 that is right in 0.74: the mean hides it."""
+    labels = np.concatenate([np.arange(1000) >= 850, np.arange(1000) >= 740]).astype(int)
+    sure = np.repeat([0.99, 0.6], 1000)
+    outcomes = outcomes_of(naming(np.zeros(2000, int), classes=2, confidence=sure), labels)
+    assert judge_calibration(outcomes, 15).kind == "uneven"
+
+
+def test_few_images_excuse_a_calibration_error() -> None:
+    """Four of five right at 0.9 is an error of 0.1 that chance gives easily."""
+    outcomes = outcomes_of(naming([0] * 5, classes=2), np.array([0, 0, 0, 0, 1]))
+    found = judge_calibration(outcomes, 15)
+    assert found.kind == "calibrated"
+    assert found.by_chance > 0.1
+
+
+def board(*accuracies: float, losses: Sequence[float] = (1.0, 1.0, 1.0)) -> Selection:
+    rows = [
+        LeaderboardRow(
+            {},
+            Scores(accuracy=one, f1_macro=one, cross_entropy=loss),
+            1,
+            1.0,
+            "trained",
+            cached=False,
+        )
+        for one, loss in zip(accuracies, losses, strict=False)
+    ]
+    return Selection(rows, [], 1, "accuracy")
+
+
+def test_selection_says_when_the_lead_is_luck() -> None:
+    assert "is more than chance" in explain_selection(board(0.9, 0.8), validation_images=10_000)
+    near = explain_selection(board(0.9, 0.899, 0.5), validation_images=10_000)
+    assert "another trial lies within chance" in near
+
+
+def test_selection_says_what_broke_a_tie() -> None:
+    """The lower cross-entropy; where that is level too, as by cross-entropy, the earlier trial."""
+    by_loss = board(0.9, 0.9, losses=(0.2, 0.3))
+    level = board(0.9, 0.9)
+    for tied, breaker in (
+        (by_loss, "the lower cross-entropy"),
+        (level, "the earlier trial"),
+        (replace(level, objective="cross_entropy"), "the earlier trial"),
+    ):
+        assert f"The tie went to {breaker}." in explain_selection(tied, validation_images=100)
+    assert "tie" not in explain_selection(board(0.9, 0.8), validation_images=100)
+
+
+def test_selection_by_cross_entropy_claims_nothing_about_chance() -> None:
+    by_loss = replace(board(0.9, 0.8), objective="cross_entropy")
+    found = explain_selection(by_loss, validation_images=100)
+    assert found.startswith("Best of 2 trials by validation cross-entropy: 1.0000")
+    assert "chance" not in found
+
+
+def three_classes() -> PointScores:
+    predicted, labels = [0, 1, 1, 0, 0, 2], np.array([0, 1, 0, 1, 1, 2])
+    return evaluate(naming(predicted, classes=3), labels, classes=["a", "b", "c"], bins=5)
+
+
+def test_confusions_come_most_frequent_first() -> None:
+    """b was called a twice of three, a called b once of two."""
+    found = [(pair.true, pair.called, pair.images) for pair in most_confused(three_classes(), 9)]
+    assert found == [("b", "a", 2), ("a", "b", 1)]
+    assert "Most often b is called a (2 times, 66.7 % of its images)" in where_it_errs(
+        three_classes()
+    )
+
+
+def test_scattered_mistakes_are_said_to_be_scattered() -> None:
+    found = evaluate(naming([1, 1, 0, 2], classes=3), [0, 1, 2, 2], classes=["a", "b", "c"], bins=5)
+    assert where_it_errs(found).startswith(
+        "2 of 4 test images are wrong. No class is called another more than once;"
+    )
+
+
+@given(st.text(max_size=60), st.integers(3, 30))
+def test_short_names_fit_and_keep_both_ends(name: str, most: int) -> None:
+    cut = short(name, most)
+    assert len(cut) <= most
+    assert cut == name or (cut[0] == name[0] and cut[-1] == name[-1])

@@ -1,0 +1,111 @@
+"""Pages as people see them, in Debian's Chromium: the report, and the way through MLflow's UI."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from project_folder import ProjectFolder, Ran, read_until
+
+from flows.runtime.servers import free_port
+from flows.tracking.experiment import page_of
+
+CHROMIUM = shutil.which("chromium")
+WHY = "Chromium is not installed (Debian: apt-get install chromium): pages are not looked at"
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+ASSISTANT_CLOSED = "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')"
+
+if CHROMIUM is None and "PITCHPIPE_REQUIRE_ALL" not in os.environ:
+    pytest.skip(WHY, allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless browser."""
+    assert CHROMIUM, WHY
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that remembers what went wrong in it."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def test_the_report_shows_scores_and_figures_and_asks_the_network_for_nothing(
+    page: Page, retrained: tuple[ProjectFolder, Ran]
+) -> None:
+    """One file: every picture is inside, nothing scrolls sideways, no script fails."""
+    folder, ran = retrained
+    asked: list[str] = []
+    faults: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+
+    page.goto((folder.root / ran.document["report"]).as_uri())
+    broken = page.evaluate("[...document.images].filter(image => !image.naturalWidth).length")
+    overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+    accuracy = f"{ran.document['test']['accuracy'] * 100:.2f} %"
+    expect(page.get_by_text(accuracy).first).to_be_visible()
+    assert page.locator("img").count() >= 4
+    assert (broken, faults) == (0, [])
+    assert overflow <= 0
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.fixture(scope="module")
+def mlflow_ui(retrained: tuple[ProjectFolder, Ran]) -> Iterator[str]:
+    """Address of the MLflow UI of the retrained project, served by `pitchpipe up`."""
+    folder, _ = retrained
+    ports = ["--mlflow-port", str(free_port(0)), "--prefect-port", str(free_port(0))]
+    process = folder.start("up", *ports)
+    printed = read_until(process, "Ctrl-C")
+    yield next(word for word in printed.split() if word.startswith("http://"))
+    process.terminate()
+    process.communicate(timeout=60)
+
+
+def test_a_click_each_leads_from_experiment_to_retraining_report_version_and_dataset(
+    page: Page, mlflow_ui: str, retrained: tuple[ProjectFolder, Ran]
+) -> None:
+    """The champion, why it won, and its data: as a newcomer finds them from where `up` points."""
+    _, ran = retrained
+    page.add_init_script(ASSISTANT_CLOSED)
+    page.goto(f"{mlflow_ui}/{page_of('1')}")
+    expect(page.get_by_text("test/accuracy").first).to_be_visible()
+
+    page.get_by_role("link", name="digits · PROMOTE").first.click()
+
+    expect(page.get_by_role("heading", name="digits · PROMOTE")).to_be_visible()
+    expect(page.get_by_text("Datasets", exact=True).first).to_be_visible()
+    assert ran.document["mlflow_run"] in page.url
+
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="report", exact=True).click()
+
+    report = opened.value.frame_locator("iframe")
+    expect(report.get_by_text("What was selected").first).to_be_visible()
+    assert report.locator("img").count() >= 4
+    expect(opened.value.get_by_text("calibration.png").first).to_be_visible()
+
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="version 1", exact=True).first.click()
+
+    version = opened.value
+    expect(version.get_by_text("champion").first).to_be_visible()
+    expect(version.get_by_text("Won with").first).to_be_visible()
+    expect(version.get_by_role("link", name="report.html").first).to_be_visible()
+
+    with version.expect_popup() as opened:
+        version.get_by_role("link", name="samples of the dataset").first.click()
+
+    expect(opened.value.get_by_text("samples.png").first).to_be_visible()

@@ -1,0 +1,145 @@
+"""The README is code: each of its commands runs, and so does every shipped params file."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from project_folder import REPOSITORY, ProjectFolder, clean_environment, code_blocks, make_project
+
+from flows.runtime.servers import free_port, prefect_server, server_environment
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+SMALL = ("data.limit=150", "search.epochs=1", "trial.network.channels=[4, 4, 4]")
+"""What makes an example a matter of seconds; its grid stays whole."""
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+
+
+def commands() -> list[list[str]]:
+    """Lines of the shell blocks as words, without comments."""
+    lines = [line for block in code_blocks("sh") for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectFolder]:
+    """A project beside a folder of photos, and one Prefect server for all its runs."""
+    root = tmp_path_factory.mktemp("readme") / "project"
+    project = make_project(root)
+    shutil.copytree(REPOSITORY / "examples", root / "examples")
+    draw_photos(root / "photos")
+    server = prefect_server(free_port(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        with server.start(server_environment(f"{server.url}/api")):
+            server.wait_ready()
+            yield ProjectFolder(root, {"PREFECT_API_URL": f"{server.url}/api"})
+    assert project.root == root
+
+
+def draw_photos(folder: Path) -> None:
+    """Two classes of colour noise that a small network tells apart."""
+    random = np.random.default_rng(0)
+    for name, brightness in (("day", 190), ("night", 60)):
+        (folder / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = random.normal(brightness, 25, (32, 32, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def test_the_readme_is_short() -> None:
+    """A newcomer reads it to the end."""
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.timeout(900)
+def test_every_command_of_the_readme_runs(folder: ProjectFolder) -> None:
+    """In its order; a run may end unpromoted (3), which is no failure."""
+    assert len(commands()) >= 15
+    for words in map(without_make, commands()):
+        ran = folder.pitchpipe(*words[1:], *shrunk(words), timeout=300)
+        allowed = (0, 3) if words[1] == "run" else (0,)
+        assert ran.code in allowed, (words, ran.err)
+        assert "Traceback" not in ran.err
+
+
+def without_make(words: list[str]) -> list[str]:
+    """The command behind `make run`; of other verbs it is enough that the Makefile knows them."""
+    if words[0] != "make":
+        return words
+    check_verb(words[1])
+    return ["pitchpipe", "run"] if words[1] == "run" else ["pitchpipe", "--help"]
+
+
+def shrunk(words: list[str]) -> list[str]:
+    """Options that make a run short without changing what the README says of it."""
+    if words[1] != "run" or "--dry-run" in words:
+        return []
+    if "--params" not in words:
+        return ["--set", "trial.network.channels=[8, 8, 8]"]
+    if "networks" in words[3]:
+        return [word for pair in SMALL[:2] for word in ("--set", pair)]
+    return [word for pair in SMALL for word in ("--set", pair)]
+
+
+def check_verb(verb: str) -> None:
+    """The Makefile knows the verb."""
+    dry = subprocess.run(
+        ["make", "--dry-run", verb], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert dry.returncode == 0, dry.stderr
+
+
+def test_the_python_of_the_readme_runs_where_pitchpipe_is_not_imported(
+    folder: ProjectFolder,
+) -> None:
+    """Three images in, three rows of probabilities out."""
+    (code,) = code_blocks("python")
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(probabilities.shape)"],
+        cwd=folder.root,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "(3, 10)"
+
+
+def test_every_example_is_a_command_of_the_readme() -> None:
+    """A shipped params file that nothing runs would rot."""
+    named = {words[3] for words in commands() if words[:3] == ["pitchpipe", "run", "--params"]}
+
+    shipped = {f"examples/{path.name}" for path in REPOSITORY.glob("examples/*.yaml")}
+
+    assert shipped == named
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_make_run_in_a_clean_clone_ends_in_a_champion(tmp_path: Path) -> None:
+    """Two commands on a fresh machine: the first sets up and promotes, the second is a no-op."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
+    make = ["make", "run"]
+
+    first = subprocess.run(make, cwd=clone, capture_output=True, text=True, check=False)
+    second = subprocess.run(make, cwd=clone, capture_output=True, text=True, check=False)
+
+    assert first.returncode == 0, first.stderr
+    assert "PROMOTE: digits-classifier version 1" in first.stdout
+    (promised,) = re.findall(r"^\| digits \| `make run` \| ([\d.]+)", README, flags=re.MULTILINE)
+    (found,) = re.findall(
+        r"^Test, the selected trial: accuracy ([\d.]+)", first.stdout, re.MULTILINE
+    )
+    assert float(found) == pytest.approx(float(promised), abs=0.03)  # other machines, other bits
+    assert second.returncode == 0, second.stderr
+    assert "Nothing to do" in second.stdout

@@ -1,0 +1,349 @@
+"""The one decision, the retraining lock, and knowing whether a process is alive."""
+
+import subprocess
+import sys
+import urllib.error
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.records.retraining import Request
+from flows.retraining import decide
+from flows.runtime.retraining_lock import holder, only_retraining
+from flows.schedules.flow import persistently
+from models.config import Params, RetrainingParams
+from models.decision import (
+    Completed,
+    Decision,
+    DriftScore,
+    Effort,
+    Fingerprint,
+    Occasion,
+    Trigger,
+    should_retrain,
+)
+from models.errors import BusyError, ConfigError, InputError, UnreachableError
+from models.processes import ProcessIdentity, this_process
+
+NOW = Fingerprint(data="d", params="p", source="s", environment="e")
+
+
+def completed(fingerprint: Fingerprint) -> Completed:
+    return Completed(
+        fingerprint=fingerprint,
+        finished=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+        verdict="HOLD",
+        version=2,
+        champion=1,
+    )
+
+
+def test_the_first_retraining_has_a_reason() -> None:
+    """Nothing was completed before: yes."""
+    assert should_retrain(NOW, None).retrain
+
+
+def test_nothing_changed_is_no_whatever_the_verdict_was_then() -> None:
+    """A HOLD is a completed retraining too; the answer says when it was."""
+    decision = should_retrain(NOW, completed(NOW))
+
+    assert not decision.retrain
+    assert "nothing changed since the retraining of 2026-01-02 03:04 (HOLD)" in decision.reason
+
+
+@given(st.sets(st.sampled_from(list(Fingerprint.model_fields)), min_size=1))
+def test_whatever_changed_is_named(changed: set[str]) -> None:
+    """Each of data, params, source and environment is a reason."""
+    before = NOW.model_copy(update=dict.fromkeys(changed, "other"))
+
+    decision = should_retrain(NOW, completed(before))
+
+    assert decision.retrain
+    assert set(decision.reason.removeprefix("changed: ").split(", ")) == changed
+
+
+def test_force_retrains_although_nothing_changed() -> None:
+    """--force is a reason."""
+    assert should_retrain(NOW, completed(NOW), force=True).retrain
+
+
+CHANGED = completed(NOW.model_copy(update={"data": "before"}))
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
+DRIFTED = DriftScore(name="brightness", statistic=9.0, p_value=0.001, threshold=0.01, drift=True)
+CALM = DriftScore(name="embedding", statistic=0.5, p_value=0.6, threshold=0.01, drift=False)
+
+
+def asked(
+    trigger: Trigger = "cron",
+    *,
+    drift: tuple[DriftScore, ...] = (),
+    ended_hours_ago: tuple[float, ...] = (),
+    last: Completed | None = CHANGED,
+    limits: Mapping[str, float | None] = MappingProxyType({}),
+) -> Decision:
+    """Ask at noon, with other data than the last time unless told otherwise."""
+    efforts = tuple(
+        Effort(finished=NOON - timedelta(hours=ago), seconds=1800.0) for ago in ended_hours_ago
+    )
+    return should_retrain(
+        NOW,
+        last,
+        occasion=Occasion(trigger=trigger, time=NOON, drift=drift, efforts=efforts),
+        limits=RetrainingParams.model_validate(dict(limits), strict=False),
+    )
+
+
+@pytest.mark.parametrize("trigger", ["manual", "cron", "interval", "new data", "drift"])
+@pytest.mark.parametrize("drift", [(), (DRIFTED,)])
+def test_nothing_changed_is_no_whoever_asks(
+    trigger: Trigger, drift: tuple[DriftScore, ...]
+) -> None:
+    """Not even drift helps: the same images would give the same network to the bit."""
+    decision = asked(trigger, drift=drift, last=completed(NOW))
+
+    assert not decision.retrain
+    assert "nothing changed" in decision.reason
+    assert ("drift was found (brightness)" in decision.reason) is bool(drift)
+    assert decision.not_before is None
+
+
+@pytest.mark.parametrize(
+    ("trigger", "drift", "retrain", "words"),
+    [
+        ("drift", (CALM, DRIFTED), True, "changed: data; drift: brightness"),
+        ("drift", (CALM,), False, "changed: data; but none of 1 tests found drift"),
+        ("drift", (), False, "changed: data; but no drift was measured"),
+        ("new data", (CALM,), True, "changed: data"),
+        ("cron", (DRIFTED,), True, "changed: data; drift: brightness"),
+    ],
+)
+def test_a_trigger_of_drift_needs_drift_and_others_mention_it(
+    trigger: Trigger, drift: tuple[DriftScore, ...], *, retrain: bool, words: str
+) -> None:
+    """New images alone are no drift."""
+    decision = asked(trigger, drift=drift)
+
+    assert decision.retrain is retrain
+    assert decision.reason.startswith(words)
+
+
+def test_the_first_retraining_waits_for_no_drift() -> None:
+    """There is no champion yet that anything could drift from."""
+    assert asked("drift", last=None).retrain
+
+
+@pytest.mark.parametrize(
+    ("limits", "ended_hours_ago", "wait_hours"),
+    [
+        ({}, (0.0, 0.1, 0.2), None),
+        ({"cool_down_hours": 6}, (), None),
+        ({"cool_down_hours": 6}, (6.0,), None),
+        ({"cool_down_hours": 6}, (30.0, 5.0), 1.0),
+        ({"per_day": 2}, (1.0,), None),
+        ({"per_day": 2}, (1.0, 24.0), None),
+        ({"per_day": 2}, (20.0, 1.0), 4.0),
+        ({"per_day": 2}, (23.0, 20.0, 1.0), 4.0),
+        ({"hours_per_week": 1}, (30.0,), None),
+        ({"hours_per_week": 1}, (100.0, 30.0), 68.0),
+        ({"hours_per_week": 1}, (168.0, 30.0), None),
+        ({"cool_down_hours": 6, "per_day": 1}, (1.0,), 23.0),
+    ],
+)
+def test_what_schedules_ask_for_keeps_to_cool_down_and_budget(
+    limits: dict[str, float], ended_hours_ago: tuple[float, ...], wait_hours: float | None
+) -> None:
+    """Half an hour each: no, and from when it would be yes; at that moment it is."""
+    decision = asked(ended_hours_ago=ended_hours_ago, limits=limits)
+
+    expected = None if wait_hours is None else NOON + timedelta(hours=wait_hours)
+    assert decision.not_before == expected
+    assert decision.retrain is (wait_hours is None)
+    later = tuple(ago + (wait_hours or 0) for ago in ended_hours_ago)
+    assert asked(ended_hours_ago=later, limits=limits).retrain
+    assert asked("manual", ended_hours_ago=ended_hours_ago, limits=limits).retrain
+
+
+@pytest.mark.parametrize("days", [9, 365])
+def test_a_cool_down_of_any_allowed_length_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """The account is not forgotten before the longest of the limits is over."""
+    monkeypatch.chdir(tmp_path)
+    ended = datetime.now(UTC) - timedelta(days=days, hours=-1)
+    decide.EFFORTS.parent.mkdir()
+    decide.EFFORTS.write_text(Effort(finished=ended, seconds=5).model_dump_json() + "\n")
+    params = Params(retraining=RetrainingParams(cool_down_hours=24 * days))
+
+    decision = decide.decide(params, Request(trigger="cron"), now=NOW)
+
+    assert decision.not_before == ended + timedelta(days=days)
+
+
+TRIGGERS = st.sampled_from(["manual", "cron", "interval", "new data", "drift"])
+HOURS = st.lists(st.floats(-2, 200), max_size=6).map(tuple)
+LIMITS = st.fixed_dictionaries(
+    {
+        "cool_down_hours": st.floats(0, 100),
+        "per_day": st.none() | st.integers(1, 4),
+        "hours_per_week": st.none() | st.floats(0.1, 4),
+    }
+)
+
+
+@given(
+    trigger=TRIGGERS,
+    drift=st.sampled_from([(), (CALM,), (DRIFTED,)]),
+    hours=HOURS,
+    last=st.sampled_from([None, CHANGED, completed(NOW)]),
+    limits=LIMITS,
+)
+def test_every_question_has_an_answer_with_a_reason(
+    trigger: Trigger,
+    drift: tuple[DriftScore, ...],
+    hours: tuple[float, ...],
+    last: Completed | None,
+    limits: dict[str, float | None],
+) -> None:
+    """Total, also with clocks that went back; asking later only where time is what is lacking."""
+    decision = asked(trigger, drift=drift, ended_hours_ago=hours, last=last, limits=limits)
+    unlimited = asked(trigger, drift=drift, ended_hours_ago=hours, last=last)
+
+    assert decision.reason
+    assert unlimited.not_before is None
+    assert unlimited.retrain or not decision.retrain
+    assert (decision.not_before is not None) == (unlimited.retrain and not decision.retrain)
+    assert decision.not_before is None or decision.not_before > NOON
+
+
+class FarEnd:
+    """Something far away that fails so many times."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors, self.waited, self.said = list(errors), list[float](), list[str]()
+
+    def ask(self) -> str:
+        if self.errors:
+            raise self.errors.pop(0)
+        return "answer"
+
+    def asked(self) -> str:
+        return persistently(self.ask, say=self.said.append, wait=self.waited.append)
+
+
+def test_what_time_heals_is_tried_again_after_longer_and_longer_pauses() -> None:
+    """Four attempts in all; each failure is said."""
+    away = UnreachableError("MLflow is away")
+    far = FarEnd(away, away, away)
+    lost = FarEnd(away, away, away, away)
+
+    assert far.asked() == "answer"
+    with pytest.raises(UnreachableError):
+        lost.asked()
+
+    assert far.waited == lost.waited == [60, 300, 900]
+    assert far.said[0] == "tried again: in 60 s, since MLflow is away"
+
+
+def fetching() -> InputError:
+    """A download that the network broke, as it is told to users."""
+    error = InputError("cannot be fetched")
+    error.__cause__ = urllib.error.URLError("no route to host")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "heals"),
+    [
+        (UnreachableError("away"), True),
+        (fetching(), True),
+        (ConnectionResetError(), True),
+        (ConfigError("epochs: -1"), False),
+        (InputError("no image"), False),
+        (BusyError("held"), False),
+        (PermissionError("read only"), False),
+        (TypeError("ours"), False),
+    ],
+)
+def test_mistakes_do_not_heal(error: Exception, *, heals: bool) -> None:
+    """Absence may end by itself; a wrong config is wrong in an hour too."""
+    far = FarEnd(error)
+
+    if heals:
+        assert far.asked() == "answer"
+    else:
+        with pytest.raises(type(error)):
+            far.asked()
+        assert far.waited == []
+
+
+HOLD_THE_LOCK = """
+import sys
+from flows.retraining import decide as decisions
+from flows.schedules.flow import persistently
+from flows.runtime.retraining_lock import only_retraining
+with only_retraining():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_retraining_is_refused_and_names_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One at a time; a kill releases the lock at once."""
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_THE_LOCK],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+
+        with pytest.raises(BusyError, match=f"process {other.pid} "), only_retraining():
+            pass
+        owner = holder()
+        assert owner is not None
+        assert owner.process.pid == other.pid
+
+        other.kill()
+        other.wait()
+
+    with only_retraining():
+        pass
+    assert holder() is None
+
+
+def test_a_process_may_enter_its_own_lock_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command takes the lock early; the flow inside it takes it again."""
+    monkeypatch.chdir(tmp_path)
+    with only_retraining(), only_retraining():
+        pass
+
+    assert holder() is None
+
+
+def test_a_process_is_alive_and_a_later_one_of_its_number_is_another() -> None:
+    """Numbers are used again; start times tell."""
+    me = this_process()
+
+    assert me.alive
+    assert not me.model_copy(update={"started": me.started - 1000}).alive
+
+
+def test_a_dead_process_is_dead_and_one_elsewhere_counts_as_alive() -> None:
+    """What we cannot know we do not clean up."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+        pid = child.pid
+
+    assert not ProcessIdentity(pid=pid, started=0.0, host=this_process().host).alive
+    assert ProcessIdentity(pid=pid, started=0.0, host="another.example").alive

@@ -1,0 +1,181 @@
+"""Prefect's deployments as schedules.yaml says, on a real server; time is an argument."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Crashed, Running, Scheduled
+from project_folder import ProjectFolder, Ran
+
+from flows.runtime.prefect_records import close_orphans, project_tag
+from flows.runtime.servers import PREFECT_HOME, free_port, prefect_server, server_environment
+from flows.schedules.config import Schedule
+from flows.schedules.deployments import apply_schedules, ask_again, ask_now, take_up
+from models.errors import ConfigError
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+NIGHTLY = Schedule(name="nightly", cron="0 3 * * *", timezone="Europe/Berlin")
+ARRIVALS = Schedule(name="arrivals", on="new data")
+
+
+@pytest.fixture(scope="module")
+def client(
+    retrained: tuple[ProjectFolder, Ran], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SyncPrefectClient]:
+    """A client of a server of its own, whose database was made before."""
+    root = tmp_path_factory.mktemp("deployments")
+    shutil.copytree(retrained[0].root / PREFECT_HOME, root / PREFECT_HOME)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        server = prefect_server(free_port(0))
+        with server.start(server_environment(f"{server.url}/api")):
+            server.wait_ready()
+            with (
+                temporary_settings({PREFECT_API_URL: f"{server.url}/api"}),
+                get_client(sync_client=True) as client,
+            ):
+                yield client
+
+
+@pytest.fixture(autouse=True)
+def _cleared(client: SyncPrefectClient) -> Iterator[None]:
+    yield
+    apply_schedules(())
+    assert there(client) == {}
+
+
+def there(client: SyncPrefectClient) -> dict[str, Any]:
+    """Deployments by name."""
+    return {deployment.name: deployment for deployment in client.read_deployments()}
+
+
+def runs(client: SyncPrefectClient, deployment: UUID) -> dict[str, int]:
+    """How many runs of a deployment are in which state; what lies in the future is left out."""
+    counts: dict[str, int] = {}
+    for run in client.read_flow_runs():
+        if run.deployment_id == deployment and (run.expected_start_time or NOW) <= soon():
+            counts[str(run.state_name)] = counts.get(str(run.state_name), 0) + 1
+    return counts
+
+
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=5)
+
+
+def test_deployments_follow_the_file(client: SyncPrefectClient) -> None:
+    """Made, changed and removed; what agrees already is left alone, and so are its planned runs."""
+    apply_schedules((NIGHTLY, ARRIVALS))
+    first = there(client)
+    apply_schedules((NIGHTLY.model_copy(update={"active": False}), ARRIVALS))
+    second = there(client)
+    apply_schedules((ARRIVALS,))
+
+    (berlin,) = first["nightly"].schedules
+    assert (berlin.schedule.cron, berlin.schedule.timezone) == ("0 3 * * *", "Europe/Berlin")
+    assert berlin.active
+    assert first["nightly"].concurrency_options.collision_strategy.value == "CANCEL_NEW"
+    assert first["nightly"].global_concurrency_limit.limit == 1
+    assert first["nightly"].work_pool_name == project_tag()
+    assert not second["nightly"].schedules[0].active
+    assert second["arrivals"].updated == first["arrivals"].updated
+    assert list(there(client)) == ["arrivals"]
+
+
+def test_a_name_taken_by_another_project_of_the_server_is_refused(
+    client: SyncPrefectClient,
+) -> None:
+    """Two projects may share a server; neither overwrites the other's."""
+    flow = client.create_flow_from_name("retrain")
+    foreign = client.create_deployment(flow_id=flow, name="nightly", tags=["pitchpipe-other"])
+
+    with pytest.raises(ConfigError, match="'nightly': another project"):
+        apply_schedules((NIGHTLY, ARRIVALS))
+
+    assert {"arrivals", "nightly"} == set(there(client))  # what is ours is served all the same
+    assert take_up((NIGHTLY, ARRIVALS), now=NOW) == ()
+    client.delete_deployment(foreign)
+
+
+def test_ticks_missed_while_nobody_served_become_one_run(client: SyncPrefectClient) -> None:
+    """Three nights pass: three runs are cancelled, one is asked for, and only once."""
+    apply_schedules((NIGHTLY, ARRIVALS))
+    nightly = there(client)["nightly"].id
+    for night in range(1, 4):
+        when: State[None] = Scheduled(scheduled_time=NOW - timedelta(days=night))
+        client.create_flow_run_from_deployment(nightly, state=when)
+
+    asked = take_up((NIGHTLY, ARRIVALS), now=NOW)
+
+    assert asked == ("nightly",)
+    assert runs(client, nightly) == {"Cancelled": 3, "Scheduled": 1}
+    assert take_up((NIGHTLY, ARRIVALS), now=NOW) == ()
+
+
+def test_a_run_that_died_is_closed_and_its_schedule_asked_again(client: SyncPrefectClient) -> None:
+    """Its slot is free again; a paused schedule rests, and what is newer is left alone."""
+    apply_schedules((NIGHTLY, ARRIVALS))
+    nightly = there(client)["nightly"].id
+    dead = client.create_flow_run_from_deployment(nightly).id
+    client.set_flow_run_state(dead, Running(), force=True)
+
+    assert close_orphans(except_for=None, begun_before=NOW - timedelta(hours=1)) == 0
+    assert close_orphans(except_for=None) == 1
+
+    assert client.read_flow_run(dead).state_name == "Crashed"
+    assert take_up((NIGHTLY.model_copy(update={"active": False}), ARRIVALS), now=NOW) == ()
+    assert take_up((NIGHTLY, ARRIVALS), now=NOW) == ("nightly",)
+
+
+def test_a_crash_that_was_got_over_is_no_reason(client: SyncPrefectClient) -> None:
+    """Only the last run that began counts."""
+    apply_schedules((NIGHTLY,))
+    nightly = there(client)["nightly"].id
+    states: tuple[State[None], ...] = (Crashed(), Running())
+    for ago, state in zip((2, 1), states, strict=True):
+        when: State[None] = Scheduled(scheduled_time=NOW - timedelta(hours=ago))
+        run = client.create_flow_run_from_deployment(nightly, state=when)
+        client.set_flow_run_state(run.id, state, force=True)
+
+    assert take_up((NIGHTLY,), now=NOW) == ()
+
+
+def test_asking_later_is_planned_once(client: SyncPrefectClient) -> None:
+    """A trigger that was held up by its cool-down comes back when that is over."""
+    apply_schedules((ARRIVALS,))
+    deployment = there(client)["arrivals"].id
+    later = NOW + timedelta(hours=6)
+
+    ask_again(deployment, later)
+    ask_again(deployment, later)
+
+    planned = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
+    assert [run.expected_start_time for run in planned] == [later]
+
+
+def test_pausing_drops_what_was_planned_for_later(client: SyncPrefectClient) -> None:
+    """Prefect drops the runs that it planned itself; ours must not retrain while it is paused."""
+    apply_schedules((ARRIVALS,))
+    deployment = there(client)["arrivals"].id
+    ask_again(deployment, NOW + timedelta(hours=6))
+
+    apply_schedules((ARRIVALS.model_copy(update={"active": False}),))
+
+    planned = [run for run in client.read_flow_runs() if run.deployment_id == deployment]
+    assert [run.state_name for run in planned] == ["Cancelled"]
+
+
+def test_running_now_needs_a_deployment(client: SyncPrefectClient) -> None:
+    """An unknown name is named, with the way out."""
+    apply_schedules((ARRIVALS,))
+
+    run = ask_now("arrivals")
+
+    assert client.read_flow_run(run.id).deployment_id == there(client)["arrivals"].id
+    with pytest.raises(ConfigError, match="'weekly': Prefect has none"):
+        ask_now("weekly")

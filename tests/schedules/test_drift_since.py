@@ -1,0 +1,197 @@
+"""Have the images that came since the last retraining drifted? One report a decision."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from registry_records import BARS
+from training_fixtures import bars_images
+
+from flows.datasets.files import RAW, raw_version
+from flows.datasets.versions import log_version
+from flows.records import ledger
+from flows.records.drift_reports import drift_records, remember_drift
+from flows.records.ledger import Deed
+from flows.retraining.decide import remember
+from flows.schedules.config import Schedule
+from flows.schedules.triggers import drift_since_the_last, news
+from flows.tracking.store import Tracking
+from flows.versions.monitor import monitor_version
+from models.config import Params, load_params
+from models.datasets.batches import write_batch
+from models.datasets.labelled_images import PixelRows
+from models.datasets.prepared import read_manifest
+from models.decision import Completed, Fingerprint
+
+pytest_plugins = ["registry_fixtures", "registry_project"]
+
+TESTS = ["brightness", "contrast", "embedding", "classes", "confidence"]
+ON_DRIFT = Schedule(name="drift", on="drift")
+
+
+@pytest.fixture(autouse=True)
+def _served(bars_tracking: Tracking) -> None:
+    """Version 1 is the champion, of one old batch; prepared data go by its lineage's name."""
+    manifest = Path("data/prepared/manifest.json")
+    renamed = read_manifest(manifest.parent).model_copy(update={"name": "digits"})
+    manifest.write_text(renamed.model_dump_json())
+    bars_tracking.client.set_registered_model_alias(BARS, "champion", "1")
+    Path("params.yaml").write_text(
+        "data: {name: bars, image_size: 8}\n"
+        "trial: {network: {name: mlp}}\n"
+        "drift: {minimum_images: 20, permutations: 199}\n"
+    )
+    deliver("old", seed=100)
+    log_version("bars")
+
+
+def params() -> Params:
+    return load_params(Path("params.yaml"))
+
+
+def deliver(name: str, *, seed: int, count: int = 40, inverted: bool = False) -> Path:
+    """Put a batch of the prepared images' kind, or of the opposite, into the dataset."""
+    pixels = bars_images(count, seed=seed)
+    return write(RAW / f"bars/{name}.parquet", 255 - pixels if inverted else pixels)
+
+
+def write(path: Path, pixels: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nowhere = (None,) * len(pixels)
+    rows = PixelRows(pixels.transpose(0, 2, 3, 1), np.zeros(len(pixels), np.int64), nowhere)
+    write_batch(path, ("top", "middle", "bottom"), [rows])
+    return path
+
+
+def retrained(*, finished: datetime | None = None) -> None:
+    """Remember a retraining that began with the batches there are now."""
+    data = raw_version("bars").digest
+    remember(
+        Completed(
+            fingerprint=Fingerprint(data=data, params="p", source="s", environment="e"),
+            finished=finished or datetime.now(UTC),
+            verdict="HOLD",
+            version=1,
+            champion=1,
+        )
+    )
+
+
+def test_before_the_first_retraining_nothing_is_compared() -> None:
+    """There is nothing that images could have drifted from."""
+    deliver("new", seed=1, inverted=True)
+    assert drift_since_the_last(params()) == ()
+    assert drift_records(BARS) == []
+
+
+def test_without_new_batches_nothing_is_compared() -> None:
+    """The last retraining had all of them."""
+    retrained()
+    assert drift_since_the_last(params()) == ()
+
+
+def test_new_batches_are_one_sample_and_one_report() -> None:
+    """Eight batches, each too small alone: five tests in all, of all their images, held to 5 %."""
+    retrained()
+    for number in range(8):
+        deliver(f"new-{number}", seed=number, count=12)
+    scores = drift_since_the_last(params())
+    assert [score.name for score in scores] == TESTS
+    assert [score.threshold for score in scores] == [0.01] * 5
+    assert not any(score.drift for score in scores)
+    [record] = drift_records(BARS)
+    assert record.report.batch_images == 96
+    assert record.batches == tuple(f"data/raw/bars/new-{number}.parquet" for number in range(8))
+    assert record.source == "data/raw/bars (8 batches)"
+    assert drift_since_the_last(params()) == scores
+    assert len(drift_records(BARS)) == 1
+
+
+def test_batches_that_drifted_together_are_drift() -> None:
+    """Images of another kind, spread over batches."""
+    retrained()
+    for number in range(3):
+        deliver(f"new-{number}", seed=number, count=12, inverted=True)
+    assert any(score.drift for score in drift_since_the_last(params()))
+
+
+def test_what_a_person_monitored_decides_nothing(bars_tracking: Tracking) -> None:
+    """Reports of other images and other versions would each be one more chance of a false alarm."""
+    retrained()
+    deliver("new", seed=1)
+    other = write(Path("other.parquet"), 255 - bars_images(60, seed=2))
+    for version in ("1", "2"):
+        assert monitor_version(bars_tracking, other, params().drift, version=version).report.drift
+    scores = drift_since_the_last(params())
+    assert len(scores) == 5
+    assert not any(score.drift for score in scores)
+
+
+def test_a_batch_added_during_a_retraining_is_new_and_a_touched_one_is_not() -> None:
+    """Which batches the last retraining had is known by their content, whatever clocks say."""
+    began = datetime.now(UTC)
+    retrained(finished=began + timedelta(hours=1))
+    during = deliver("during", seed=1)
+    os.utime(during, (began.timestamp(), began.timestamp()))
+    later = (began + timedelta(hours=2)).timestamp()
+    os.utime(RAW / "bars/old.parquet", (later, later))
+    assert len(drift_since_the_last(params())) == 5
+    [record] = drift_records(BARS)
+    assert record.batches == ("data/raw/bars/during.parquet",)
+
+
+def test_a_batch_that_cannot_be_read_is_said_and_the_others_are_compared(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Damaged beneath its footer: a warning names it; alone, there is no score at all."""
+    retrained()
+    damaged = deliver("damaged", seed=1)
+    content = bytearray(damaged.read_bytes())
+    content[200] ^= 0xFF
+    damaged.write_bytes(content)
+    assert drift_since_the_last(params()) == ()
+    assert "damaged.parquet was not compared" in caplog.text
+    assert "none of 1 new batches can be read" in caplog.text
+    deliver("whole", seed=2)
+    assert len(drift_since_the_last(params())) == 5
+    [record] = drift_records(BARS)
+    assert record.batches == ("data/raw/bars/whole.parquet",)
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [("few", "12 different images"), ("champion", "no version 'champion'"), ("version", "has no")],
+)
+def test_what_cannot_be_compared_is_no_score_and_said(
+    bars_tracking: Tracking, caplog: pytest.LogCaptureFixture, case: str, said: str
+) -> None:
+    """Too few images, no champion, a list of versions that does not know the last data."""
+    retrained()
+    deliver("new", seed=1, count=12 if case == "few" else 40)
+    if case == "champion":
+        bars_tracking.client.delete_registered_model_alias(BARS, "champion")
+    if case == "version":
+        Path("data/versions.jsonl").unlink()
+    assert drift_since_the_last(params()) == ()
+    assert said in caplog.text
+    assert drift_records(BARS) == []
+
+
+def test_only_a_persons_report_about_the_champion_is_news(bars_tracking: Tracking) -> None:
+    """Not one of another version, nor one of an earlier champion, nor the schedule's own."""
+    ledger.append(Deed(action="promote", name=BARS, after=1))
+    retrained(finished=datetime.now(UTC) - timedelta(minutes=1))
+    other = write(Path("other.parquet"), 255 - bars_images(60, seed=2))
+    monitor_version(bars_tracking, other, params().drift, version="2")
+    deliver("new", seed=3, inverted=True)
+    assert any(score.drift for score in drift_since_the_last(params()))
+    assert news(ON_DRIFT).drifted == ()
+    asked = monitor_version(bars_tracking, other, params().drift)
+    assert asked.report.drift
+    assert news(ON_DRIFT).drifted == (asked.id,)
+    ledger.append(Deed(action="promote", name=BARS, before=1, after=2))
+    remember_drift(asked)
+    assert asked.id not in news(ON_DRIFT).drifted

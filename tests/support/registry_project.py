@@ -1,0 +1,72 @@
+"""A project whose versions know the classes of its prepared data; exporting is done once."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from registry_records import BARS, BarsNetwork, bars_registration, serving_network
+from training_fixtures import write_prepared
+
+from flows.registry.registering import register
+from flows.tracking.runs import Runs
+from flows.tracking.store import Tracking, open_tracking
+
+PARAMS = "data: {name: bars, image_size: 8}\ntrial: {network: {name: mlp}}\n"
+
+
+def write_verified(folder: Path) -> None:
+    """Prepared bars whose manifest has the digests of the arrays, as `prepare` writes it."""
+    manifest = write_prepared(folder)
+    splits = {
+        name: info.model_copy(
+            update={
+                "arrays": {
+                    array: hashlib.sha256(np.load(folder / name / f"{array}.npy")).hexdigest()
+                    for array in info.arrays
+                }
+            }
+        )
+        for name, info in manifest.splits.items()
+    }
+    text = manifest.model_copy(update={"splits": splits}).model_dump_json()
+    (folder / "manifest.json").write_text(text)
+
+
+@pytest.fixture(scope="session")
+def bars_template(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
+    """The project before any command: version 1 names every bar rightly, version 2 is untrained."""
+    root = tmp_path_factory.mktemp("bars") / "project"
+    shutil.copytree(migrated_database, root / "mlruns")
+    (root / "params.yaml").write_text(PARAMS)
+    write_verified(root / "data/prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+        tracking = open_tracking(BARS)
+        for seed, serving in enumerate((BarsNetwork().eval(), serving_network())):
+            run_id = Runs(tracking).create("a retraining", tags={}, at=1)
+            tracking.client.log_text(run_id, "<p>fine</p>", "report/report.html")
+            register(tracking, bars_registration(serving, run_id, seed=seed))
+    return root
+
+
+@pytest.fixture
+def bars(bars_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project, as the working directory."""
+    root = tmp_path / "project"
+    shutil.copytree(bars_template, root)
+    monkeypatch.chdir(root)
+    for name in [name for name in os.environ if name.startswith("PITCHPIPE")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+    return root
+
+
+@pytest.fixture
+def bars_tracking(bars: Path) -> Tracking:
+    """Its store, opened."""
+    assert Path.cwd() == bars
+    return open_tracking(BARS)

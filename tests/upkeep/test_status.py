@@ -1,0 +1,171 @@
+"""`status`: the project at a glance, in a second."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from project_folder import ProjectFolder, clean_environment, make_project
+from registry_records import NAME
+
+from flows.cli.display.project import print_status
+from flows.records import ledger
+from flows.records.champion import glance_at_champion
+from flows.records.ledger import Deed, Ledger
+from flows.retraining.decide import remember
+from flows.runtime.retraining_lock import only_retraining
+from flows.schedules.config import Schedule, add_schedule
+from flows.schedules.snapshot import standing
+from flows.tracking.store import Tracking
+from flows.upkeep.status import Deliveries, Status, project_status
+from models.decision import Completed, Fingerprint
+from models.trials import Scores
+
+pytest_plugins = ["registry_fixtures"]
+
+FINGERPRINT = Fingerprint(data="a", params="b", source="c", environment="d")
+SCORES = {"test.accuracy": "0.97", "test.f1_macro": "0.96", "test.cross_entropy": "0.1"}
+
+
+@pytest.fixture
+def promoted(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose version 2 is the champion, and which was asked again since."""
+    Path("params.yaml").write_text(f"registry: {{name: {NAME}}}\n")
+    tracking.client.create_registered_model(NAME)
+    for _ in range(2):
+        tracking.client.create_model_version(NAME, str(Path("mlruns").absolute()), tags=SCORES)
+    tracking.client.set_registered_model_alias(NAME, "champion", "2")
+    ledger.append(Deed(action="promote", name=NAME, after=2, verdict="PROMOTE", reasons=("so",)))
+    remember(
+        Completed(
+            fingerprint=FINGERPRINT,
+            finished=datetime.now(UTC),
+            verdict="PROMOTE",
+            version=2,
+            champion=2,
+        )
+    )
+    ledger.append(Deed(action="decision", name=NAME, reasons=("nothing changed",)))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    return Path.cwd()
+
+
+def test_status_of_a_new_project_is_empty_and_says_how_to_begin(
+    project: ProjectFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No service, no champion, no run; nothing is created by asking."""
+    monkeypatch.chdir(project.root)
+    before = sorted(project.root.rglob("*"))
+
+    found = project_status()
+    print_status(found)
+
+    assert found == Status(
+        services=(),
+        schedules=(),
+        champion=None,
+        deliveries=Deliveries(waiting=0, arriving=0, quarantined=0),
+        running=None,
+        last_run=None,
+        last_decision=None,
+    )
+    assert "none yet: pitchpipe run" in capsys.readouterr().out
+    assert [path for path in sorted(project.root.rglob("*")) if path not in before] == []
+
+
+@pytest.mark.usefixtures("promoted")
+def test_status_tells_the_champion_what_runs_and_what_came_last() -> None:
+    """Scores are those of the registered version; the reasons are the ledger's."""
+    with only_retraining():
+        found = project_status()
+
+    assert found.champion is not None
+    assert found.champion.version == 2
+    assert found.champion.test == Scores(accuracy=0.97, f1_macro=0.96, cross_entropy=0.1)
+    assert found.last_run is not None
+    assert (found.last_run.verdict, found.last_run.reasons) == ("PROMOTE", ("so",))
+    assert found.last_decision is not None
+    assert found.last_decision.reason == "nothing changed"
+    assert found.running is not None
+    assert found.running.process.alive
+
+
+@pytest.mark.usefixtures("promoted")
+def test_schedules_are_shown_with_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `schedule list` tells them."""
+    add_schedule(Schedule(name="nightly", cron="0 3 * * *"))
+    add_schedule(Schedule(name="arrivals", on="new data", active=False))
+
+    print_status(project_status())
+
+    shown = capsys.readouterr().out
+    assert "nightly: cron 0 3 * * * UTC, next 2" in shown
+    assert "arrivals: new data, paused" in shown
+
+
+def test_a_tracking_server_is_asked_for_its_champion(
+    promoted: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable names the store: what the project's own file says does not count."""
+    own = glance_at_champion(NAME)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+
+    found = project_status().champion
+
+    assert promoted == Path.cwd()
+    assert own is not None
+    assert found is not None
+    assert (found.version, found.test) == (own.version, own.test)
+
+
+def test_status_imports_neither_torch_nor_mlflow_nor_prefect(promoted: Path) -> None:
+    """That is what makes it a matter of a second."""
+    script = (
+        "import sys; from flows.status import project_status; assert project_status().champion; "
+        "print([n for n in ('torch', 'mlflow', 'prefect', 'dvc', 'sklearn') if n in sys.modules])"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=promoted,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ran.stdout.strip() == "[]"
+
+
+def test_status_prints_the_keys_of_the_contract(tmp_path: Path) -> None:
+    """services, schedules, champion, last_run: always there."""
+    ran = make_project(tmp_path / "project").pitchpipe("status", "--json")
+
+    assert ran.code == 0, ran.err
+    assert {"services", "schedules", "champion", "last_run"} <= set(ran.document)
+
+
+def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice a second for days; what is appended is seen at once all the same."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"registry: {{name: {NAME}}}\n")
+    assert standing().champion is None
+    reads = list[Path]()
+    read = ledger.read
+
+    def counted(path: Path = ledger.LEDGER) -> Ledger:
+        reads.append(path)
+        return read(path)
+
+    monkeypatch.setattr(ledger, "read", counted)
+
+    for version in (1, 2):
+        ledger.append(Deed(action="promote", name=NAME, after=version))
+        assert [standing().champion for _ in range(3)] == [version] * 3
+    Path("params.yaml").write_text("registry: {name: another}\n")
+
+    assert standing().champion is None
+    assert len(reads) == 3
