@@ -4,7 +4,7 @@ import time
 from typing import cast
 
 from flows.datasets.current import ensure_ingested, raw_version
-from flows.engines.opening import check_engine, device_of
+from flows.engines.opening import check_devices, check_engine, device_of
 from flows.records.retraining import Request, Retraining
 from flows.retraining.decide import decide, record_no_retraining
 from flows.retraining.notify import notifying_failure
@@ -27,6 +27,7 @@ def run_retraining(request: Request) -> Retraining:
     began = time.monotonic()
     params = request.params()
     check_engine(request)
+    check_devices(params, request)
     proposer_of(params)  # an impossible combination is refused before anything is begun
     with only_retraining(wait_seconds=_UPKEEP_SECONDS) as died, notifying_failure(params):
         ensure_ingested(params.data)

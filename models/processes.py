@@ -1,16 +1,27 @@
-"""Processes: which one is it, is it alive, and dying with one's parent."""
+"""Processes: which one is it, is it alive; how children are started and end with their parent."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import tempfile
+import threading
+from multiprocessing import util
+from multiprocessing.context import ForkServerContext, SpawnContext
 
 import psutil
 
+from models.errors import PitchpipeError
 from models.record import Record
 
+LINUX = sys.platform == "linux"
+"""Has a signal for children whose parent died, and libraries that bear a fork."""
+SHORTEST_SOCKET_BYTES = 104
+"""A socket's path with its closing zero: so many on macOS, 108 on Linux."""
 _PR_SET_PDEATHSIG = 1
+_ONE_AT_A_TIME = threading.Lock()
 _SAME_START_SECONDS = 1.5
 # psutil adds the ticks since boot to the time of boot, which the kernel gives in whole seconds:
 # a clock that is set by a little moves every start by one. No process number is used again so soon.
@@ -45,13 +56,76 @@ def this_process() -> ProcessIdentity:
     )
 
 
-def die_with_parent(parent: int | None = None) -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux; elsewhere: nothing).
+def usable_cores() -> int:
+    """Count the cores that this process may use: those of its affinity where the system has one."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has none
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    parent: the number the parent had when this process was made; if it is gone already, exit.
+
+def children_context() -> ForkServerContext | SpawnContext:
+    """Return how children are started: by a fork server on Linux, elsewhere each by itself.
+
+    macOS: `import numpy` already calls Apple's Accelerate there (numpy/__init__.py, _mac_os_check),
+    whose threads do not outlive a fork, so a server that has it imported may not fork.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent is not None and os.getppid() != parent:
+    if not LINUX:
+        return multiprocessing.get_context("spawn")
+    _choose_folder_of_sockets()
+    return multiprocessing.get_context("forkserver")
+
+
+def short_temporary_folder(room: int) -> str:
+    """Return where temporary files go if a socket's path has that many bytes left there, else /tmp.
+
+    Raises PitchpipeError where /tmp cannot be written either.
+    """
+    usual = tempfile.gettempdir()
+    length = len(os.fsencode(usual)) + room
+    if length < SHORTEST_SOCKET_BYTES:
+        return usual
+    for folder in ("/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes what we use there, for us alone
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise PitchpipeError(
+        f"TMPDIR {usual}: sockets there have paths of {length} bytes, and the system allows "
+        f"{SHORTEST_SOCKET_BYTES - 1}; set TMPDIR to a shorter folder"
+    )
+
+
+def _choose_folder_of_sockets() -> None:
+    """Have multiprocessing keep its sockets where their paths are short enough (gh-132124).
+
+    It makes its folder once in a process and remembers it; Python 3.14 looks at the length itself.
+    """
+    with _ONE_AT_A_TIME:
+        usual = tempfile.gettempdir()
+        tempfile.tempdir = short_temporary_folder(len("/pymp-12345678/listener-12345678"))
+        try:
+            util.get_temp_dir()
+        finally:
+            tempfile.tempdir = usual
+
+
+def die_with_parent() -> None:
+    """End this child when its parent ends, however that happens."""
+    if LINUX:
+        # The kernel does it, whatever this process is busy with.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        watch_parent()
+
+
+def watch_parent() -> None:
+    """End this child of multiprocessing's when the process that asked for it ends.
+
+    By a thread that waits for the parent's end of a pipe to be closed.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
         os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

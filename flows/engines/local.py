@@ -13,8 +13,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
-from multiprocessing.context import ForkServerProcess
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnProcess
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -24,6 +24,7 @@ from pydantic import TypeAdapter
 from flows.engines.devices import DevicePool, cuda_devices
 from models.errors import PitchpipeError
 from models.files import write_text
+from models.processes import children_context
 from models.training.worker import ALLOCATOR_ENVIRONMENT, Complaint, Work, run
 from models.trials import (
     EpochRecord,
@@ -78,8 +79,13 @@ class TrialJob:
 
 
 def warm_up() -> None:
-    """Start the fork server; it imports what training needs while the caller does other things."""
-    forked = multiprocessing.get_context("forkserver")
+    """Start the fork server; it imports what training needs while the caller does other things.
+
+    Where there is none, children import that themselves.
+    """
+    forked = children_context()
+    if not isinstance(forked, ForkServerContext):
+        return
     forked.set_forkserver_preload(PRELOAD)
     before = {name: os.environ.get(name) for name in ALLOCATOR_ENVIRONMENT}
     os.environ.update(ALLOCATOR_ENVIRONMENT)
@@ -116,7 +122,7 @@ class LocalEngine:
     """Trains trials in child processes."""
 
     def __init__(self) -> None:
-        self._children: set[ForkServerProcess] = set()
+        self._children: set[ForkServerProcess | SpawnProcess] = set()
         # Entered again by a second Ctrl-C while the first is ending the children.
         self._lock = threading.RLock()
         self._stopping = False
@@ -164,14 +170,17 @@ class LocalEngine:
                 with self._lock:
                     self._children.discard(child)
 
-    def _start(self, work: Work, sender: connection.Connection, *, label: str) -> ForkServerProcess:
-        context = multiprocessing.get_context("forkserver")
+    def _start(
+        self, work: Work, sender: connection.Connection, *, label: str
+    ) -> ForkServerProcess | SpawnProcess:
+        context = children_context()
         # Not a daemon, which may have no children: a trial on several devices has them.
         child = context.Process(target=run, args=(work.model_dump_json(), sender))
         with self._lock:
             if self._stopping:
                 raise InterruptedTrialError.of(label)
-            child.start()
+            with _interrupt_kept_from_children():
+                child.start()
             self._children.add(child)
         return child
 
@@ -181,6 +190,20 @@ class LocalEngine:
             self._stopping = True
             for child in self._children:
                 child.terminate()
+
+
+@contextlib.contextmanager
+def _interrupt_kept_from_children() -> Iterator[None]:
+    """Ctrl-C is for the parent: a child that imports would print its traceback over our message.
+
+    A child of the fork server ignores it as that does, any other inherits what is blocked.
+    """
+    resource_tracker.ensure_running()  # it unblocks the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

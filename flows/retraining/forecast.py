@@ -6,7 +6,7 @@ from statistics import median
 from pydantic import JsonValue
 
 from flows.datasets.current import PREPARED, prepared_is_current
-from flows.engines.opening import check_engine, device_of, workers_for
+from flows.engines.opening import check_devices, check_engine, device_of, workers_for
 from flows.records.retraining import Request, Retraining, TrialCounts
 from flows.records.trial_store import stored_trials
 from flows.retraining.decide import decide
@@ -52,6 +52,7 @@ def forecast_retraining(request: Request) -> Forecast:
     """
     params = request.params()
     check_engine(request)
+    check_devices(params, request)
     device = device_of(request)
     decision = decide(params, request)
     if not prepared_is_current(params.data):

@@ -1,6 +1,5 @@
 """Batch prediction: any images in, a row for each out, a bounded number of them in memory."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from models.datasets.sources.folder import SUFFIXES, image_files, read_image
 from models.datasets.sources.paths import shown
 from models.errors import InputError, IntegrityError
 from models.evaluation.inference import MINIBATCH
+from models.processes import usable_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def predict_source(
     """
     count = 0
     for minibatch in _minibatches(_pictures(source, version)):
-        yield from _predicted(version, minibatch, threads or len(os.sched_getaffinity(0)))
+        yield from _predicted(version, minibatch, threads or usable_cores())
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image ({', '.join(sorted(SUFFIXES))})")

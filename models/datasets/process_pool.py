@@ -1,14 +1,13 @@
 """Cores: work on pieces done in processes of their own, in order, which end when we end."""
 
 import itertools
-import multiprocessing
-import os
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
+
+from models.processes import children_context, usable_cores, watch_parent
 
 HERE_SECONDS = 1.0
 """Work in this process at first: starting others costs about as much."""
@@ -25,7 +24,7 @@ def on_all_cores(
     Results travel between processes; of the pieces, two for each core are held at once.
     """
     coming = iter(pieces)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     until = time.monotonic() + HERE_SECONDS
     for piece in coming:
         if cores > 1 and time.monotonic() > until:
@@ -38,9 +37,10 @@ def _in_processes(
     act: Callable[[Piece], Result], pieces: Iterable[Piece], cores: int
 ) -> Iterator[tuple[Piece, Result]]:
     # Forked processes would inherit threads and locks of whoever calls.
-    context = multiprocessing.get_context("forkserver")
+    context = children_context()
     waiting: deque[tuple[Piece, Future[Result]]] = deque()
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=_end_with_parent) as pool:
+    # An idle worker waits for ever on a pipe that it holds itself.
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=watch_parent) as pool:
         for piece in pieces:
             waiting.append((piece, pool.submit(act, piece)))
             if len(waiting) > 2 * cores:
@@ -48,15 +48,3 @@ def _in_processes(
                 yield oldest, future.result()
         for left, future in waiting:
             yield left, future.result()
-
-
-def _end_with_parent() -> None:
-    """Die when the parent does: a pool's idle worker waits for ever on a pipe it holds itself."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -12,6 +12,7 @@ from project_folder import REPOSITORY
 from training_fixtures import write_prepared
 
 from models.datasets.prepared import read_manifest
+from models.processes import LINUX
 
 SIDE, CHANNELS, IMAGES = 96, 3, 40_000
 LIMIT = 700 * 2**20
@@ -67,6 +68,7 @@ def large(tmp_path: Path) -> Path:
     return prepared
 
 
+@pytest.mark.skipif(not LINUX, reason="a limit of private memory, and /proc, are Linux's")
 @pytest.mark.slow
 def test_a_dataset_larger_than_memory_trains(large: Path, tmp_path: Path) -> None:
     """One epoch over 1.1 GB of images under a limit of 0.7 GB, which is shown to bite."""

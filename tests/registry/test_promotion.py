@@ -2,13 +2,13 @@
 
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from flows.tracking.store import Tracking, open_tracking
 from models.config.policies import GateParams
 from models.errors import ConfigError, IntegrityError
 from models.gate import GateDecision, Reason
+from models.processes import children_context
 
 pytest_plugins = ["registry_fixtures"]
 
@@ -368,8 +369,9 @@ def race(version: int, barrier: object, answers: "Queue[str]") -> None:
 @pytest.mark.parametrize("count", [4, pytest.param(16, marks=pytest.mark.slow)])
 def test_promotions_at_once_leave_one_champion(tracking: Tracking, count: int) -> None:
     """Every process judged its version against no champion: one wins, the rest are told so."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flows.registry.promotion.commands"])
+    context = children_context()
+    if isinstance(context, ForkServerContext):
+        context.set_forkserver_preload(["flows.registry.promotion.commands"])
     barrier, answers = context.Barrier(count), context.Queue()
     racers = [
         context.Process(target=race, args=(number % 3 + 1, barrier, answers))

@@ -348,7 +348,7 @@ def test_a_lock_that_outlived_its_process_is_found(monkeypatch: Patch) -> None:
     with FileLock(LOCK):
         [found] = faults_of(examine_project())
 
-    assert (found.level, found.remedy) == ("error", "fuser --kill mlruns/retraining.lock")
+    assert (found.level, found.remedy) == ("error", "fuser -k mlruns/retraining.lock")
     assert faults_of(examine_project()) == []
 
 
