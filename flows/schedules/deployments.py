@@ -4,6 +4,7 @@ They belong to a work pool of the project. `pitchpipe up` runs a worker of that 
 anybody: `prefect worker start --pool ...` (docs/schedules.md).
 """
 
+import contextlib
 import os
 import shlex
 import sys
@@ -32,7 +33,7 @@ from prefect.client.schemas.objects import (
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Scheduled
 
 from flows.runtime.environment import SAFE_DEFAULTS
@@ -142,12 +143,13 @@ def _deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
 
 
 def _is_foreign(client: SyncPrefectClient, schedule: Schedule) -> bool:
-    """Whether another project has a deployment of this name; this one has not."""
+    """Whether another project has a deployment of this name."""
     try:
-        client.read_deployment_by_name(f"{FLOW}/{schedule.name}")
+        deployment = client.read_deployment_by_name(f"{FLOW}/{schedule.name}")
     except ObjectNotFound:
         return False
-    return True
+    # Ours where `up` and a command apply the same schedule at once.
+    return project_tag() not in deployment.tags
 
 
 def _broken_off(client: SyncPrefectClient, deployment: UUID) -> bool:
@@ -168,9 +170,10 @@ def _ensure_pool(client: SyncPrefectClient) -> None:
         client.read_work_pool(project_tag())
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
-            WorkPoolCreate(name=project_tag(), type="process", base_job_template=template)
-        )
+        with contextlib.suppress(ObjectAlreadyExists):  # `up` and a command may do so at once
+            client.create_work_pool(
+                WorkPoolCreate(name=project_tag(), type="process", base_job_template=template)
+            )
 
 
 def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
