@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project_folder import ProjectFolder, read_until
+from project_folder import REPOSITORY, ProjectFolder, read_until
 
 from flows.runtime.servers import free_port
 from models.training.source import training_source_digest
 
-SAMPLE = Path(__file__).parent / "golden/project_ed72c48.tar.xz"
+SAMPLE = REPOSITORY / "tests/golden/project_ed72c48.tar.xz"
 SOURCE = "0462b2cd85270b563e5e156ee4f93160a62da44c511e82e8d363584412b9bec3"
 """Digest of the training's source at that commit."""
 UNCHANGED = ["versions", "data log", "trace 2"]
