@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pydantic import JsonValue, ValidationError
 
 from flows.datasets.files import raw_version
@@ -46,7 +48,7 @@ def fingerprint(params: Params) -> Fingerprint:
         data=raw_version(params.data.name).digest,
         params=params_digest(params),
         source=training_source_digest(),
-        environment=digest_of(_installed()),
+        environment=digest_of(installed_dependencies()),
     )
 
 
@@ -147,14 +149,29 @@ def _account(request: Request, began: float) -> None:
         append_line(EFFORTS, effort.model_dump_json())
 
 
-def _installed() -> dict[str, JsonValue]:
-    """Package -> version; pitchpipe itself is left out: its source has a digest of its own."""
-    return {
-        name.lower(): distribution.version
-        for distribution in metadata.distributions()
-        # An interrupted pip install leaves folders without metadata.
-        if (name := distribution.metadata["Name"]) and name.lower() != "pitchpipe"
-    }
+def installed_dependencies(project: str = "pitchpipe") -> dict[str, JsonValue]:
+    """Package -> version of all that a project needs, and what that needs in turn.
+
+    Its own extras are left out: tools and engines come and go (`make lint`), and decide nothing of
+    a version. So is the project, whose source has a digest of its own.
+    """
+    versions: dict[str, JsonValue] = {}
+    waiting, seen = [(project, "")], set[tuple[str, str]]()
+    while waiting:
+        name, extra = one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # `doctor` says so
+            continue
+        versions[name] = distribution.version
+        for needed in map(Requirement, distribution.requires or ()):
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                needs = canonicalize_name(needed.name)
+                waiting += [(needs, also) for also in ("", *needed.extras)]
+    return {name: version for name, version in versions.items() if name != project}
 
 
 def record_no_retraining(decision: Decision, params: Params) -> Retraining:
