@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from flows.datasets.dvc import push, remote_url, reproduce, tracked_md5
 from flows.datasets.files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
 from flows.datasets.ingest import ensure_ingested, place_embedded, settle_version
-from models.config import DataParams
+from models.config import DataParams, Record
+from models.config.yaml_reader import read_yaml
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepare import prepare, remove_abandoned
 from models.datasets.prepared import Manifest, open_split, read_manifest
@@ -106,10 +107,16 @@ def prepare_here(data: DataParams) -> Manifest:
         return prepare(RAW / data.name, PREPARED, data)
 
 
+class _Resolved(Record):
+    """Content of data/prepare.yaml."""
+
+    data: DataParams
+
+
 def write_resolved(data: DataParams) -> None:
     """Write the `data:` section that the stage shall run with, where it is another."""
     text = yaml.safe_dump({"data": data.model_dump(mode="json")}, sort_keys=False)
-    if not RESOLVED.exists() or RESOLVED.read_text(encoding="utf-8") != text:
+    if not RESOLVED.exists() or RESOLVED.read_bytes() != text.encode():
         write_text(RESOLVED, text)
 
 
@@ -119,9 +126,9 @@ def read_resolved() -> DataParams:
     Raises ConfigError where it is missing or wrong.
     """
     try:
-        tree = yaml.safe_load(RESOLVED.read_text(encoding="utf-8"))
-        return DataParams.model_validate_json(json.dumps(tree["data"]))
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValidationError) as error:
+        tree = read_yaml(RESOLVED)
+        return _Resolved.model_validate_json(json.dumps(tree)).data
+    except (ConfigError, ValidationError) as error:
         raise ConfigError(
             f"{RESOLVED}: cannot be read ({error}); `pitchpipe prepare` writes it from params.yaml"
         ) from error

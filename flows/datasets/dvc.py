@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 import yaml
 
 from flows.datasets.files import RAW
+from flows.runtime.environment import environment_variables
 from models.credentials import without_credentials
-from models.errors import BusyError, PitchpipeError
+from models.errors import BusyError, IntegrityError, PitchpipeError
 from models.files import write_text
 
 if TYPE_CHECKING:
@@ -32,12 +33,24 @@ wait = time.sleep
 
 
 def tracked_md5(name: str) -> str | None:
-    """Return the md5 under which DVC tracks the dataset, from its .dvc file; None: not tracked."""
+    """Return the md5 under which DVC tracks the dataset, from its .dvc file; None: not tracked.
+
+    Raises IntegrityError where the file is damaged.
+    """
+    path = RAW / f"{name}.dvc"
     try:
-        content = yaml.safe_load((RAW / f"{name}.dvc").read_text(encoding="utf-8"))
-        return str(content["outs"][0]["md5"])
-    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        content = yaml.safe_load(path.read_bytes())
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = None
+    match content:
+        case {"outs": [{"path": str(), **out}]}:
+            return str(out["md5"]) if "md5" in out else None
+    raise IntegrityError(
+        f"{path}: is damaged, it is no file of `dvc add`; bring it back from git, or delete it: "
+        "the batches in data/raw are then tracked again by the next run"
+    )
 
 
 def track(name: str) -> str | None:
@@ -90,7 +103,8 @@ def reproduce(*, force: bool = False) -> bool:
         _settle_params(repo)
         return ran
 
-    with _interpreter_first():
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with environment_variables({"PATH": path}):
         return _act(act)
 
 
@@ -170,16 +184,6 @@ def _fit_to_git() -> None:
 
 def _in_git() -> bool:
     return any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
-
-
-@contextmanager
-def _interpreter_first() -> Iterator[None]:
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
 
 
 def _faults() -> tuple[type[Exception], ...]:

@@ -8,7 +8,6 @@ trial only.
 import contextlib
 import logging
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from typing import Protocol
 from pydantic import TypeAdapter
 
 from flows.engines.devices import DevicePool, cuda_devices
+from flows.runtime.environment import environment_variables
 from models.errors import PitchpipeError
 from models.files import write_text
 from models.training.worker import ALLOCATOR_ENVIRONMENT, Complaint, Work, run
@@ -81,19 +81,13 @@ def warm_up() -> None:
     """Start the fork server; it imports what training needs while the caller does other things."""
     forked = multiprocessing.get_context("forkserver")
     forked.set_forkserver_preload(PRELOAD)
-    before = {name: os.environ.get(name) for name in ALLOCATOR_ENVIRONMENT}
-    os.environ.update(ALLOCATOR_ENVIRONMENT)
     # Inherited: Ctrl-C while it imports would print its traceback over our message.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        forkserver.ensure_running()
+        with environment_variables(ALLOCATOR_ENVIRONMENT):
+            forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, interrupt)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 class Engine(Protocol):

@@ -1,7 +1,6 @@
 """Ray's workers: those of a cluster that there is, or of one that is started here."""
 
 import contextlib
-import os
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from flows.engines.cluster import Cluster, WorkerRequirements
 from flows.engines.cluster_head import running_head
 from flows.engines.devices import cuda_devices
+from flows.runtime.environment import environment_variables
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ def _own_cluster(workers: int, needs: WorkerRequirements) -> Iterator[str]:
     with (
         # Ray's sockets need a short path. Its processes may still write when they are killed.
         tempfile.TemporaryDirectory(prefix="pitchpipe-ray-", ignore_cleanup_errors=True) as folder,
-        _environment(own_environment()),
+        environment_variables(own_environment()),
         running_head(
             "flows.engines.ray_head",
             [str(workers * needs.cores), str(gpus), folder],
@@ -52,17 +52,3 @@ def own_environment() -> dict[str, str]:
         # It would kill workers, which are small; the trials' processes are not its own.
         "RAY_memory_monitor_refresh_ms": "0",
     }
-
-
-@contextlib.contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

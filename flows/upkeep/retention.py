@@ -12,12 +12,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
-from flows.records.ledger import LEDGER
+from flows.records.ledger import EVIDENCE, LEDGER
 from flows.records.search_journal import JOURNALS
 from flows.records.trial_store import STORE
 from flows.registry.fetching import KEPT
 from flows.registry.listing import all_versions
-from flows.registry.promotion.commands import EVIDENCE
 from flows.runtime.scratch import abandoned_scratch, bytes_of, discard, old_temporary_files
 from flows.tracking.retention import (
     MirroredRecord,
@@ -100,7 +99,9 @@ class RequiredRecords:
                 if one:
                     needed[one] = f"version {version.version} of {version.name}"
         texts = [path for path in (LEDGER, *EVIDENCE.glob("*.json")) if path.exists()]
-        named = (_DIGESTS.findall(path.read_text(encoding="utf-8")) for path in texts)
+        named = (
+            _DIGESTS.findall(path.read_text(encoding="utf-8", errors="replace")) for path in texts
+        )
         return cls(needed, frozenset(digest for found in named for digest in found))
 
     def of(self, *names: str) -> str | None:

@@ -1,6 +1,6 @@
 """Params and everything in it: frozen, strict, every field with its unit."""
 
-from models.config.base import Record, read_record
+from models.config.base import Record, read_record, read_record_lines
 from models.config.data import DataParams, Fractions, SplitName
 from models.config.loading import load_params
 from models.config.params import Params
@@ -54,4 +54,5 @@ __all__ = [
     "apply_point",
     "load_params",
     "read_record",
+    "read_record_lines",
 ]

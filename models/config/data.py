@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from models.config.base import Record
 
@@ -28,7 +28,12 @@ class Fractions(Record):
         return self
 
 
-Level = Literal["error", "warning", "off"]
+def _off(level: object) -> object:
+    return "off" if level is False else level
+
+
+# YAML 1.1 reads `off` as false.
+Level = Annotated[Literal["error", "warning", "off"], BeforeValidator(_off)]
 """error: nothing is added or prepared. warning: reported, and kept in the manifest."""
 
 
