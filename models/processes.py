@@ -1,23 +1,18 @@
-"""Processes: which one is it, is it alive, and dying with one's parent."""
+"""Identity of processes, and whether one is alive."""
 
-import ctypes
-import os
-import signal
 import socket
-import sys
 
 import psutil
 
 from models.config.base import Record
 
-_PR_SET_PDEATHSIG = 1
 _SAME_START_SECONDS = 1.5
 # psutil adds the ticks since boot to the time of boot, which the kernel gives in whole seconds:
-# a clock that is set by a little moves every start by one. No process number is used again so soon.
+# a clock that is adjusted moves every start by one. No process number is used again so soon.
 
 
 class ProcessIdentity(Record):
-    """A process told apart from a later one with the same number."""
+    """A process, distinguished from a later one with the same number."""
 
     pid: int
     started: float
@@ -26,7 +21,7 @@ class ProcessIdentity(Record):
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a process of another host counts as alive: we cannot know."""
+        """Whether it still runs; a process of another host counts as alive, as it may be."""
         if self.host != socket.gethostname():
             return True
         try:
@@ -38,20 +33,8 @@ class ProcessIdentity(Record):
 
 
 def this_process() -> ProcessIdentity:
-    """Identify the running process."""
+    """Return the identity of this process."""
     process = psutil.Process()
     return ProcessIdentity(
         pid=process.pid, started=process.create_time(), host=socket.gethostname()
     )
-
-
-def die_with_parent(parent: int | None = None) -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux; elsewhere: nothing).
-
-    parent: the number the parent had when this process was made; if it is gone already, exit.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent is not None and os.getppid() != parent:
-        os._exit(1)

@@ -1,4 +1,4 @@
-"""Ray's workers: those of a cluster that there is, or of one that is started here."""
+"""Ray clusters: an existing one, or one that is started here and ends with us."""
 
 import contextlib
 import secrets
@@ -15,7 +15,7 @@ from flows.runtime.environment import environment_variables
 def ray_cluster(
     address: str | None, *, workers: int, needs: WorkerRequirements
 ) -> Iterator[Cluster]:
-    """Connect to the cluster at an address, else to one that is started and ends with us."""
+    """Connect to the cluster at an address; None: to one that is started here and ends with us."""
     with contextlib.ExitStack() as stack:
         if address is None:
             address = stack.enter_context(_own_cluster(workers, needs))
@@ -29,7 +29,7 @@ def ray_cluster(
 def _own_cluster(workers: int, needs: WorkerRequirements) -> Iterator[str]:
     gpus = len(cuda_devices()) if needs.gpus else 0
     with (
-        # Ray's sockets need a short path. Its processes may still write when they are killed.
+        # Ray's sockets need a short path. Its processes may still write while they are killed.
         tempfile.TemporaryDirectory(prefix="pitchpipe-ray-", ignore_cleanup_errors=True) as folder,
         environment_variables(own_environment()),
         running_head(
@@ -42,13 +42,13 @@ def _own_cluster(workers: int, needs: WorkerRequirements) -> Iterator[str]:
 
 
 def own_environment() -> dict[str, str]:
-    """Variables of a cluster of our own and of whoever talks to it."""
+    """Return the environment variables of a cluster of our own and of its clients."""
     return {
         "RAY_AUTH_MODE": "token",
-        # Else Ray writes one to the user's home.
+        # Otherwise Ray writes a token into the user's home.
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        # Off, Ray keeps to loopback, as it does on macOS; on, it listens on every interface.
+        # With 0 Ray listens on loopback only, as on macOS; otherwise on every interface.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # It would kill workers, which are small; the trials' processes are not its own.
+        # The monitor would kill workers, which are small; trials are not processes of Ray.
         "RAY_memory_monitor_refresh_ms": "0",
     }

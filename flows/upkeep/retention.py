@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
 from flows.records.ledger import EVIDENCE, LEDGER
@@ -17,6 +16,7 @@ from flows.records.search_journal import JOURNALS
 from flows.records.trial_store import STORE
 from flows.registry.fetching import KEPT
 from flows.registry.listing import all_versions
+from flows.runtime.locks import is_held
 from flows.runtime.scratch import abandoned_scratch, bytes_of, discard, old_temporary_files
 from flows.tracking.retention import (
     MirroredRecord,
@@ -206,7 +206,7 @@ def _stored_trial(directory: Path, needs: RequiredRecords) -> Stored:
         directory.name,
         days=(time.time() - written) / _DAY_SECONDS,
         bytes=sum(file.st_size for file in files),
-        needed_by="a running process" if _is_training(directory) else needs.of(directory.name),
+        needed_by="a running process" if is_held(directory / ".lock") else needs.of(directory.name),
     )
 
 
@@ -224,17 +224,6 @@ def _ranks(directories: Sequence[Path]) -> dict[str, int]:
         for results in groups.values()
         for place, result in enumerate(rank(results, results[0].config.objective))
     }
-
-
-def _is_training(directory: Path) -> bool:
-    lock = directory / ".lock"
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _days(path: Path) -> float:

@@ -133,7 +133,7 @@ def test_a_busy_dvc_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
             waits.append(seconds)
             held.close()
 
-        monkeypatch.setattr(dvc, "wait", wait)
+        monkeypatch.setattr("flows.datasets.dvc.wait", wait)
         assert track("digits") is not None
     assert len(waits) == 1
 
