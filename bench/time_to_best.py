@@ -33,7 +33,7 @@ from models.config.search import Pruner
 from models.datasets.batches import write_batch
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
-from models.datasets.sources.fashion_mnist import fashion_mnist
+from models.datasets.sources.builtin import fashion_mnist
 from models.search.grid_search import grid
 from models.search.strategies import pruned_strategy
 from models.search.strategy import FixedProposer, Job

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.datasets.current import DatasetVersion, prepare_dataset
-from flows.engines.local import Engine, TrialJob
+from flows.engines.local import Engine
 from flows.retraining.evaluate import Evaluated, evaluate_selected
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
 from flows.retraining.promote import Promotion, promote_if_better, register_selected
@@ -15,6 +15,7 @@ from flows.retraining.session import Session
 from flows.search.plan import Tuning
 from flows.search.progress import Observers, format_scores
 from models.config import DataParams, Params
+from models.training.worker import TrialJob
 from models.trials import Outcome, TrialFailure
 
 

@@ -47,6 +47,10 @@ def add(
     name: Annotated[str | None, typer.Option("--name", help="Name of the batch.")] = None,
     kind: FormatOption = None,
     split: SplitOption = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave unreadable files out, with a warning for each."),
+    ] = False,
     params_file: ParamsOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -60,7 +64,9 @@ def add(
     from flows.cli.data_documents import add_source
     from flows.cli.display.datasets import print_added
 
-    document = add_source(project.user_path(source), data, name=name, kind=kind, split=split)
+    document = add_source(
+        project.user_path(source), data, name=name, kind=kind, split=split, skip_bad=skip_bad
+    )
     emit(document.model_dump(mode="json")) if as_json else print_added(document)
 
 

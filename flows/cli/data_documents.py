@@ -133,13 +133,19 @@ class RestoredDocument(Record):
 
 
 def add_source(
-    path: Path, data: DataParams, *, name: str | None, kind: Format | None, split: SplitName | None
+    path: Path,
+    data: DataParams,
+    *,
+    name: str | None = None,
+    kind: Format | None = None,
+    split: SplitName | None = None,
+    skip_bad: bool = False,
 ) -> AddedDocument:
     """Add a source to the dataset. Raises InputError where it is unusable."""
     if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
         raise ConfigError(f"--name {name!r}: lower-case letters, digits and hyphens, at most 64")
     source = find_source(path, kind=kind, split=split)
-    added = add_batch(source, data, name=name)
+    added = add_batch(source, data, name=name, skip_bad=skip_bad)
     return AddedDocument(
         batch=added.path.as_posix(),
         images=added.images,

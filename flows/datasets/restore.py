@@ -1,4 +1,4 @@
-"""Restore: an older version of a dataset, byte for byte, from DVC's cache or remote."""
+"""Restoring of an older version of a dataset, byte for byte, from DVC's cache or remote."""
 
 import shutil
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from models.errors import InputError, IntegrityError
 
 @dataclass(frozen=True, slots=True)
 class CacheFault:
-    """A file of DVC's cache that is not what it should be."""
+    """A missing or corrupted file of DVC's cache."""
 
     path: Path
     batch: str
@@ -21,7 +21,10 @@ class CacheFault:
 
 
 def find_version(digest: str, *, dataset: str | None = None) -> LoggedVersion:
-    """Return the logged version whose digest begins so. Raises InputError unless there is one."""
+    """Return the logged version whose digest begins with `digest`.
+
+    Raises InputError unless there is exactly one.
+    """
     versions = {
         version.digest: version
         for version in all_versions()
@@ -29,14 +32,14 @@ def find_version(digest: str, *, dataset: str | None = None) -> LoggedVersion:
     }
     if len(versions) != 1:
         raise InputError(
-            f"{digest!r}: {len(versions) or 'no'} logged versions begin so; "
+            f"{digest!r}: the digests of {len(versions) or 'no'} logged versions begin so; "
             "`pitchpipe data log` lists them"
         )
     return next(iter(versions.values()))
 
 
 def restore_version(version: LoggedVersion) -> None:
-    """Make the dataset what it was: its batches are brought beside it, verified, and swapped in.
+    """Replace the dataset by a version: its batches are copied, verified and swapped in.
 
     Raises IntegrityError, naming the file, where a batch is neither here nor in cache or remote.
     """
@@ -51,20 +54,20 @@ def restore_version(version: LoggedVersion) -> None:
 
 
 def copy_batches(version: LoggedVersion, folder: Path) -> None:
-    """Copy the batches of a version into a folder, verified; the caller holds `data_lock`.
+    """Copy the batches of a version into a folder and verify them; the caller holds `data_lock`.
 
-    Raises IntegrityError as `restore` does.
+    Raises IntegrityError as `restore_version` does.
     """
     here = {digest: path for path, digest in batch_digests(version.dataset)}
     for batch in version.batches:
-        source = here.get(batch.digest) or _in_cache(batch)
+        source = here.get(batch.digest) or _fetch_into_cache(batch)
         shutil.copyfile(source, folder / batch.name)
         if digest_file(folder / batch.name) != batch.digest:
             raise _lost(batch, source)
 
 
 def cache_faults(version: LoggedVersion) -> list[CacheFault]:
-    """Hash every cached file of a version; DVC itself trusts times and lengths."""
+    """Hash every cached file of a version; DVC itself compares times and lengths alone."""
     faults = []
     for batch in version.batches:
         path = cache_path(batch.md5)
@@ -75,10 +78,10 @@ def cache_faults(version: LoggedVersion) -> list[CacheFault]:
     return faults
 
 
-def _in_cache(batch: LoggedBatch) -> Path:
+def _fetch_into_cache(batch: LoggedBatch) -> Path:
     path = cache_path(batch.md5)
     if path.exists() and digest_file(path) != batch.digest:
-        # Out of the way of the remote's copy: DVC fetches only what it lacks.
+        # DVC fetches only what is missing.
         path.unlink()
     if not path.exists():
         fetch(batch.md5)

@@ -1,4 +1,4 @@
-"""Status: what a dataset is now, and what changed since its last version."""
+"""State of a dataset, compared with its last version."""
 
 from dataclasses import dataclass
 
@@ -11,27 +11,27 @@ from models.errors import PitchpipeError
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A dataset, as it is on disk."""
+    """State of a dataset on disk."""
 
     name: str
     digest: str
     batches: tuple[str, ...]
     added: tuple[str, ...]
-    """Batches that the last version lacks."""
+    """Batches that the last version does not have."""
     removed: tuple[str, ...]
-    """Batches of the last version that are gone."""
+    """Batches of the last version that are missing."""
     altered: tuple[str, ...]
-    """Batches whose bytes changed under their name: never by pitchpipe."""
+    """Batches whose content changed, which pitchpipe never does."""
     cache_faults: tuple[CacheFault, ...]
-    """Files of DVC's cache that are missing or corrupted, of the last version."""
+    """Missing and corrupted files of the last version in DVC's cache."""
     manifest: Manifest | None
     """Of the prepared arrays, where they are of this dataset."""
     is_prepared: bool
-    """The arrays were made from the batches as they are now."""
+    """Whether the arrays were made from the present batches."""
 
 
 def dataset_status(name: str) -> Status:
-    """Compare the dataset with its last version; every byte of its cached files is read."""
+    """Compare the dataset with its last version, reading every byte of its cached files."""
     versions = logged_versions(name)
     before = {batch.name: batch.digest for batch in versions[-1].batches} if versions else {}
     now = {path.name: digest for path, digest in batch_digests(name)}

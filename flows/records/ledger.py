@@ -1,9 +1,10 @@
-"""The ledger: an append-only list of decisions, each holding the digest of the one before.
+"""The ledger: an append-only, hash-chained list of decisions, and the evidence for them.
 
-Light to import: a retraining that has nothing to do is written here without MLflow.
+Light to import: a decision not to retrain is appended without importing MLflow.
 """
 
 import getpass
+import json
 import os
 import socket
 from collections.abc import Sequence
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.config import Record
+from models.config import Record, read_record_lines
 from models.config.policies import Verdict
 from models.digests import digest_of
-from models.files import append_line, last_line, read_lines
+from models.files import append_line, last_line, write_text
 
 LEDGER = Path("mlruns/ledger.jsonl")
+EVIDENCE = Path("mlruns/evidence")
+"""Holds <digest of the content>.json for each evidence that entries name."""
 Action = Literal[
     "intent",
     "abandon",
@@ -130,15 +133,45 @@ def read(path: Path = LEDGER) -> Ledger:
     """Read the ledger and check its chain; what cannot be read is a problem, not an error."""
     entries: list[Entry] = []
     problems: list[str] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            entry = Entry.model_validate_json(line)
-        except ValidationError:
+    lines = read_record_lines(path, Entry.model_validate_json)
+    for number, entry in enumerate(lines, start=1):
+        if entry is None:
             problems.append(f"line {number} is not an entry: it was damaged")
             continue
         problems.extend(_faults(entry, entries[-1] if entries else None))
         entries.append(entry)
     return Ledger(entries=tuple(entries), problems=tuple(problems))
+
+
+def keep_evidence(evidence: BaseModel | str) -> str:
+    """Write the evidence for an entry; return its digest, which the entry names.
+
+    evidence: a record, or JSON text that is kept as it is.
+    """
+    digest = digest_of(evidence)
+    text = evidence if isinstance(evidence, str) else evidence.model_dump_json(indent=2)
+    write_text(EVIDENCE / f"{digest}.json", text)
+    return digest
+
+
+def evidence_problems(entries: Sequence[Entry]) -> list[str]:
+    """Describe evidence that is missing, or whose content does not have the digest it is named."""
+    named = {entry.evidence for entry in entries if entry.evidence}
+    kept = {path.stem for path in EVIDENCE.glob("*.json")}
+    problems = [f"{EVIDENCE / digest}.json: is missing" for digest in sorted(named - kept)]
+    return problems + [
+        f"{EVIDENCE / digest}.json: does not have the digest in its name: it was changed"
+        for digest in sorted(kept)
+        if not _has_its_digest(digest)
+    ]
+
+
+def _has_its_digest(digest: str) -> bool:
+    try:
+        text = (EVIDENCE / f"{digest}.json").read_bytes().decode()
+        return digest in (digest_of(text), digest_of(json.loads(text)))
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, NaN
+        return False
 
 
 def _head(path: Path) -> Head:

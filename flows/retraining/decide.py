@@ -10,13 +10,13 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from flows.datasets.files import raw_version
 from flows.records import ledger
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
-from models.config import Params, RetrainingParams, read_record
+from models.config import Params, RetrainingParams, read_record, read_record_lines
 from models.decision import (
     Completed,
     Decision,
@@ -27,7 +27,7 @@ from models.decision import (
 )
 from models.digests import digest_of
 from models.errors import can_heal
-from models.files import append_line, read_lines, write_text
+from models.files import append_line, write_text
 from models.training.source import training_source_digest
 
 REGISTRY = Path("mlruns/mlflow.db")
@@ -116,13 +116,9 @@ def past_retrainings(limits: RetrainingParams) -> tuple[PastRetraining, ...]:
     # The longest budget is of seven days; one more, since clocks are set.
     counted = max(timedelta(days=7), timedelta(hours=limits.cool_down_hours)) + timedelta(days=1)
     since = datetime.now(UTC) - counted
-    return tuple(effort for effort in _past_retrainings() if effort.finished > since)
-
-
-def _past_retrainings() -> Iterator[PastRetraining]:
-    for line in read_lines(EFFORTS):
-        with contextlib.suppress(ValidationError):  # a line of another release
-            yield PastRetraining.model_validate_json(line)
+    # A line that cannot be read is damaged or of another release.
+    lines = read_record_lines(EFFORTS, PastRetraining.model_validate_json)
+    return tuple(effort for effort in lines if effort is not None and effort.finished > since)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
 from flows.datasets.current import DatasetVersion, manifest_of
-from flows.engines.local import TrialJob
 from flows.records.trial_store import PrunedMarks, directory_of
 from flows.retraining.session import Session
 from flows.search.plan import Tuning
@@ -18,6 +17,7 @@ from flows.search.progress import Observers, SearchProgress
 from flows.search.search_state import SearchEntry, SearchState, open_search
 from models.config import Params
 from models.search.strategy import Job
+from models.training.worker import TrialJob
 from models.trials import Outcome
 
 Future = PrefectFuture[State[Outcome]]

@@ -21,6 +21,7 @@ from flows.records.retraining import Request
 from flows.schedules.config_edit import with_entry, with_field, without_entry
 from flows.schedules.cron import next_of_cron, zone_of
 from models.config import Record
+from models.config.yaml_reader import parse_yaml, read_yaml_text
 from models.decision import Trigger
 from models.errors import ConfigError
 from models.files import write_text
@@ -116,21 +117,13 @@ def read_schedules(path: Path = SCHEDULES) -> tuple[Schedule, ...]:
 
     Raises ConfigError with every fault found.
     """
-    try:
-        return _parsed(path.read_text(encoding="utf-8"), path)
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    return _parsed(read_yaml_text(path), path) if path.exists() else ()
 
 
 def _parsed(text: str, path: Path) -> tuple[Schedule, ...]:
+    tree = parse_yaml(text, where=str(path))
     try:
-        tree = yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    try:
-        schedules = _File.validate_json(json.dumps(tree or [], default=str))
+        schedules = _File.validate_json(json.dumps(tree or []))
     except ValidationError as error:
         raise ConfigError("\n".join(_faults(error, path))) from None
     names = [schedule.name for schedule in schedules]
@@ -202,7 +195,7 @@ def _reading() -> Iterator[tuple[str, tuple[Schedule, ...]]]:
     _LOCK.parent.mkdir(exist_ok=True)
     with FileLock(_LOCK):
         schedules = read_schedules()
-        yield SCHEDULES.read_text(encoding="utf-8") if SCHEDULES.exists() else "", schedules
+        yield read_yaml_text(SCHEDULES) if SCHEDULES.exists() else "", schedules
 
 
 def _write(meant: tuple[Schedule, ...], edited: Callable[[], str]) -> None:

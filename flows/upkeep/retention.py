@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
-from flows.records.ledger import LEDGER
+from flows.records.ledger import EVIDENCE, LEDGER
 from flows.records.search_journal import JOURNALS
 from flows.records.trial_store import STORE
 from flows.registry.fetching import KEPT
 from flows.registry.listing import all_versions
-from flows.registry.promotion.commands import EVIDENCE
+from flows.runtime.locks import is_held
 from flows.runtime.scratch import abandoned_scratch, bytes_of, discard, old_temporary_files
 from flows.tracking.retention import (
     MirroredRecord,
@@ -100,7 +99,9 @@ class RequiredRecords:
                 if one:
                     needed[one] = f"version {version.version} of {version.name}"
         texts = [path for path in (LEDGER, *EVIDENCE.glob("*.json")) if path.exists()]
-        named = (_DIGESTS.findall(path.read_text(encoding="utf-8")) for path in texts)
+        named = (
+            _DIGESTS.findall(path.read_text(encoding="utf-8", errors="replace")) for path in texts
+        )
         return cls(needed, frozenset(digest for found in named for digest in found))
 
     def of(self, *names: str) -> str | None:
@@ -205,7 +206,7 @@ def _stored_trial(directory: Path, needs: RequiredRecords) -> Stored:
         directory.name,
         days=(time.time() - written) / _DAY_SECONDS,
         bytes=sum(file.st_size for file in files),
-        needed_by="a running process" if _is_training(directory) else needs.of(directory.name),
+        needed_by="a running process" if is_held(directory / ".lock") else needs.of(directory.name),
     )
 
 
@@ -223,17 +224,6 @@ def _ranks(directories: Sequence[Path]) -> dict[str, int]:
         for results in groups.values()
         for place, result in enumerate(rank(results, results[0].config.objective))
     }
-
-
-def _is_training(directory: Path) -> bool:
-    lock = directory / ".lock"
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _days(path: Path) -> float:

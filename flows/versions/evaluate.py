@@ -10,9 +10,9 @@ from flows.datasets.files import PREPARED
 from flows.records.trial_store import directory_of, find_trial
 from flows.registry.loading import load_version
 from flows.tracking.store import Tracking
-from flows.versions.predict import pieces_of, pixels_of, stacked
-from models.datasets.class_order import renamed
+from models.datasets.class_order import map_labels
 from models.datasets.prepared import open_split, read_manifest
+from models.datasets.reading import decode_rows, read_labelled, stack_images
 from models.errors import ConfigError, InputError
 from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Evaluation
@@ -70,15 +70,15 @@ def _images(
             f"the test split has images of {split.images.shape[1:]}, this takes {shape}; "
             "give images with --data"
         )
-    return split.images, renamed(split.labels, manifest.classes, classes)
+    return split.images, map_labels(split.labels, manifest.classes, classes)
 
 
 def _given(
     source: Path, classes: tuple[str, ...], shape: tuple[int, int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pieces = [
-        (stacked(pixels_of(rows), shape), renamed(rows.labels, theirs, classes))
-        for theirs, rows in pieces_of(source)
+        (stack_images(decode_rows(rows), shape), map_labels(rows.labels, theirs, classes))
+        for theirs, rows in read_labelled(source)
     ]
     if not pieces:
         raise InputError(f"{source}: holds no image")

@@ -15,10 +15,10 @@ from flows.records.drift_reports import DriftRecord, known_drift, remember_drift
 from flows.registry.loading import LoadedVersion, VersionFiles, load_version
 from flows.tracking.drift import log_report
 from flows.tracking.store import Tracking, TrackingError
-from flows.versions.predict import contents_of, decoded, stacked
 from models.config import DriftParams
 from models.datasets.pixels import content_id
 from models.datasets.prepared import Split, open_split, read_manifest
+from models.datasets.reading import read_images, stack_images, to_pixels
 from models.datasets.sources.paths import shown
 from models.digests import digest_of
 from models.errors import InputError, IntegrityError
@@ -142,18 +142,18 @@ def _seen(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]:
 
 def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
     shape = loaded.files.lineage.image_shape
-    contents, count = contents_of(source), 0
+    contents, count = read_images(source), 0
     while minibatch := list(itertools.islice(contents, MINIBATCH)):
         pictures = []
         for name, content in minibatch:
             try:
-                pictures.append(decoded(content))
+                pictures.append(to_pixels(content))
             except InputError as error:
                 raise InputError(
                     f"{name}: {error}; mend it or leave it out, then monitor again"
                 ) from None
         ids = np.frombuffer(b"".join(map(content_id, pictures)), np.uint8).reshape(-1, 32)
-        yield stacked(pictures, shape), ids
+        yield stack_images(pictures, shape), ids
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image")

@@ -70,7 +70,7 @@ FAULTS = [
     ("- a list", "params.yaml", "mapping"),
     ("data: {name: digits, name: other}", "'name'", "written twice"),
     ("data: [", "params.yaml", "not YAML"),
-    ("!!python/object/apply:os.system [true]", "params.yaml", "not YAML"),
+    ("!!python/object/apply:os.system [true]", "params.yaml", "tags are not supported"),
 ]
 
 

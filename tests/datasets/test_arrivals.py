@@ -135,8 +135,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(worker, "news", world.look)
-    monkeypatch.setattr(worker, "ask_now", lambda name: world.asked.append((name, world.now)))
+    monkeypatch.setattr(worker, "pending_triggers", world.look)
+    monkeypatch.setattr(worker, "run_now", lambda name: world.asked.append((name, world.now)))
     monkeypatch.setattr(worker, "owner", lambda: world if world.busy else None)
     monkeypatch.setattr(worker, "now", lambda: world.now)
     return world

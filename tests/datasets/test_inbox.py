@@ -22,9 +22,9 @@ from flows.datasets.inbox import Taken, take_deliveries
 from flows.datasets.versions import logged_versions
 from models.config import DataParams, InboxParams
 from models.datasets.batches import read_batch, read_piece
-from models.datasets.decoding import decode
 from models.datasets.labelled_images import EncodedRows
 from models.datasets.raw import batch_files
+from models.datasets.reading import decode_rows
 from models.errors import InputError, PitchpipeError
 
 PETS = DataParams(name="pets", image_size=8)
@@ -321,5 +321,5 @@ def test_the_images_are_those_delivered() -> None:
     [added] = take().added
     rows = read_piece(read_batch(Path(added.batch)), 0)
     assert isinstance(rows, EncodedRows)
-    found = {decode(file).tobytes() for file in rows.files}
+    found = {image.tobytes() for image in decode_rows(rows)}
     assert found == {np.ascontiguousarray(image).tobytes() for image in noise(8)}

@@ -386,7 +386,7 @@ def test_a_change_is_what_was_meant_however_the_file_was_written(
         ("- name: a\n  cron: 0 3 * * *\n  when: now\n", "0.when: 'now': Extra inputs"),
         ("- {name: a, interval: 5}\n- {name: a, interval: 6}\n", "'a' is given twice"),
         ("- {name: a, interval: '5'}\n", "0.interval"),
-        ("name: [", "cannot be read"),
+        ("name: [", "not YAML"),
         ("just text", "valid array|valid tuple"),
     ],
 )

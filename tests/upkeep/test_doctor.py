@@ -16,14 +16,16 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 from project_folder import ProjectFolder, make_project
-from registry_records import DEAD, trial_result, trial_spec
+from registry_records import DEAD, epoch_record, trial_result, trial_spec
 
 from flows.datasets.deliveries import QUARANTINE
+from flows.datasets.files import VERSIONS
 from flows.datasets.ingest import ensure_ingested
 from flows.records import ledger
 from flows.records.champion import DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.trial_store import STORE
+from flows.retraining.decide import EFFORTS
 from flows.runtime.prefect_server import SERVICES, RunningServices
 from flows.runtime.retraining_lock import LOCK, OWNER, Owner
 from flows.runtime.servers import free_port
@@ -33,7 +35,7 @@ from flows.tracking.store import open_tracking
 from flows.upkeep.doctor import Finding, databases, examine_project, machine
 from flows.upkeep.doctor.databases import PREFECT_DATABASE
 from models.config import load_params
-from models.files import write_text
+from models.files import append_line, write_text
 from models.processes import this_process
 
 pytest_plugins = ["registry_fixtures"]
@@ -54,6 +56,8 @@ def healthy_template(tmp_path_factory: pytest.TempPathFactory, migrated_database
         ledger.append(LedgerAction(action="decision", name="digits-classifier", reasons=("none",)))
         trial = STORE / trial_spec().key
         write_text(trial / "trial.json", trial_spec().model_dump_json())
+        for number in (1, 2):
+            append_line(trial / "history.jsonl", epoch_record(number).model_dump_json())
         write_text(trial / "result.json", trial_result(trial_spec()).model_dump_json())
     return root
 
@@ -81,7 +85,7 @@ def test_nothing_is_wrong_with_a_healthy_project(healthy: Path) -> None:
 
     assert healthy == Path.cwd()
     assert faults_of(findings) == []
-    assert len(findings) == 16
+    assert len(findings) == 17
     assert {finding.remedy for finding in findings} == {None}
 
 
@@ -201,6 +205,57 @@ def lose_the_registry(_: Patch) -> None:
     )
 
 
+def flip_a_bit(path: Path, *, line: int = 1) -> None:
+    """Make the second byte of a line one that UTF-8 never has."""
+    content = bytearray(path.read_bytes())
+    start = sum(len(before) for before in content.splitlines(keepends=True)[: line - 1])
+    content[start + 1] |= 0x80
+    path.write_bytes(content)
+
+
+def flip_a_bit_of_the_ledger(_: Patch) -> None:
+    flip_a_bit(ledger.LEDGER, line=2)
+
+
+def flip_a_bit_of_the_versions(_: Patch) -> None:
+    # A version of old, so that what is there now is still the last one.
+    text = VERSIONS.read_text()
+    VERSIONS.write_text(text + text)
+    flip_a_bit(VERSIONS)
+
+
+def flip_a_bit_of_a_history(_: Patch) -> None:
+    flip_a_bit(STORE / trial_spec().key / "history.jsonl", line=2)
+
+
+def flip_a_bit_of_the_past(_: Patch) -> None:
+    append_line(EFFORTS, '{"finished":"2026-01-01T00:00:00Z","seconds":1.0}')
+    flip_a_bit(EFFORTS)
+
+
+def change_the_evidence(_: Patch) -> None:
+    digest = ledger.keep_evidence('{"verdict":"PROMOTE"}')
+    flip_a_bit(ledger.EVIDENCE / f"{digest}.json")
+
+
+def lose_the_evidence(_: Patch) -> None:
+    ledger.append(LedgerAction(action="hold", name="digits-classifier", evidence="0" * 64))
+
+
+def garble(name: str) -> Callable[[Patch], None]:
+    def make(_: Patch) -> None:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"\xff\x00{")
+
+    make.__name__ = f"garble {name}"
+    return make
+
+
+def exchange_what_a_trial_is(_: Patch) -> None:
+    other = trial_spec().model_copy(update={"dataset": "0" * 64})
+    (STORE / trial_spec().key / "trial.json").write_text(other.model_dump_json())
+
+
 def spoil_a_trial(_: Patch) -> None:
     (STORE / trial_spec().key / "result.json").write_text("{")
 
@@ -303,6 +358,26 @@ FAULTS = [
     Fault(lose_the_registry, "error", "the ledger last saw version 1", "pitchpipe adopt"),
     Fault(spoil_a_trial, "warning", "1 trials cannot be read", "remove their folders"),
     Fault(spoil_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
+    Fault(exchange_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
+    Fault(flip_a_bit_of_the_ledger, "error", "line 2 is not an entry", "from a copy"),
+    Fault(
+        flip_a_bit_of_the_versions,
+        "error",
+        "data/versions.jsonl, line 1: is damaged",
+        "sed -i 1d data/versions.jsonl",
+    ),
+    Fault(flip_a_bit_of_a_history, "warning", "history.jsonl: is damaged", "rm -r mlruns/trials/"),
+    Fault(
+        flip_a_bit_of_the_past,
+        "warning",
+        "mlruns/retrainings.jsonl, line 1: is damaged",
+        "sed -i 1d mlruns/retrainings.jsonl",
+    ),
+    Fault(change_the_evidence, "error", "does not have the digest in its name", "from a copy"),
+    Fault(lose_the_evidence, "error", "0.json: is missing", "from a copy"),
+    Fault(garble("data/prepare.yaml"), "error", "data/prepare.yaml", "prepare --write-params"),
+    Fault(garble(".prefect/project.id"), "error", "does not hold 32 hex digits", "rm .prefect/"),
+    Fault(garble("data/raw/digits.dvc"), "error", "is no file of `dvc add`", "rm data/raw/digits"),
     Fault(break_the_schedules, "error", "0: cron '0 3 * * 5L'", "mend that in schedules.yaml"),
     Fault(
         ask_with_params_that_are_gone,

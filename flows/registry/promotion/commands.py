@@ -1,9 +1,8 @@
 """Promote, reject, roll back, approve, adopt: each a move with its reasons, each in the ledger."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from flows.records.ledger import Entry, LedgerAction
+from flows.records.ledger import Entry, LedgerAction, keep_evidence
 from flows.registry.listing import aliases, find_version, list_versions
 from flows.registry.loading import open_version
 from flows.registry.promotion.aliases import (
@@ -17,12 +16,8 @@ from flows.registry.records import CHALLENGER
 from flows.tracking.store import Tracking, mlflow_errors
 from models.config import Record
 from models.config.policies import GateParams, Verdict
-from models.digests import digest_of
 from models.errors import ConfigError
-from models.files import write_text
 from models.gate.records import GateDecision
-
-EVIDENCE = Path("mlruns/evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +172,8 @@ def note_import(tracking: Tracking, version: int, *, origin: str, evidence: str)
         if any(entry.action == "import" and entry.after == version for entry in held.entries):
             return _nothing(held, f"version {version} is in the ledger already")
         action = _plain("import", held, version, reasons=(origin,))
-        digest = digest_of(evidence)
-        write_text(EVIDENCE / f"{digest}.json", evidence)
-        return _stayed(held, held.note(action.model_copy(update={"evidence": digest})))
+        kept = {"evidence": keep_evidence(evidence)}
+        return _stayed(held, held.note(action.model_copy(update=kept)))
 
 
 def hand_moved(tracking: Tracking) -> str | None:
@@ -221,10 +215,9 @@ def _drop_challenger(tracking: Tracking, version: int) -> None:
 def _action(action: str, held: AliasEditor, judgement: Judgement) -> LedgerAction:
     """Ledger action for a gate decision; the decision is kept as evidence."""
     decision = judgement.decision
-    digest = digest_of(decision)
-    write_text(EVIDENCE / f"{digest}.json", decision.model_dump_json(indent=2))
     plain = _plain(action, held, judgement.version, reasons=judgement.reasons)
-    return plain.model_copy(update={"verdict": decision.verdict, "evidence": digest})
+    kept = {"verdict": decision.verdict, "evidence": keep_evidence(decision)}
+    return plain.model_copy(update=kept)
 
 
 def _plain(

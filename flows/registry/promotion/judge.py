@@ -8,7 +8,7 @@ from flows.registry.promotion.aliases import edit_aliases
 from flows.registry.promotion.commands import Judgement
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
-from models.datasets.class_order import reordered
+from models.datasets.class_order import reorder_columns
 from models.datasets.prepared import Manifest, Split, open_split, read_manifest
 from models.errors import InputError, PitchpipeError
 from models.gate.records import ChampionUnusable, GateInput, images_in_both
@@ -57,7 +57,9 @@ def _scored(loaded: LoadedVersion, test: Split, manifest: Manifest) -> GateInput
             f"{test.images.shape[1:]}"
         )
     try:
-        probabilities = reordered(loaded.predict(test.images), lineage.classes, manifest.classes)
+        probabilities = reorder_columns(
+            loaded.predict(test.images), lineage.classes, manifest.classes
+        )
     except InputError as error:
         return ChampionUnusable(reason=str(error))
     return GateInput(

@@ -20,6 +20,7 @@ def examine_project(*, deep: bool = False) -> list[Finding]:
         "MLflow's database": databases.mlflow_database,
         "Prefect's database": databases.prefect_database,
         "ledger": files.ledger_chain,
+        "records": files.records,
         "champion": files.champion,
         "trial store": partial(files.trial_store, deep=deep),
         "datasets": partial(files.datasets, deep=deep),

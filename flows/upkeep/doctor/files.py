@@ -6,17 +6,22 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.datasets.files import RAW, VERSIONS, batch_digests
+from flows.datasets.current import read_resolved
+from flows.datasets.dvc import tracked_md5
+from flows.datasets.files import RAW, RESOLVED, VERSIONS, batch_digests
 from flows.datasets.restore import cache_faults
-from flows.datasets.versions import logged_versions
+from flows.datasets.versions import damaged_lines, logged_versions
 from flows.records import ledger
 from flows.records.champion import read_champion
 from flows.records.trial_store import STORE
+from flows.retraining.decide import EFFORTS
+from flows.runtime.environment import IDENTITY, project_identity
 from flows.upkeep.doctor.finding import Finding, error, warning
-from models.config import Record, load_params, read_record
+from models.config import Record, load_params, read_record, read_record_lines
+from models.decision import PastRetraining
 from models.digests import digest_file
-from models.errors import PitchpipeError
-from models.trials import TrialFailure, TrialFiles, TrialResult, TrialSpec
+from models.errors import ConfigError, IntegrityError, PitchpipeError
+from models.trials import TrialFailure, TrialFiles, TrialResult, TrialSpec, read_history
 
 
 def params_file() -> Iterator[Finding]:
@@ -55,6 +60,11 @@ def trial_store(*, deep: bool) -> Iterator[Finding]:
             broken.append(trial)
         elif deep and not _has_its_weights(trial):
             damaged.append(trial)
+        elif _has_lost_epochs(trial):
+            yield warning(
+                f"{trial / TrialFiles.HISTORY}: is damaged, epochs of the result are missing",
+                f"rm -r {trial}; what is asked for again is trained again",
+            )
     if broken:
         yield warning(
             f"{len(broken)} trials cannot be read by this release, such as {broken[0]}",
@@ -71,10 +81,18 @@ def _is_broken(trial: Path) -> bool:
         TrialFiles.RESULT: TrialResult,
         TrialFiles.FAILURE: TrialFailure,
     }
-    return any(
+    if any(
         (trial / name).exists() and read_record(trial / name, kind) is None
         for name, kind in kinds.items()
-    )
+    ):
+        return True
+    spec = read_record(trial / TrialFiles.SPEC, TrialSpec)
+    return spec is None or spec.key != trial.name
+
+
+def _has_lost_epochs(trial: Path) -> bool:
+    result = read_record(trial / TrialFiles.RESULT, TrialResult)
+    return result is not None and len(read_history(trial)) < result.epochs
 
 
 def _has_its_weights(trial: Path) -> bool:
@@ -86,16 +104,48 @@ def _has_its_weights(trial: Path) -> bool:
 
 
 def ledger_chain() -> Iterator[Finding]:
-    """Check the ledger's chain."""
-    for problem in ledger.read().problems:
-        yield error(
-            f"{ledger.LEDGER}: {problem}",
-            "bring the file back from a copy; `pitchpipe audit --verify` checks it against MLflow",
+    """Check the ledger's chain, and the evidence that its entries name."""
+    found = ledger.read()
+    remedy = "bring the file back from a copy; `pitchpipe audit --verify` checks it against MLflow"
+    for problem in found.problems:
+        yield error(f"{ledger.LEDGER}: {problem}", remedy)
+    for problem in ledger.evidence_problems(found.entries):
+        yield error(problem, remedy)
+
+
+def records() -> Iterator[Finding]:
+    """Read the small files by which a project is known and its retrainings are counted."""
+    lines = read_record_lines(EFFORTS, PastRetraining.model_validate_json)
+    for number in [number for number, line in enumerate(lines, start=1) if line is None]:
+        yield warning(
+            f"{EFFORTS}, line {number}: is damaged; limits on retrainings do not count it",
+            f"sed -i {number}d {EFFORTS}",
         )
+    if RESOLVED.exists():
+        try:
+            read_resolved()
+        except ConfigError as fault:
+            yield error(str(fault), "pitchpipe prepare --write-params")
+    if IDENTITY.exists():
+        try:
+            project_identity()
+        except IntegrityError as fault:
+            yield error(str(fault), f"rm {IDENTITY}")
 
 
 def datasets(*, deep: bool) -> Iterator[Finding]:
     """Compare batches with the last version of their dataset; deep: hash DVC's cache, too."""
+    for number in damaged_lines():
+        yield error(
+            f"{VERSIONS}, line {number}: is damaged; the version it described cannot be restored",
+            f"bring the file back from git or a copy, or remove that line: sed -i {number}d "
+            f"{VERSIONS}",
+        )
+    for tracked in sorted(RAW.glob("*.dvc")):
+        try:
+            tracked_md5(tracked.stem)
+        except IntegrityError as damage:
+            yield error(str(damage), f"git checkout {tracked}; or: rm {tracked} && pitchpipe run")
     names = (path.name for path in RAW.glob("*") if path.is_dir() and path.name[0] != ".")
     for name in sorted(names):
         versions = logged_versions(name)
