@@ -1,4 +1,4 @@
-"""What MLflow and Prefect say of a retraining, in Markdown: verdict, reasons, where to look."""
+"""Summary of a retraining in Markdown, for MLflow and Prefect: verdict, reasons, links."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,41 +11,44 @@ from models.errors import PitchpipeError
 from models.search.proposals import label_of
 
 _TRIALS = 5
-"""Trials that the note lists, best first."""
+"""Number of trials that the summary lists, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where the pages of one retraining are."""
+    """Addresses of the pages of one retraining."""
 
     experiment_id: str
     run: str
     """Id of the parent run."""
     base: str = ""
-    """Address of the MLflow UI; empty inside it."""
+    """Address of the MLflow UI; empty for links within it."""
     trials: Mapping[str, str] = field(default_factory=dict)
-    """Key -> id of the trial's run, as far as MLflow has it."""
+    """Key -> id of the trial's run, for trials that MLflow has."""
     flow_run: str | None = None
     """Address of the flow run in Prefect's UI."""
 
     def to_run(self, run_id: str) -> str:
-        """Page of a run."""
+        """Return the address of a run's page."""
         return f"{self.base}/#/experiments/{self.experiment_id}/runs/{run_id}".removeprefix("/")
 
     def to_artifact(self, path: str) -> str:
-        """Page that shows a file of the parent run."""
+        """Return the address of the page that shows a file of the parent run."""
         return f"{self.to_run(self.run)}/artifacts/{path}"
 
     def to_version(self, name: str, version: int) -> str:
-        """Page of a version."""
+        """Return the address of a version's page."""
         return f"{self.base}/#/models/{name}/versions/{version}".removeprefix("/")
 
 
 def retraining_note(result: Retraining, links: Links) -> str:
-    """Tell what a retraining came to, and link to all it left; lists, for tables run together."""
+    """Return the summary of a retraining: result, links, trials, reasons.
+
+    Trials are a list: MLflow's pages draw the columns of a table without space between.
+    """
     reasons = "\n".join(f"- {reason}" for reason in result.reasons)
-    # MLflow shows the first lines, and the rest on a click: it lays a veil over what comes third,
-    # and links under that cannot be clicked. So the first paragraph has them all.
+    # MLflow shows the first lines, the rest on a click, and fades out the third line, where links
+    # cannot be clicked. So the first paragraph has all links.
     first = f"{_outcome(result, links)} {_pages(result, links)}."
     parts = [first, _scores(result), _trials(result, links), reasons]
     began = f"Began because: {result.decision.reason}."
@@ -53,22 +56,22 @@ def retraining_note(result: Retraining, links: Links) -> str:
 
 
 def failure_note(error: BaseException) -> str:
-    """Tell why a retraining came to no end."""
+    """Return the summary of a retraining that failed or was interrupted."""
     if isinstance(error, PitchpipeError):
         return f"**Failed**: {error}"
     if isinstance(error, Exception):
-        said = without_credentials(str(error))
-        return f"**Failed**, {type(error).__name__}: {said}"
+        message = without_credentials(str(error))
+        return f"**Failed**, {type(error).__name__}: {message}"
     return "**Interrupted**; what was trained is kept, and the next retraining goes on from it."
 
 
 def local_minute() -> str:
-    """Return the time of day in the zone that both UIs show times in."""
+    """Return date and time, to the minute, in the local zone, as both UIs show times."""
     return f"{datetime.now(UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
 def headline(result: Retraining) -> str:
-    """Say in a few words what a retraining came to: `PROMOTE: version 3`."""
+    """Return the result of a retraining in one line: `PROMOTE: version 3, champion 3`."""
     if not result.decision.retrain:
         return f"nothing to do: {result.decision.reason}"
     if result.verdict is None:

@@ -14,7 +14,7 @@ from flows.datasets.versions import logged_versions
 from flows.records import ledger
 from flows.records.drift_reports import drift_records
 from flows.records.retraining import Request
-from flows.retraining.decide import last_of, last_with, params_digest
+from flows.retraining.decide import last_of_name, last_with_params, params_digest
 from flows.schedules.config import Schedule
 from models.config import Params
 from models.datasets.raw import raw_digest
@@ -70,7 +70,7 @@ def pending_triggers(schedule: Schedule) -> PendingTriggers:
     """Look what there is for a schedule that waits; light, since it is asked once a second."""
     params = schedule.request().params()
     waiting = inbox_state(params.data.name, params.inbox).waiting
-    before, last = last_with(params_digest(params)), last_of(params.registered_name)
+    before, last = last_with_params(params_digest(params)), last_of_name(params.registered_name)
     used = before.fingerprint.data if before else raw_digest(())
     there = raw_version(params.data.name).digest
     unused = there if there != used else None
@@ -101,7 +101,7 @@ def measure_drift(params: Params) -> tuple[DriftScore, ...]:
     first retraining, since there is nothing that images could have drifted from, and where the
     images cannot be compared, which is said.
     """
-    last = last_with(params_digest(params))
+    last = last_with_params(params_digest(params))
     if last is None:
         return ()
     batches = batches_since(last.fingerprint.data, params.data.name)

@@ -1,4 +1,4 @@
-"""Random search (Bergstra & Bengio, 2012): points drawn evenly, each a function of (seed, n)."""
+"""Random search (Bergstra & Bengio, 2012): points drawn uniformly, each a function of (seed, n)."""
 
 import hashlib
 import json
@@ -11,47 +11,48 @@ from models.config import Params, Point, TrialConfig
 from models.config.search import Range
 from models.config.space import applicable, count_points
 from models.digests import digest_of
-from models.search.proposals import Proposal, propose
+from models.search.proposals import Proposal, make_proposal
 
-DRAWS_A_TRIAL = 50
-"""A range with fewer values than trials were asked for is given up after so many draws for each:
-1,000 points are all found in about 7.5 draws each. Of listed values we know when all were drawn."""
+DRAWS_PER_TRIAL = 50
+"""Draws for each trial asked for, after which the search is as large as it gets: a range may hold
+fewer values than that. All of 1,000 points are found in about 7.5 draws each. Of listed values the
+number of points is known, and drawing ends when all were drawn."""
 
 
-def random_points(params: Params) -> Iterator[Proposal]:
-    """Draw search.trials different trials, fewer where the axes hold fewer.
+def random_proposals(params: Params) -> Iterator[Proposal]:
+    """Draw search.trials different trials, fewer if the axes hold fewer.
 
-    The n-th draw depends on search.seed, n and the axis alone: neither on other axes, nor on how
-    many trials are asked for, so that fifty are 25 and 25 more. Raises ConfigError where a
-    combination is impossible.
+    The n-th draw depends on search.seed, n and the axis alone: neither on other axes nor on the
+    number of trials asked for, so that the first 25 of 50 trials are those of a search of 25.
+    Raises ConfigError if a combination is impossible.
     """
     possible = _count(params)
     points: set[str] = set()
     configs: set[str] = set()
-    for index in range(DRAWS_A_TRIAL * params.search.trials):
+    for index in range(DRAWS_PER_TRIAL * params.search.trials):
         point = applicable(params.trial, draw_point(params, index))
-        if _seen(points, dict(point)):
+        if not _is_new(dict(point), points):
             continue
-        proposal = propose(params, point)
-        if not _seen(configs, proposal.config):
+        proposal = make_proposal(params, point)
+        if _is_new(proposal.config, configs):
             yield proposal
         if len(configs) == params.search.trials or len(points) == possible:
             return
 
 
 def _count(params: Params) -> float:
-    """How many different points can be drawn."""
+    """Return the number of different points that can be drawn; infinite with a range."""
     axes = params.search.axes
     listed = {axis: values for axis, values in axes.items() if not isinstance(values, Range)}
     return count_points(params.trial, listed) if len(listed) == len(axes) else math.inf
 
 
-def _seen(digests: set[str], value: JsonValue | TrialConfig) -> bool:
-    """Whether the value was there before; it is from now on."""
+def _is_new(value: JsonValue | TrialConfig, seen: set[str]) -> bool:
+    """Add the value's digest to those seen; return whether it was not among them."""
     digest = digest_of(value)
-    known = digest in digests
-    digests.add(digest)
-    return known
+    new = digest not in seen
+    seen.add(digest)
+    return new
 
 
 def draw_point(params: Params, index: int) -> Point:

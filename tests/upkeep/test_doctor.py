@@ -25,7 +25,7 @@ from flows.records import ledger
 from flows.records.champion import DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.trial_store import STORE
-from flows.retraining.decide import EFFORTS
+from flows.retraining.decide import PAST
 from flows.runtime.prefect_server import SERVICES, RunningServices
 from flows.runtime.retraining_lock import LOCK, OWNER, Owner
 from flows.runtime.servers import free_port
@@ -229,8 +229,8 @@ def flip_a_bit_of_a_history(_: Patch) -> None:
 
 
 def flip_a_bit_of_the_past(_: Patch) -> None:
-    append_line(EFFORTS, '{"finished":"2026-01-01T00:00:00Z","seconds":1.0}')
-    flip_a_bit(EFFORTS)
+    append_line(PAST, '{"finished":"2026-01-01T00:00:00Z","seconds":1.0}')
+    flip_a_bit(PAST)
 
 
 def change_the_evidence(_: Patch) -> None:

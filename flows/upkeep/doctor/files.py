@@ -14,7 +14,7 @@ from flows.datasets.versions import damaged_lines, logged_versions
 from flows.records import ledger
 from flows.records.champion import read_champion
 from flows.records.trial_store import STORE
-from flows.retraining.decide import EFFORTS
+from flows.retraining.decide import PAST
 from flows.runtime.environment import IDENTITY, project_identity
 from flows.upkeep.doctor.finding import Finding, error, warning
 from models.config import Record, load_params, read_record, read_record_lines
@@ -115,11 +115,11 @@ def ledger_chain() -> Iterator[Finding]:
 
 def records() -> Iterator[Finding]:
     """Read the small files by which a project is known and its retrainings are counted."""
-    lines = read_record_lines(EFFORTS, PastRetraining.model_validate_json)
+    lines = read_record_lines(PAST, PastRetraining.model_validate_json)
     for number in [number for number, line in enumerate(lines, start=1) if line is None]:
         yield warning(
-            f"{EFFORTS}, line {number}: is damaged; limits on retrainings do not count it",
-            f"sed -i {number}d {EFFORTS}",
+            f"{PAST}, line {number}: is damaged; limits on retrainings do not count it",
+            f"sed -i {number}d {PAST}",
         )
     if RESOLVED.exists():
         try:
