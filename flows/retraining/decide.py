@@ -12,6 +12,7 @@ from pydantic import JsonValue, ValidationError
 
 from flows.datasets.files import raw_version
 from flows.records import ledger
+from flows.records.champion import MLFLOW_DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
 from models.config import Params, RetrainingParams, read_record
@@ -28,7 +29,6 @@ from models.errors import can_heal
 from models.files import append_line, read_lines, write_text
 from models.training.source import training_source_digest
 
-REGISTRY = Path("mlruns/mlflow.db")
 LAST = Path("mlruns/last_retraining.json")
 COMPLETED = Path("mlruns/completed")
 """Holds the last retraining with each params, named by their digest."""
@@ -97,7 +97,7 @@ def last_of(name: str) -> Completed | None:
 
 
 def _recorded(path: Path) -> Completed | None:
-    if "MLFLOW_TRACKING_URI" not in os.environ and not REGISTRY.exists():
+    if "MLFLOW_TRACKING_URI" not in os.environ and not MLFLOW_DATABASE.exists():
         return None  # with the database the champion is gone: what was completed serves nobody
     return read_record(path, Completed)
 

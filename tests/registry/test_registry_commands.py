@@ -1,50 +1,19 @@
 """The commands for versions, as scripts use them: JSON, exit codes, messages."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from registry_project import Command, answer
 from registry_records import BARS, BarsNetwork, bars_registration
 
-from flows.cli.main import main
 from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
-Command = Callable[..., tuple[int, str, str]]
 MOVED = {"action", "from", "to", "verdict", "reasons", "ledger_entry"}
-
-
-@pytest.fixture
-def pitchpipe(
-    bars: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    """Run a command in the project: exit code, standard output, standard error."""
-    assert bars.is_dir()
-
-    # Standard output is the test's; the command line would hand it to libraries.
-    monkeypatch.setattr("flows.cli.main.reserve_standard_output", lambda _: None)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(arguments)
-        out, err = capfd.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    return run
-
-
-def answer(pitchpipe: Command, *arguments: str, code: int = 0) -> Any:
-    """The JSON document of a command that must exit so."""
-    found, out, err = pitchpipe(*arguments, "--json")
-    assert found == code, err
-    return json.loads(out)
 
 
 def test_versions_are_listed_newest_first(pitchpipe: Command) -> None:

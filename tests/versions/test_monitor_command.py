@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from registry_project import Command, answer
 from registry_records import BARS, BarsNetwork, bars_registration
-from test_registry_commands import Command, answer, pitchpipe
 
 from flows.records import drift_reports
 from flows.records.drift_reports import drift_records, latest_drift
@@ -24,7 +24,6 @@ from models.datasets.prepared import open_split, read_manifest
 from models.errors import InputError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
-__all__ = ["pitchpipe"]
 
 PREPARED = Path("data/prepared")
 FEW = DriftParams(minimum_images=20, permutations=199)

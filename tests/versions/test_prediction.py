@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from registry_project import Command, answer
 from registry_records import BarsNetwork
-from test_registry_commands import Command, answer, pitchpipe
 
 from flows.registry.loading import LoadedVersion, load_version
 from flows.tracking.store import Tracking
@@ -27,7 +27,6 @@ from models.datasets.sources.folder import MAX_FILE_BYTES
 from models.errors import ConfigError, InputError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
-__all__ = ["pitchpipe"]
 
 CLASSES = ("top", "middle", "bottom")
 

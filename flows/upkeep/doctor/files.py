@@ -10,7 +10,7 @@ from flows.datasets.files import RAW, VERSIONS, batch_digests
 from flows.datasets.restore import cache_faults
 from flows.datasets.versions import logged_versions
 from flows.records import ledger
-from flows.records.champion import read_champion
+from flows.records.champion import MLFLOW_DATABASE, read_champion
 from flows.records.trial_store import STORE
 from flows.upkeep.doctor.finding import Finding, error, warning
 from models.config import Record, load_params, read_record
@@ -42,7 +42,7 @@ def champion() -> Iterator[Finding]:
         yield error(
             f"MLflow knows {seen} of {name}, and the ledger last saw version {recorded}: its "
             "database was lost or replaced, or the alias was moved by hand",
-            "put a copy of mlruns/mlflow.db back, or: pitchpipe adopt --reason R",
+            f"put a copy of {MLFLOW_DATABASE} back, or: pitchpipe adopt --reason R",
         )
 
 
