@@ -12,7 +12,10 @@ from filelock import FileLock, Timeout
 KEPT = Path("mlruns")
 TRASH = KEPT / ".trash"
 """What is being deleted: renamed to here first, so that nothing half deleted is taken for whole."""
-SCRATCH = (".reproducing-", ".packing-", ".rereading-", ".fetching-", ".showing-")
+SCRATCH = tuple(
+    f".{verb}-"
+    for verb in ("reproducing", "packing", "rereading", "fetching", "showing", "resizing")
+)
 """What names of scratch folders begin with."""
 TEMPORARY = ".*.tmp"
 """Files that were to be renamed to their place (models.files)."""
