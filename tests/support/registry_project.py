@@ -1,16 +1,13 @@
 """A project whose versions know the classes of its prepared data; exporting is done once."""
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from registry_records import BARS, BarsNetwork, bars_registration, serving_network
+from registry_records import BARS, BarsNetwork, Command, bars_registration, serving_network
 from training_fixtures import write_prepared
 
 from flows.cli.main import main
@@ -18,8 +15,6 @@ from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
 
-Command = Callable[..., tuple[int, str, str]]
-"""Arguments -> exit code, standard output, standard error."""
 PARAMS = "data: {name: bars, image_size: 8}\ntrial: {network: {name: mlp}}\n"
 
 
@@ -97,10 +92,3 @@ def pitchpipe(
         return (code if isinstance(code, int) else 0), out, err
 
     return run
-
-
-def answer(pitchpipe: Command, *arguments: str, code: int = 0) -> Any:
-    """The JSON document of a command that must exit so."""
-    found, out, err = pitchpipe(*arguments, "--json")
-    assert found == code, err
-    return json.loads(out)
