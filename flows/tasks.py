@@ -8,9 +8,10 @@ from prefect.states import Completed
 
 from flows.datasets.current import DatasetVersion, prepare_dataset
 from flows.engines.local import Engine
+from flows.records.promotion import Promotion
 from flows.retraining.evaluate import Evaluated, evaluate_selected
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
-from flows.retraining.promote import Promotion, promote_if_better, register_selected
+from flows.retraining.promote import promote_if_better, register_selected
 from flows.retraining.session import Session
 from flows.search.progress import Observers, format_scores
 from flows.search.tuning import Tuning

@@ -4,9 +4,9 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.records.champion import MLFLOW_DATABASE
 from models.config import Record
 from models.errors import PitchpipeError
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DATABASE = Path("mlruns/mlflow.db")
 _DIGEST = "dataset.digest"
 
 
@@ -50,7 +49,7 @@ def dataset_uses(dataset: str, *, registered: str) -> dict[str, Uses] | None:
 
     None, and a warning, where MLflow cannot be asked. A project without a store is not given one.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not _DATABASE.exists():
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not MLFLOW_DATABASE.exists():
         return {}
     from flows.tracking.store import mlflow_errors, open_tracking
 

@@ -15,7 +15,7 @@ from flows.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from flows.registry.promotion.commands import Moved
+    from flows.records.promotion import Move
     from flows.tracking.store import Tracking
 
 NOT_PROMOTED = 3
@@ -257,7 +257,7 @@ def sync(context: typer.Context, *, model: ModelOption = None, as_json: JsonOpti
     console.print(f"{report.whole} retrainings and drift reports were there already.")
 
 
-def _answer(moved: "Moved", *, as_json: bool) -> None:
+def _answer(moved: "Move", *, as_json: bool) -> None:
     from flows.cli.display.versions import moved_document, print_moved
 
     if as_json:

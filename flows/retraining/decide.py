@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from flows.datasets.files import raw_version
 from flows.records import ledger
+from flows.records.champion import MLFLOW_DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
 from models.config import Params, RetrainingParams, read_record, read_record_lines
@@ -30,7 +31,6 @@ from models.errors import can_heal
 from models.files import append_line, write_text
 from models.training.source import training_source_digest
 
-REGISTRY = Path("mlruns/mlflow.db")
 LAST = Path("mlruns/last_retraining.json")
 COMPLETED = Path("mlruns/completed")
 """Folder with the last retraining of each params, named by the params' digest."""
@@ -98,7 +98,7 @@ def last_of_name(name: str) -> Completed | None:
 
 
 def _read_completed(path: Path) -> Completed | None:
-    if "MLFLOW_TRACKING_URI" not in os.environ and not REGISTRY.exists():
+    if "MLFLOW_TRACKING_URI" not in os.environ and not MLFLOW_DATABASE.exists():
         return None  # without the database there is no champion, whatever was completed
     return read_record(path, Completed)
 

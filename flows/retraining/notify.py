@@ -41,18 +41,18 @@ class Message(Record):
 
 
 def outcome_message(result: Retraining) -> Message:
-    """Return the message of a retraining that reached a verdict."""
-    assert result.verdict is not None
-    assert result.registered_name is not None
-    event = _event(result, result.verdict)
+    """Describe the outcome of a retraining that reached a verdict."""
+    promotion, name = result.promotion, result.registered_name
+    assert promotion is not None
+    assert name is not None
     return Message(
-        text=f"{result.registered_name}: version {result.version} {_ending(result)}",
-        event=event,
-        name=result.registered_name,
-        version=result.version,
-        champion=result.champion,
-        verdict=result.verdict,
-        reasons=result.reasons,
+        text=f"{name}: version {promotion.version} {promotion.outcome}",
+        event=promotion.event,
+        name=name,
+        version=promotion.version,
+        champion=promotion.champion,
+        verdict=promotion.verdict,
+        reasons=promotion.reasons,
         test=result.test,
         mlflow_run=result.mlflow_run,
         time=_now(),
@@ -122,30 +122,6 @@ def _post(url: str, message: Message, *, timeout: float) -> str:
     except (OSError, ValueError, http.client.HTTPException) as error:
         # Their messages may quote the URL.
         return type(error).__name__
-
-
-def _event(result: Retraining, verdict: Verdict) -> NotifiedEvent:
-    if verdict == "PROMOTE" and result.champion != result.version:
-        return "await"
-    events: dict[Verdict, NotifiedEvent] = {
-        "PROMOTE": "promote",
-        "HOLD": "hold",
-        "REJECT": "reject",
-    }
-    return events[verdict]
-
-
-def _ending(result: Retraining) -> str:
-    """Return the end of the sentence that begins with the version."""
-    if result.champion == result.version:
-        return "is the champion"
-    if result.awaits_approval:
-        return f"passed the gate; `pitchpipe approve {result.version}` puts it into service"
-    return {
-        "PROMOTE": f"passed the gate and was left; `pitchpipe promote {result.version}`",
-        "HOLD": "is held: not shown to be better",
-        "REJECT": "is rejected",
-    }[result.verdict or "HOLD"]
 
 
 def _now() -> str:

@@ -42,26 +42,26 @@ class Links:
 
 
 def retraining_note(result: Retraining, links: Links) -> str:
-    """Return the summary of a retraining: result, links, trials, reasons.
-
-    Trials are a list: MLflow's pages draw the columns of a table without space between.
-    """
-    reasons = "\n".join(f"- {reason}" for reason in result.reasons)
-    # MLflow shows the first lines, the rest on a click, and fades out the third line, where links
-    # cannot be clicked. So the first paragraph has all links.
-    first = f"{_outcome(result, links)} {_pages(result, links)}."
-    parts = [first, _scores(result), _trials(result, links), reasons]
-    began = f"Began because: {result.decision.reason}."
-    return "\n\n".join(part for part in [*parts, began] if part)
+    """Summarise a retraining and link to its results; lists, since MLflow runs tables together."""
+    reasons = result.promotion.reasons if result.promotion else ()
+    # MLflow shows the first lines, and the rest on a click: an overlay covers the third paragraph,
+    # and links under it cannot be clicked. So the first paragraph has them all.
+    parts = [
+        f"{_outcome(result, links)} {_pages(result, links)}.",
+        f"Test: {format_scores(result.test)}." if result.test else "",
+        _trials(result, links),
+        "\n".join(f"- {reason}" for reason in reasons),
+        f"Began because: {result.decision.reason}.",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def failure_note(error: BaseException) -> str:
-    """Return the summary of a retraining that failed or was interrupted."""
+    """Say why a retraining did not end."""
     if isinstance(error, PitchpipeError):
         return f"**Failed**: {error}"
     if isinstance(error, Exception):
-        message = without_credentials(str(error))
-        return f"**Failed**, {type(error).__name__}: {message}"
+        return f"**Failed**, {type(error).__name__}: {without_credentials(str(error))}"
     return "**Interrupted**; what was trained is kept, and the next retraining goes on from it."
 
 
@@ -71,42 +71,32 @@ def local_minute() -> str:
 
 
 def headline(result: Retraining) -> str:
-    """Return the result of a retraining in one line: `PROMOTE: version 3, champion 3`."""
+    """Summarise a retraining in one line: `PROMOTE: version 3 is the champion`."""
     if not result.decision.retrain:
         return f"nothing to do: {result.decision.reason}"
-    if result.verdict is None:
+    if result.promotion is None:
         return f"searched {result.trials.total} trials"
-    awaited = ", approval awaited" if result.awaits_approval else ""
-    return f"{result.verdict}: version {result.version}, champion {result.champion}{awaited}"
+    promotion = result.promotion
+    return f"{promotion.verdict}: version {promotion.version} {promotion.outcome}"
 
 
 def _outcome(result: Retraining, links: Links) -> str:
-    if result.verdict is None or result.version is None or result.registered_name is None:
+    promotion, name = result.promotion, result.registered_name
+    if promotion is None or name is None:
         return "**Search only**: nothing was registered."
-    name = result.registered_name
-    version = f"[version {result.version}]({links.to_version(name, result.version)})"
-    return f"**{result.verdict}**: {version} of {name}{_champion(result, links, name)}."
-
-
-def _scores(result: Retraining) -> str:
-    return f"Test: {format_scores(result.test)}." if result.test is not None else ""
-
-
-def _champion(result: Retraining, links: Links, name: str) -> str:
-    if result.awaits_approval:
-        return f"; `pitchpipe approve {result.version}` is awaited"
-    if result.champion == result.version:
-        return ", the champion now"
-    if result.champion is None:
-        return "; there is no champion"
-    return (
-        f"; the champion is [version {result.champion}]({links.to_version(name, result.champion)})"
-    )
+    version = f"[version {promotion.version}]({links.to_version(name, promotion.version)})"
+    ended = f"**{promotion.verdict}**: {version} of {name} {promotion.outcome}"
+    champion = promotion.champion
+    if champion == promotion.version:
+        return f"{ended}."
+    if champion is None:
+        return f"{ended}; there is no champion yet."
+    return f"{ended}; the champion is [version {champion}]({links.to_version(name, champion)})."
 
 
 def _pages(result: Retraining, links: Links) -> str:
     pages = {}
-    if result.verdict is not None:
+    if result.promotion is not None:
         pages["report"] = links.to_artifact("report/report.html")
     pages["samples of the dataset"] = links.to_artifact("dataset/samples.png")
     if links.base:

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from flows.datasets.deliveries import inbox_state
 from flows.records import ledger
-from flows.records.champion import Champion, read_champion
+from flows.records.champion import MLFLOW_DATABASE, Champion, read_champion
 from flows.records.ledger import Entry
 from flows.retraining.decide import last_retraining
 from flows.runtime.prefect_server import running_services
@@ -131,7 +131,7 @@ def _in_database(name: str) -> Champion | None:
         return read_champion(name)
     except sqlite3.Error as error:
         raise PitchpipeError(
-            f"mlruns/mlflow.db cannot be read ({error}); `pitchpipe doctor` says what to do"
+            f"{MLFLOW_DATABASE} cannot be read ({error}); `pitchpipe doctor` says what to do"
         ) from None
 
 

@@ -22,7 +22,7 @@ from flows.datasets.deliveries import QUARANTINE
 from flows.datasets.files import VERSIONS
 from flows.datasets.ingest import ensure_ingested
 from flows.records import ledger
-from flows.records.champion import DATABASE
+from flows.records.champion import MLFLOW_DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.trial_store import STORE
 from flows.retraining.decide import PAST
@@ -155,10 +155,10 @@ def damage(database: Path) -> Callable[[Patch], None]:
 
 
 def flip_a_page_of_mlflow(_: Patch) -> None:
-    content = bytearray(DATABASE.read_bytes())
+    content = bytearray(MLFLOW_DATABASE.read_bytes())
     for page in range(4, len(content) // 4096):
         content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
-    DATABASE.write_bytes(content)
+    MLFLOW_DATABASE.write_bytes(content)
 
 
 def execute(database: Path, *statements: str) -> None:
@@ -169,15 +169,15 @@ def execute(database: Path, *statements: str) -> None:
 
 
 def break_off_the_schema(_: Patch) -> None:
-    execute(DATABASE, "CREATE TABLE _alembic_tmp_metrics (key TEXT)")
+    execute(MLFLOW_DATABASE, "CREATE TABLE _alembic_tmp_metrics (key TEXT)")
 
 
 def come_from_a_later_mlflow(_: Patch) -> None:
-    execute(DATABASE, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    execute(MLFLOW_DATABASE, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
 
 
 def come_from_an_earlier_mlflow(_: Patch) -> None:
-    execute(DATABASE, "UPDATE alembic_version SET version_num = '451aebb31d03'")
+    execute(MLFLOW_DATABASE, "UPDATE alembic_version SET version_num = '451aebb31d03'")
 
 
 def leave_a_run_running(_: Patch) -> None:
@@ -346,7 +346,7 @@ FAULTS = [
     Fault(track_to_a_server_that_is_down, "error", "does not answer", "unset MLFLOW_TRACKING_URI"),
     Fault(talk_to_a_prefect_that_is_down, "error", "does not answer", "unset PREFECT_API_URL"),
     Fault(leave_services_that_do_not_answer, "error", "the MLflow UI of", f"kill {os.getpid()}"),
-    Fault(damage(DATABASE), "error", "mlflow.db cannot be read", "pitchpipe sync"),
+    Fault(damage(MLFLOW_DATABASE), "error", "mlflow.db cannot be read", "pitchpipe sync"),
     Fault(flip_a_page_of_mlflow, "error", "mlflow.db", "pitchpipe sync"),
     Fault(break_off_the_schema, "error", "was broken off", "pitchpipe sync"),
     Fault(come_from_a_later_mlflow, "error", "a later MLflow", "make install"),

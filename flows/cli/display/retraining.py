@@ -5,6 +5,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from flows.cli.display.tables import Column, fitted_table, score_columns
+from flows.records.promotion import Promotion
 from flows.records.retraining import LeaderboardEntry, Retraining
 from flows.retraining.forecast import Forecast
 from flows.search.progress import format_scores
@@ -29,8 +30,8 @@ def print_retraining(result: Retraining) -> None:
         console.print(f"{result.not_begun} more were not begun: {limits} was reached")
     if result.test is not None:
         console.print(f"Test, the selected trial: {format_scores(result.test)}", highlight=False)
-    if result.verdict is not None:
-        _print_verdict(console, result)
+    if result.promotion is not None:
+        _print_verdict(console, result, result.promotion)
 
 
 def _pruned(count: int) -> str:
@@ -69,15 +70,18 @@ def _time_of(entry: LeaderboardEntry) -> str:
     return "cached" if entry.cached else f"{entry.seconds:.1f}"
 
 
-def _print_verdict(console: Console, result: Retraining) -> None:
-    console.print(f"{result.verdict}: {result.registered_name} version {result.version}")
-    for reason in result.reasons:
+def _print_verdict(console: Console, result: Retraining, promotion: Promotion) -> None:
+    version, champion = promotion.version, promotion.champion
+    name = f"{result.registered_name} version {version}"
+    console.print(f"{promotion.verdict}: {name} {promotion.outcome}", highlight=False)
+    for reason in promotion.reasons:
         console.print(Padding(reason, (0, 0, 0, 2)), highlight=False)
+    serving = f"the champion is version {champion}" if champion else "there is no champion yet"
     console.print(
         f"""
 Where to look next
   pitchpipe up         MLflow and Prefect in the browser
-  pitchpipe versions   the registry; the champion is version {result.champion}
+  pitchpipe versions   the registry; {serving}
   {result.report}""",
         highlight=False,
         soft_wrap=True,  # a path cut in two cannot be clicked

@@ -12,9 +12,9 @@ from rich.table import Table
 from flows.cli.display.tables import SCORE_HEADINGS, score_cells, trial_table
 from flows.records.drift_reports import DriftRecord
 from flows.records.ledger import Entry
+from flows.records.promotion import Move
 from flows.registry.loading import VersionFiles
 from flows.registry.promotion.audit import Audit
-from flows.registry.promotion.commands import Moved
 from flows.registry.records import VersionRecord
 from models.evaluation.records import Evaluation
 
@@ -68,7 +68,7 @@ def trace_document(files: VersionFiles) -> Document:
     }
 
 
-def moved_document(moved: Moved) -> Document:
+def moved_document(moved: Move) -> Document:
     """A move of the champion, as JSON."""
     return {
         "action": moved.action,
@@ -76,7 +76,7 @@ def moved_document(moved: Moved) -> Document:
         "to": moved.after,
         "verdict": moved.verdict,
         "reasons": list(moved.reasons),
-        "ledger_entry": moved.ledger_entry,
+        "ledger_entry": moved.entry.digest if moved.entry else None,
     }
 
 
@@ -130,7 +130,7 @@ def _rounded(document: Document) -> Document:
     }
 
 
-def print_moved(moved: Moved) -> None:
+def print_moved(moved: Move) -> None:
     """Print what a command did to the champion, and why."""
     console = Console(highlight=False, soft_wrap=True)
     verdict = f" [bold]{moved.verdict}[/bold]" if moved.verdict else ""
@@ -139,6 +139,8 @@ def print_moved(moved: Moved) -> None:
     )
     for reason in moved.reasons:
         console.print(f"  - {_escaped(reason)}")
+    if moved.entry and moved.action == "await":
+        console.print(f"version {moved.entry.after} awaits `pitchpipe approve {moved.entry.after}`")
 
 
 def print_audit(found: Audit) -> None:

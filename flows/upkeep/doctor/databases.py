@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.records.champion import DATABASE, open_read_only
+from flows.records.champion import MLFLOW_DATABASE, open_read_only
 from flows.runtime.retraining_lock import holder
 from flows.runtime.servers import PREFECT_HOME
 from flows.upkeep.doctor.finding import Finding, error, warning
@@ -21,22 +21,22 @@ _RUNNING = """SELECT runs.name, tags.value FROM runs
     WHERE runs.status = 'RUNNING'"""
 _OPEN = "SELECT name FROM flow_run WHERE state_type IN ('RUNNING', 'CANCELLING')"
 _MLFLOW_REMEDY = (
-    "mkdir mlruns/broken && mv mlruns/mlflow.db* mlruns/broken/; then `pitchpipe sync` brings the "
-    "runs back, and `pitchpipe import` versions that were exported"
+    f"mkdir mlruns/broken && mv {MLFLOW_DATABASE}* mlruns/broken/; then `pitchpipe sync` brings "
+    "the runs back, and `pitchpipe import` versions that were exported"
 )
 
 
 def mlflow_database() -> Iterator[Finding]:
-    """Look at mlruns/mlflow.db: integrity, schema, runs whose process is dead."""
-    if not DATABASE.exists():
+    """Look at MLflow's database: integrity, schema, runs whose process is dead."""
+    if not MLFLOW_DATABASE.exists():
         return
     try:
-        with contextlib.closing(open_read_only(DATABASE)) as connection:
-            yield from _integrity(connection, DATABASE, _MLFLOW_REMEDY)
+        with contextlib.closing(open_read_only(MLFLOW_DATABASE)) as connection:
+            yield from _integrity(connection, MLFLOW_DATABASE, _MLFLOW_REMEDY)
             yield from _schema(connection)
             yield from _dead_runs(connection)
     except sqlite3.Error as fault:
-        yield error(f"{DATABASE} cannot be read: {fault}", _MLFLOW_REMEDY)
+        yield error(f"{MLFLOW_DATABASE} cannot be read: {fault}", _MLFLOW_REMEDY)
 
 
 def prefect_database() -> Iterator[Finding]:
@@ -61,19 +61,19 @@ def _integrity(connection: sqlite3.Connection, path: Path, remedy: str) -> Itera
 def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if any(name.startswith("_alembic_tmp_") for name in tables) or "alembic_version" not in tables:
-        yield error(f"{DATABASE}: making its tables was broken off", _MLFLOW_REMEDY)
+        yield error(f"{MLFLOW_DATABASE}: making its tables was broken off", _MLFLOW_REMEDY)
         return
     (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     known, newest = _revisions()
     if revision not in known:
         yield error(
-            f"{DATABASE} was made by a later MLflow (schema {revision})",
+            f"{MLFLOW_DATABASE} was made by a later MLflow (schema {revision})",
             "install that MLflow again: `make install` in the clone that made it",
         )
     elif revision != newest:
         yield warning(
-            f"{DATABASE} has the tables of an earlier MLflow (schema {revision})",
-            f"copy the file, then: mlflow db upgrade sqlite:///{DATABASE}",
+            f"{MLFLOW_DATABASE} has the tables of an earlier MLflow (schema {revision})",
+            f"copy the file, then: mlflow db upgrade sqlite:///{MLFLOW_DATABASE}",
         )
 
 

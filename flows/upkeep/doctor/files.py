@@ -12,7 +12,7 @@ from flows.datasets.files import RAW, RESOLVED, VERSIONS, batch_digests
 from flows.datasets.restore import cache_faults
 from flows.datasets.versions import damaged_lines, logged_versions
 from flows.records import ledger
-from flows.records.champion import read_champion
+from flows.records.champion import MLFLOW_DATABASE, read_champion
 from flows.records.trial_store import STORE
 from flows.retraining.decide import PAST
 from flows.runtime.environment import IDENTITY, project_identity
@@ -47,7 +47,7 @@ def champion() -> Iterator[Finding]:
         yield error(
             f"MLflow knows {seen} of {name}, and the ledger last saw version {recorded}: its "
             "database was lost or replaced, or the alias was moved by hand",
-            "put a copy of mlruns/mlflow.db back, or: pitchpipe adopt --reason R",
+            f"put a copy of {MLFLOW_DATABASE} back, or: pitchpipe adopt --reason R",
         )
 
 
