@@ -1,5 +1,6 @@
 """Which data is this? The one owner of DVC: ingests, prepares, verifies, and says what it has."""
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,20 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from flows.datasets.dvc import push, remote_url, reproduce, tracked_md5
-from flows.datasets.files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
+from flows.datasets.files import (
+    PREPARED,
+    RAW,
+    RESOLVED,
+    SAMPLE_SHEETS,
+    RawVersion,
+    data_lock,
+    raw_version,
+)
 from flows.datasets.ingest import ensure_ingested, place_embedded, settle_version
 from models.config import DataParams
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepare import prepare, remove_abandoned
-from models.datasets.prepared import Manifest, open_split, read_manifest
+from models.datasets.prepared import MANIFEST, Manifest, open_split, read_manifest
 from models.errors import ConfigError, IntegrityError, PitchpipeError
 from models.files import write_text
 
@@ -23,6 +32,7 @@ __all__ = [
     "DatasetVersion",
     "RawVersion",
     "ensure_ingested",
+    "known_manifests",
     "manifest_of",
     "prepare_dataset",
     "prepared_is_current",
@@ -134,6 +144,20 @@ def prepared_is_current(data: DataParams) -> bool:
     except PitchpipeError:
         return False
     return manifest.params == data and manifest.raw_digest == raw_version(data.name).digest
+
+
+def known_manifests() -> list[Manifest]:
+    """Return the manifest of the prepared arrays, then of all that were trained on, newest first.
+
+    Those that cannot be read are left out.
+    """
+    trained_on = SAMPLE_SHEETS.glob(f"*/{MANIFEST}")
+    newest = sorted(trained_on, key=lambda path: path.stat().st_mtime, reverse=True)
+    found = []
+    for folder in (PREPARED, *(path.parent for path in newest)):
+        with contextlib.suppress(PitchpipeError):
+            found.append(read_manifest(folder))
+    return found
 
 
 def _verified(data: DataParams) -> Manifest:

@@ -23,6 +23,8 @@ PREPARED = Path("data/prepared")
 RESOLVED = Path("data/prepare.yaml")
 """The `data:` section that prepared/ is made by; the stage's params for DVC."""
 VERSIONS = Path("data/versions.jsonl")
+SAMPLE_SHEETS = Path("mlruns/datasets")
+"""Holds a sheet of samples and the manifest of all arrays trained on, by their digest."""
 STAGING = Path("data/.staging")
 """What is being built; on the file system of data/, so that a rename finishes it."""
 REPLACED = Path("data/.replaced.old")

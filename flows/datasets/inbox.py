@@ -21,18 +21,17 @@ from flows.datasets.dvc import push, tracked_md5
 from flows.datasets.files import RAW, data_lock
 from flows.datasets.ingest import (
     SELF_INGESTING,
-    add_batch,
+    add_source,
+    check_source,
     ensure_ingested,
-    known_classes,
     settle_version,
 )
+from flows.datasets.versions import DatasetIdentity, dataset_identity
 from models.config import DataParams, InboxParams, Record
 from models.datasets.batches import read_batch
 from models.datasets.checks import Report
-from models.datasets.ingest import check
 from models.datasets.prepared import Finding
 from models.datasets.raw import batch_files
-from models.datasets.sources.detect import find_source
 from models.datasets.sources.paths import shown, slug
 from models.errors import BusyError, InputError, IntegrityError, PitchpipeError
 from models.files import write_text
@@ -69,10 +68,12 @@ class Quarantined(Record):
 class Taken(Record):
     """What became of an inbox."""
 
-    added: tuple[Delivered, ...] = ()
-    quarantined: tuple[Quarantined, ...] = ()
-    arriving: tuple[str, ...] = ()
+    added: tuple[Delivered, ...]
+    quarantined: tuple[Quarantined, ...]
+    arriving: tuple[str, ...]
     """Left there, for something in them changed a moment ago."""
+    dataset: DatasetIdentity
+    """With what was added."""
 
 
 def take_deliveries(data: DataParams, inbox: InboxParams) -> Taken:
@@ -93,7 +94,12 @@ def take_deliveries(data: DataParams, inbox: InboxParams) -> Taken:
             else:
                 quarantined.append(outcome)
         arriving = inbox_state(data.name, inbox).arriving
-    return Taken(added=tuple(added), quarantined=tuple(quarantined), arriving=arriving)
+    return Taken(
+        added=tuple(added),
+        quarantined=tuple(quarantined),
+        arriving=arriving,
+        dataset=dataset_identity(data.name),
+    )
 
 
 def _take(delivery: Path, data: DataParams) -> Delivered | Quarantined:
@@ -104,7 +110,7 @@ def _take(delivery: Path, data: DataParams) -> Delivered | Quarantined:
     try:
         outcome = _known(delivery, digest, data) or _added(delivery, digest, data)
     except (InputError, IntegrityError):
-        report = _report(delivery, data)
+        report = check_source(delivery, data)
         if not report.errors:
             raise  # the delivery is good, so that something here is not
         return _quarantine(delivery, digest, data, report)
@@ -130,8 +136,8 @@ def _added(delivery: Path, digest: str, data: DataParams) -> Delivered:
         # Else the delivery would be all that the dataset ever holds.
         ensure_ingested(data)
     name = f"{slug(delivery.stem)}-{digest[:12]}"
-    added = add_batch(find_source(delivery), data, name=name)
-    found = _delivered(delivery, added.path, added.images, is_new=True)
+    added = add_source(delivery, data, name=name)
+    found = _delivered(delivery, added.batch, added.images, is_new=True)
     return found.model_copy(update={"warnings": added.warnings})
 
 
@@ -139,14 +145,6 @@ def _delivered(delivery: Path, batch: Path, images: int, *, is_new: bool) -> Del
     return Delivered(
         delivery=shown(delivery.name), batch=batch.as_posix(), images=images, is_new=is_new
     )
-
-
-def _report(delivery: Path, data: DataParams) -> Report:
-    known = known_classes(data.name)
-    try:
-        return check(find_source(delivery), data, known=known)
-    except (InputError, IntegrityError) as error:
-        return Report((Finding(code="unusable", message=str(error)),), ())
 
 
 def _quarantine(delivery: Path, digest: str, data: DataParams, report: Report) -> Quarantined:

@@ -1,5 +1,6 @@
 """Ingest: a source becomes an immutable batch of a dataset, tracked by DVC and logged."""
 
+import re
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -11,16 +12,24 @@ from pathlib import Path
 from flows.datasets.dvc import bring, push, track, tracked_md5
 from flows.datasets.files import RAW, STAGING, batch_digests, building, data_lock, raw_version
 from flows.datasets.split_moves import Moves, moves, remember_ids
-from flows.datasets.versions import LoggedVersion, log_version, logged_versions
-from models.config import DataParams
-from models.datasets.ingest import Ingested, Known, ingest
+from flows.datasets.versions import (
+    DatasetIdentity,
+    LoggedVersion,
+    dataset_identity,
+    log_version,
+    logged_versions,
+)
+from models.config import DataParams, SplitName
+from models.datasets.checks import Report
+from models.datasets.ingest import Ingested, Known, check, ingest
 from models.datasets.labelled_images import Source
 from models.datasets.prepared import Finding
 from models.datasets.raw import batch_files, open_raw
+from models.datasets.sources.detect import Format, find_source
 from models.datasets.sources.digits import digits
 from models.datasets.sources.fashion_mnist import DIGESTS, fashion_mnist
 from models.digests import digest_file
-from models.errors import InputError, IntegrityError, PitchpipeError
+from models.errors import ConfigError, InputError, IntegrityError, PitchpipeError
 from models.files import replacing
 
 SELF_INGESTING = ("digits", "fashion-mnist")
@@ -28,14 +37,16 @@ SELF_INGESTING = ("digits", "fashion-mnist")
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A batch that was added."""
+    """A batch that was added, and the dataset it belongs to."""
 
-    path: Path
+    batch: Path
     images: int
     classes: tuple[str, ...]
     """Of the batch, as the dataset calls them."""
     is_new: bool
     """False: the very same batch was there already."""
+    dataset: DatasetIdentity
+    """With the batch."""
     moves: Moves
     warnings: tuple[Finding, ...]
 
@@ -80,6 +91,38 @@ def place_embedded(data: DataParams) -> None:
             with _staging() as folder:
                 ingest(source, folder / "batch.parquet", data, known={})
                 _move(folder / "batch.parquet", RAW / data.name / f"{source.name}.parquet")
+
+
+def add_source(
+    path: Path,
+    data: DataParams,
+    *,
+    name: str | None = None,
+    kind: Format | None = None,
+    split: SplitName | None = None,
+) -> Added:
+    """Add what a path holds to the dataset as a new batch.
+
+    Raises ConfigError for an unusable name, InputError where the source is unusable.
+    """
+    if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
+        raise ConfigError(f"--name {name!r}: lower-case letters, digits and hyphens, at most 64")
+    return add_batch(find_source(path, kind=kind, split=split), data, name=name)
+
+
+def check_source(
+    path: Path,
+    data: DataParams,
+    *,
+    kind: Format | None = None,
+    split: SplitName | None = None,
+) -> Report:
+    """Check what a path holds as `add_source` does; a source that cannot be read is an error."""
+    known = known_classes(data.name)
+    try:
+        return check(find_source(path, kind=kind, split=split), data, known=known)
+    except (InputError, IntegrityError) as error:
+        return Report((Finding(code="unusable", message=str(error)),), ())
 
 
 def add_batch(source: Source, data: DataParams, *, name: str | None = None) -> Added:
@@ -160,18 +203,19 @@ def _add(source: Source, data: DataParams, *, name: str | None) -> Added:
     remember_ids(digest, ingested.scanned)
     log_version(data.name)
     push(data.name)
-    return _added(ingested, target, is_new=is_new, moved=moves(digest, data))
+    return _added(ingested, target, data.name, is_new=is_new, moved=moves(digest, data))
 
 
-def _added(ingested: Ingested, target: Path, *, is_new: bool, moved: Moves) -> Added:
+def _added(ingested: Ingested, target: Path, dataset: str, *, is_new: bool, moved: Moves) -> Added:
     again = Finding(
         code="already_added", message="the very same batch was there", where=str(target)
     )
     return Added(
-        path=target,
+        batch=target,
         images=len(ingested.scanned),
         classes=ingested.classes,
         is_new=is_new,
+        dataset=dataset_identity(dataset),
         moves=moved,
         warnings=(*ingested.warnings, *(() if is_new else (again,))),
     )

@@ -86,4 +86,5 @@ def _completed(ended: Retraining, verdict: Verdict, fingerprint: Fingerprint) ->
         version=ended.version,
         champion=ended.champion,
         name=ended.registered_name,
+        dataset=ended.dataset.name if ended.dataset else None,
     )

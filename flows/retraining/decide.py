@@ -14,7 +14,7 @@ from flows.datasets.files import raw_version
 from flows.records import ledger
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
-from models.config import Params, RetrainingParams, read_record
+from models.config import Params, RetrainingParams, load_params, read_record
 from models.decision import (
     Completed,
     Decision,
@@ -24,8 +24,8 @@ from models.decision import (
     should_retrain,
 )
 from models.digests import digest_of
-from models.errors import can_heal
-from models.files import append_line, read_lines, write_text
+from models.errors import ConfigError, can_heal
+from models.files import PARAMS, append_line, read_lines, write_text
 from models.training.source import training_source_digest
 
 REGISTRY = Path("mlruns/mlflow.db")
@@ -94,6 +94,30 @@ def last_of(name: str) -> Completed | None:
     records = (_recorded(path) for path in [LAST, *COMPLETED.glob("*.json")])
     mine = [one for one in records if one is not None and one.name in (name, None)]
     return max(mine, key=lambda one: one.finished, default=None)
+
+
+def other_default() -> str | None:
+    """Say of what the last retraining was, where params.yaml names another dataset or name.
+
+    None where they agree, where params.yaml is invalid, and where nothing is known: records of
+    earlier releases name no dataset.
+    """
+    last = last_retraining()
+    if last is None or last.dataset is None:
+        return None
+    try:
+        params = load_params()
+    except ConfigError:
+        return None
+    section, key, mine, other = "data", "data.name", params.data.name, last.dataset
+    if mine == other and last.name is not None:
+        section, key, mine, other = "registry", "registry.name", params.registered_name, last.name
+    if mine == other:
+        return None
+    return (
+        f"{PARAMS} names {mine}; the last retraining was of {other}: put "
+        f"`{section}: {{name: {other}}}` into {PARAMS}, or pass --set {key}={other}"
+    )
 
 
 def _recorded(path: Path) -> Completed | None:

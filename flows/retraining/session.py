@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.datasets.current import DatasetVersion
+from flows.datasets.files import SAMPLE_SHEETS
 from flows.engines.local import Engine, stop_on_signals
 from flows.engines.opening import open_engine
 from flows.records.lineage import CodeFacts, DatasetFacts, flattened
@@ -113,15 +114,12 @@ def _about(params: Params, request: Request, dataset: DatasetVersion, flow_run: 
     )
 
 
-PORTRAITS = Path("mlruns/datasets")
-
-
 def write_sample_sheet(prepared: Path) -> Path:
     """Return the folder of samples.png and manifest.json, named after the arrays' digest.
 
     It stays: MLflow may be told of a retraining long after prepared/ holds something else.
     """
-    folder = PORTRAITS / read_manifest(prepared).digest
+    folder = SAMPLE_SHEETS / read_manifest(prepared).digest
     # The manifest is written last: where it is, the sheet is.
     if not (folder / MANIFEST).exists():
         write_samples(prepared, folder / "samples.png")

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trial_comparison import print_comparison
-from flows.cli.display.trials import Here, TrialRow, curve_line, sparkline, thin
+from flows.cli.display.trials import TrainingInputs, TrialRow, curve_line, sparkline, thin
 from flows.records.trial_store import StoredTrial
 from models.config import CnnConfig, TrialConfig
 from models.trials import Scores, TrialResult, TrialSpec
@@ -94,7 +94,7 @@ def test_curves_on_one_scale() -> None:
     assert sparkline([2.0, 2.0], low=2, high=2) == "▄▄"
 
 
-HERE = Here(dataset="d", source="s", versions={"torch": "2"}, device="cpu")
+CURRENT = TrainingInputs(dataset="d", source="s", versions={"torch": "2"}, device="cpu")
 
 
 def row(config: TrialConfig, **fields: object) -> TrialRow:
@@ -114,7 +114,7 @@ def row(config: TrialConfig, **fields: object) -> TrialRow:
         checkpoint_digest="0",
         weights_digest="0",
     )
-    return TrialRow(StoredTrial(spec=spec, key=spec.key, outcome=result, history=()), HERE)
+    return TrialRow(StoredTrial(spec=spec, key=spec.key, outcome=result, history=()), CURRENT)
 
 
 @pytest.mark.parametrize(

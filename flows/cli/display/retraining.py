@@ -1,5 +1,6 @@
 """What a retraining ends in on the terminal: leaderboard, test scores, verdict, where to look."""
 
+import yaml
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -8,6 +9,7 @@ from flows.cli.display.tables import Column, fitted_table, score_columns
 from flows.records.retraining import LeaderboardEntry, Retraining
 from flows.retraining.forecast import Forecast
 from flows.search.progress import format_scores
+from models.config import Params
 
 _ROWS = 20
 
@@ -82,6 +84,24 @@ Where to look next
         highlight=False,
         soft_wrap=True,  # a path cut in two cannot be clicked
     )
+
+
+def format_differences(params: Params, default: Params) -> list[str]:
+    """Format what differs from the default as lines of a params file, one a section."""
+    mine, theirs = params.model_dump(mode="json"), default.model_dump(mode="json")
+    sections = {
+        name: {key: value for key, value in section.items() if value != theirs[name][key]}
+        for name, section in mine.items()
+    }
+    return [
+        f"{name}: {yaml.safe_dump(keys, default_flow_style=True, sort_keys=False, width=_LINE)}"
+        for name, keys in sections.items()
+        if keys
+    ]
+
+
+_LINE = 10**6
+"""Characters of a line that is to be copied whole."""
 
 
 def print_forecast(forecast: Forecast) -> None:

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from flows.cli.display.tables import Column, fitted_table
-from flows.cli.display.trials import CURVES, TrialRow, curve_line, row_of
+from flows.cli.display.trials import CURVES, TrialRow, curve_line, find_row
 from models.config.base import leaves
 from models.errors import ConfigError
 
@@ -18,7 +18,7 @@ _LONG = 16
 
 def pair_of(first: str, second: str) -> tuple[TrialRow, TrialRow]:
     """The two trials whose keys begin so. Raises ConfigError for none, several, or the same."""
-    one, other = row_of(first), row_of(second)
+    one, other = find_row(first), find_row(second)
     if one.trial.key == other.trial.key:
         raise ConfigError(
             f"{first!r} and {second!r} are the same trial, {one.trial.key[:12]}; name two"
