@@ -181,11 +181,14 @@ def audit(
     Example: pitchpipe audit --json
     """
     tracking = project.tracking()
-    from flows.cli.display.versions import audit_document, print_audit
+    from flows.cli.display.versions import print_audit
     from flows.registry.promotion.audit import audit_ledger
 
     found = audit_ledger(tracking)
-    emit(audit_document(found)) if as_json else print_audit(found)
+    if as_json:
+        emit({"entries": found.entries, "valid": found.valid, "problems": found.problems})
+    else:
+        print_audit(found)
     if not found.valid:
         raise typer.Exit(1)
 

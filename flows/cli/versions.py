@@ -38,13 +38,13 @@ def predict(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name the class of every image of a source.
+    """Predict the class of every image of a source.
 
     Example: pitchpipe predict photos/ --output labels.csv
     """
     source, target = project.user_path(path), project.user_path(output) if output else None
     if not source.exists():
-        raise InputError(f"{path}: is not there; name an image, a folder or a data source")
+        raise InputError(f"{path}: does not exist; name an image, a folder or a data source")
     tracking = project.tracking()
     from flows.registry.loading import load_version
     from flows.versions.predict import predict_source
@@ -56,13 +56,13 @@ def predict(
     rows = predict_source(loaded, source)
     if target:
         classes = loaded.files.lineage.classes
-        count = write_predictions(target, _shown(rows), classes=classes)
+        count = write_predictions(target, _with_progress(rows), classes=classes)
         if as_json:
             emit({"output": str(target), "images": count})
         else:
             typer.echo(f"{count} images -> {output}")
     elif as_json:
-        emit([row.document() for row in _shown(rows)])
+        emit([row.document() for row in _with_progress(rows)])
     else:
         for row in rows:
             share = f"{row.probabilities[row.label]:.4f}" if row.probabilities and row.label else ""
@@ -79,7 +79,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a version, alias or trial on today's test split, or on images given.
+    """Score a version, alias or trial on the current test split, or on given images.
 
     Example: pitchpipe evaluate champion --data new-photos/
     """
@@ -100,9 +100,9 @@ def serve(
     version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5001,
 ) -> None:
-    """Serve a version on loopback by MLflow's scoring server, until Ctrl-C.
+    """Serve a version on loopback with MLflow's scoring server, until Ctrl-C.
 
-    Takes {"inputs": [image, ...]} at /invocations, an image as [channel][row][column] of 0..255.
+    Accepts {"inputs": [image, ...]} at /invocations, an image as [channel][row][column] of 0..255.
 
     Example: pitchpipe serve --port 5001
     """
@@ -119,7 +119,7 @@ def reproduce(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a version again from its data, config and seed, and compare it to the bit.
+    """Retrain a version from its data, config and seed, and compare the two bit by bit.
 
     Works in a scratch folder. Exits 1 where anything differs, and names it: code, environment or
     data; weights, history or scores.
@@ -131,9 +131,9 @@ def reproduce(
 
     made = reproduce_version(tracking, version, say=lambda line: typer.echo(line, err=True))
     if as_json:
-        emit({"bit_equal": made.bit_equal, "differences": list(made.differences)})
+        emit(made)
     else:
-        equal = "bit-equal: weights, history and scores" if made.bit_equal else "not the same"
+        equal = "bit-equal: weights, history and scores" if made.bit_equal else "not bit-equal"
         typer.echo(f"version {made.version}: {equal}")
         for difference in made.differences:
             typer.echo(f"  - {difference}")
@@ -158,7 +158,7 @@ def export(
 
     exported = export_version(tracking, version, project.user_path(file))
     if as_json:
-        emit({"version": exported.version, "digest": exported.digest})
+        emit(exported)
     else:
         typer.echo(f"version {exported.version} -> {file} (digest {exported.digest[:12]})")
 
@@ -170,7 +170,7 @@ def import_version(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a file that `export` wrote, and register what it holds as a version.
+    """Check a file that `export` wrote, and register its content as a version.
 
     Example: pitchpipe import digits.zip
     """
@@ -179,7 +179,7 @@ def import_version(
 
     imported = import_file(tracking, project.user_path(file))
     if as_json:
-        emit({"version": imported.version, "digest": imported.digest})
+        emit(imported)
     else:
         typer.echo(
             f"{file} -> version {imported.version} (digest {imported.digest[:12]}); "
@@ -187,8 +187,8 @@ def import_version(
         )
 
 
-def _shown(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":
-    """Count on standard error while rows go by; nothing where that is no terminal."""
+def _with_progress(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":
+    """Yield the rows while a counter runs on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -209,15 +209,15 @@ def monitor(
     version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether images have become others than those that a version was selected on.
+    """Detect drift of images against the validation images of a version, without labels.
 
-    Exits 0 whatever the answer, which is `drift` of the JSON document. Needs no labels.
+    Exits 0 with or without drift: see `drift` of the JSON document.
 
     Example: pitchpipe monitor photos/ --json
     """
     source = project.user_path(path)
     if not source.exists():
-        raise InputError(f"{path}: is not there; name a folder of images or a data source")
+        raise InputError(f"{path}: does not exist; name a folder of images or a data source")
     from flows.cli.display.versions import monitor_document, print_monitored
     from flows.versions.monitor import monitor_version
 

@@ -89,7 +89,7 @@ class StatusPage:
         for title, text in self._links.items():
             facts.add_row(title, text)
         for title, text, source in self._facts():
-            facts.add_row(title, text, source)
+            facts.add_row(title, f"{text} [{source}]")
         parts = [facts]
         if self._status is not None and self._status.schedules:
             parts.append(schedules_table(self._status.schedules, now))
@@ -124,14 +124,14 @@ def in_words(line: str) -> str:
 
 
 class _NewLines:
-    """The lines that are appended to a file from now on."""
+    """Lines appended to a file from now on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = path.stat().st_size if path.exists() else 0
 
     def read(self) -> list[str]:
-        """Return the whole lines that came since the last time."""
+        """Return the complete lines added since the last call."""
         if not self._path.exists():
             return []
         with self._path.open("rb") as file:
@@ -142,22 +142,22 @@ class _NewLines:
 
 
 def _when(schedule: Schedule) -> str:
-    return schedule.shown_trigger if schedule.active else "paused"
+    return schedule.trigger_text if schedule.active else "paused"
 
 
 def schedules_table(schedules: Sequence[Schedule], now: datetime) -> Table:
-    """Show name, trigger and next tick of each, in its own time zone."""
+    """Make a table of name, trigger and next tick, in the time zone of each schedule."""
     table = Table(box=None, padding=(0, 2, 0, 0), highlight=False)
     for heading in ("schedule", "trigger", "next"):
         table.add_column(heading, justify="left", overflow="fold")
     for schedule in schedules:
-        table.add_row(schedule.name, schedule.shown_trigger, format_next(schedule, now))
+        table.add_row(schedule.name, schedule.trigger_text, format_next(schedule, now))
     return table
 
 
 def format_next(schedule: Schedule, now: datetime) -> str:
-    """Say when a schedule comes next, in words."""
+    """Format the next tick of a schedule."""
     if not schedule.active:
         return "paused"
     tick = schedule.next_tick(now)
-    return f"{tick:%Y-%m-%d %H:%M:%S %Z}" if tick else "when there is any"
+    return f"{tick:%Y-%m-%d %H:%M:%S %Z}" if tick else "when triggered"

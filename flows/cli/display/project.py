@@ -20,17 +20,17 @@ if TYPE_CHECKING:  # each of these takes seconds to import
 
 
 def print_status(status: Status, now: datetime) -> None:
-    """Print the services, a line for each fact with its source, and the schedules."""
+    """Print the services, each fact with its source, and the schedules."""
     console = Console(markup=False, highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     source = status.sources["services"]
     for service in status.services:
         silent = "" if service.answers else " does not answer"
-        table.add_row(service.name, f"{service.url}{silent}", source)
+        table.add_row(service.name, f"{service.url}{silent} [{source}]")
     if not status.services:
-        table.add_row("services", "none: pitchpipe up", source)
-    for fact in status.facts:
-        table.add_row(*fact)
+        table.add_row("services", f"none: pitchpipe up [{source}]")
+    for title, text, fact_source in status.facts:
+        table.add_row(title, f"{text} [{fact_source}]")
     console.print(table)
     if status.schedules:
         console.print(schedules_table(status.schedules, now))
