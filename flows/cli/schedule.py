@@ -11,7 +11,7 @@ from models.errors import ConfigError
 if TYPE_CHECKING:
     from flows.schedules.config import Schedule
 
-schedule_app = typer.Typer(help="Retrain automatically: on a schedule, on new data, on drift.")
+schedule_app = typer.Typer(invoke_without_command=True)
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the schedule.", show_default=False)]
 CronOption = Annotated[
@@ -38,7 +38,7 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(schedule_app, name="schedule")
 
 
-@schedule_app.callback(invoke_without_command=True)
+@schedule_app.callback()
 @with_params()
 def schedule(
     project: Project,
@@ -51,7 +51,9 @@ def schedule(
     name: NewNameOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add a schedule to schedules.yaml; `pitchpipe up` serves it.
+    """Retrain automatically: add a schedule, by a clock, on new data or on drift.
+
+    Schedules are kept in schedules.yaml and served by `pitchpipe up`.
 
     Example: pitchpipe schedule --cron "0 3 * * *" --timezone Europe/Berlin --name nightly
     """

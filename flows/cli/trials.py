@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import (
-    DatasetOption,
     JsonOption,
     Project,
     emit,
@@ -33,13 +32,14 @@ def trials(
         int | None,
         typer.Option("--limit", min=1, help="Rows; default: 30 in the table, all with --json."),
     ] = None,
-    dataset: DatasetOption = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Dataset; default: the one that is prepared.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the trials of the dataset that is prepared, best first by validation.
 
-    Sorted by the trials' objective; by that of the params where they have several. Other datasets:
-    --dataset, --params or --set data.name.
+    Sorted by the trials' objective, or by that of the params where they have several.
 
     Example: pitchpipe trials --all --json
     """

@@ -1,6 +1,5 @@
 """Which data is this? The one owner of DVC: ingests, prepares, verifies, and says what it has."""
 
-import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from flows.datasets.files import (
     raw_version,
 )
 from flows.datasets.ingest import ensure_ingested, place_embedded, settle_version
-from models.config import DataParams
+from models.config import DataParams, read_record
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepare import prepare, remove_abandoned
 from models.datasets.prepared import MANIFEST, Manifest, open_split, read_manifest
@@ -36,6 +35,7 @@ __all__ = [
     "manifest_of",
     "prepare_dataset",
     "prepared_is_current",
+    "prepared_manifest",
     "raw_version",
 ]
 
@@ -139,11 +139,20 @@ def read_resolved() -> DataParams:
 
 def prepared_is_current(data: DataParams) -> bool:
     """Say whether prepared/ was made by these params from the batches as they are now."""
+    manifest = prepared_manifest()
+    return (
+        manifest is not None
+        and manifest.params == data
+        and manifest.raw_digest == raw_version(data.name).digest
+    )
+
+
+def prepared_manifest() -> Manifest | None:
+    """Read the manifest of the prepared arrays; None where nothing usable is prepared."""
     try:
-        manifest = read_manifest(PREPARED)
+        return read_manifest(PREPARED)
     except PitchpipeError:
-        return False
-    return manifest.params == data and manifest.raw_digest == raw_version(data.name).digest
+        return None
 
 
 def known_manifests() -> list[Manifest]:
@@ -151,13 +160,10 @@ def known_manifests() -> list[Manifest]:
 
     Those that cannot be read are left out.
     """
-    trained_on = SAMPLE_SHEETS.glob(f"*/{MANIFEST}")
-    newest = sorted(trained_on, key=lambda path: path.stat().st_mtime, reverse=True)
-    found = []
-    for folder in (PREPARED, *(path.parent for path in newest)):
-        with contextlib.suppress(PitchpipeError):
-            found.append(read_manifest(folder))
-    return found
+    files = SAMPLE_SHEETS.glob(f"*/{MANIFEST}")
+    newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+    trained_on = (read_record(path, Manifest) for path in newest)
+    return [one for one in (prepared_manifest(), *trained_on) if one is not None]
 
 
 def _verified(data: DataParams) -> Manifest:

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from flows.datasets.current import prepared_manifest
 from flows.datasets.deliveries import InboxState, inbox_state
-from flows.datasets.files import PREPARED, batch_digests, raw_version
+from flows.datasets.files import batch_digests, raw_version
 from flows.datasets.restore import cache_faults
 from flows.datasets.versions import logged_versions
 from models.config import DataParams, InboxParams, SplitName
-from models.datasets.prepared import Finding, Manifest, SplitInfo, read_manifest
-from models.errors import PitchpipeError
+from models.datasets.prepared import Finding, SplitInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,9 @@ def dataset_status(data: DataParams, inbox: InboxParams) -> DatasetStatus:
     versions = logged_versions(data.name)
     before = {batch.name: batch.digest for batch in versions[-1].batches} if versions else {}
     now = {path.name: digest for path, digest in batch_digests(data.name)}
-    digest, manifest = raw_version(data.name).digest, _manifest(data.name)
+    digest, manifest = raw_version(data.name).digest, prepared_manifest()
+    if manifest is not None and manifest.name != data.name:
+        manifest = None
     return DatasetStatus(
         name=data.name,
         digest=digest,
@@ -51,11 +53,3 @@ def dataset_status(data: DataParams, inbox: InboxParams) -> DatasetStatus:
         splits=manifest.splits if manifest else {},
         inbox=inbox_state(data.name, inbox),
     )
-
-
-def _manifest(name: str) -> Manifest | None:
-    try:
-        manifest = read_manifest(PREPARED)
-    except PitchpipeError:
-        return None
-    return manifest if manifest.name == name else None

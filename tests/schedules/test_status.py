@@ -18,6 +18,7 @@ from flows.retraining.decide import remember
 from flows.runtime.retraining_lock import only_retraining
 from flows.schedules.config import Schedule, add_schedule
 from flows.schedules.status import Deliveries, Status, read_status
+from flows.schedules.status_page import StatusPage, in_words
 from flows.tracking.store import Tracking
 from models.config import load_params
 from models.decision import Completed, Fingerprint
@@ -215,3 +216,59 @@ def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(
 
     assert champion() is None
     assert len(reads) == 2
+
+
+def test_the_page_stays_where_params_become_invalid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reason is shown, with the status as it was read last; mended, the reason goes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    params = Path("params.yaml")
+    params.write_text(f"registry: {{name: {NAME}}}\n")
+    with StatusPage({"MLflow": "http://127.0.0.1:5000"}, Path("none.log")) as page:
+        assert f"champion: {NAME} none yet" in capsys.readouterr().out
+        params.write_text("registry: {nmae: x}\n")
+        page.refresh()
+        broken = capsys.readouterr().out
+        params.write_text(f"registry: {{name: {NAME}}}\n")
+        page.refresh()
+
+    assert "trouble: params.yaml: registry.nmae: no such key" in broken
+    assert f"champion: {NAME} none yet" in broken
+    assert "trouble" not in capsys.readouterr().out
+
+
+def test_a_tick_that_changes_nothing_prints_its_decision_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As JSON for scripts; the status is printed where another fact changed."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"registry: {{name: {NAME}}}\n")
+    log = Path("worker.log")
+    log.touch()
+    line = 'decision: {"retrain":false,"reason":"nothing changed","not_before":null}'
+    with StatusPage({}, log) as page:
+        capsys.readouterr()
+        ledger.append(LedgerAction(action="decision", name=NAME, reasons=("nothing changed",)))
+        log.write_text(f"12:00 a line of the log\n{line}\n")
+        page.refresh()
+
+        assert capsys.readouterr().out == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('decision: {"retrain":true,"reason":"changed: data"}', "decision: retrain: changed: data"),
+        (
+            'decision: {"retrain":false,"reason":"nothing changed","not_before":null}',
+            "decision: do not retrain: nothing changed",
+        ),
+        ("decision: cut of", "decision: cut of"),
+        ("inbox: monday: 20 images", "inbox: monday: 20 images"),
+    ],
+)
+def test_a_terminal_shows_decisions_in_words(line: str, words: str) -> None:
+    """What is no decision is shown as it is."""
+    assert in_words(line) == words

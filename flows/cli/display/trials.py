@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.display.tables import Column, fitted_table, score_columns
-from flows.datasets.current import known_manifests
+from flows.datasets.current import known_manifests, prepared_manifest
 from flows.engines.devices import device_for
 from flows.records.lineage import flattened
 from flows.records.trial_store import StoredTrial, find_trial, stored_trials
@@ -138,12 +138,14 @@ def leaderboard(objective: Objective, *, dataset: str | None, everything: bool) 
     """Rank the stored trials of one dataset that were trained by the current code.
 
     objective: what to sort by where the trials do not share one.
-    dataset: its name; null: the one that is prepared, else the one trained on last.
+    dataset: its name; null: the one that is prepared.
     everything: also trials of other datasets and older code.
     Of trials with one config, other packages or devices, only the one that a run would use.
     """
     manifests = known_manifests()
-    mine = next((one for one in manifests if dataset in (None, one.name)), None)
+    mine = next((one for one in manifests if one.name == dataset), None)
+    if dataset is None:
+        mine = prepared_manifest()
     current, names = TrainingInputs.current(mine), {one.digest: one.name for one in manifests}
     rows = [TrialRow(one, current, names.get(one.spec.dataset)) for one in stored_trials()]
     if not everything:
@@ -158,7 +160,7 @@ def leaderboard(objective: Objective, *, dataset: str | None, everything: bool) 
 
 def find_row(key: str) -> TrialRow:
     """The trial whose key begins so. Raises ConfigError for none or several."""
-    return TrialRow(find_trial(key), TrainingInputs.current(next(iter(known_manifests()), None)))
+    return TrialRow(find_trial(key), TrainingInputs.current(prepared_manifest()))
 
 
 def _without_repeats(rows: Iterable[TrialRow]) -> list[TrialRow]:
