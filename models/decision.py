@@ -32,6 +32,8 @@ class Completed(Record):
     champion: int | None
     name: str | None = None
     """Registered name; null in records of earlier releases."""
+    dataset: str | None = None
+    """data.name; null in records of earlier releases."""
 
 
 class PastRetraining(Record):

@@ -43,7 +43,7 @@ def conclude(
     mirror.finish("FINISHED", verdict=promotion.verdict if promotion else None)
     if promotion is not None:
         if fingerprint is not None:
-            remember(_completed(promotion, fingerprint, name=session.tracking.name))
+            remember(_completed(ended, promotion, fingerprint))
         send_notification(outcome_message(ended), params.notify)
     with ignoring_artifact_errors():
         publish(ended, links and replace(links, base=mlflow_address(), flow_run=None))
@@ -63,12 +63,13 @@ def _links(ended: Retraining, session: Session) -> Links | None:
     )
 
 
-def _completed(promotion: Promotion, fingerprint: Fingerprint, *, name: str) -> Completed:
+def _completed(ended: Retraining, promotion: Promotion, fingerprint: Fingerprint) -> Completed:
     return Completed(
         fingerprint=fingerprint,
         finished=datetime.now(UTC),
         verdict=promotion.verdict,
         version=promotion.version,
         champion=promotion.champion,
-        name=name,
+        name=ended.registered_name,
+        dataset=ended.dataset.name if ended.dataset else None,
     )

@@ -17,7 +17,7 @@ from flows.records import ledger
 from flows.records.champion import MLFLOW_DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
-from models.config import Params, RetrainingParams, read_record, read_record_lines
+from models.config import Params, RetrainingParams, load_params, read_record, read_record_lines
 from models.decision import (
     Completed,
     Decision,
@@ -27,8 +27,8 @@ from models.decision import (
     should_retrain,
 )
 from models.digests import digest_of
-from models.errors import can_heal
-from models.files import append_line, write_text
+from models.errors import ConfigError, can_heal
+from models.files import PARAMS, append_line, write_text
 from models.training.source import training_source_digest
 
 LAST = Path("mlruns/last_retraining.json")
@@ -95,6 +95,30 @@ def last_of_name(name: str) -> Completed | None:
     records = (_read_completed(path) for path in [LAST, *COMPLETED.glob("*.json")])
     of_name = [one for one in records if one is not None and one.name in (name, None)]
     return max(of_name, key=lambda one: one.finished, default=None)
+
+
+def other_default() -> str | None:
+    """Say of what the last retraining was, where params.yaml names another dataset or name.
+
+    None where they agree, where params.yaml is invalid, and where nothing is known: records of
+    earlier releases name no dataset.
+    """
+    last = last_retraining()
+    if last is None or last.dataset is None:
+        return None
+    try:
+        params = load_params()
+    except ConfigError:
+        return None
+    section, key, mine, other = "data", "data.name", params.data.name, last.dataset
+    if mine == other and last.name is not None:
+        section, key, mine, other = "registry", "registry.name", params.registered_name, last.name
+    if mine == other:
+        return None
+    return (
+        f"{PARAMS} names {mine}; the last retraining was of {other}: put "
+        f"`{section}: {{name: {other}}}` into {PARAMS}, or pass --set {key}={other}"
+    )
 
 
 def _read_completed(path: Path) -> Completed | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.datasets.current import DatasetVersion
+from flows.datasets.files import SAMPLE_SHEETS
 from flows.engines.local import Engine, stop_on_signals
 from flows.engines.opening import open_engine
 from flows.records.lineage import CodeFacts, DatasetFacts, flattened
@@ -122,9 +123,6 @@ def _flow_run_info(
         params=flattened(params),
         tags={"trigger": request.trigger, "pitchpipe.flow_run": flow_run, **source},
     )
-
-
-SAMPLE_SHEETS = Path("mlruns/datasets")
 
 
 def write_sample_sheet(prepared: Path) -> Path:

@@ -209,5 +209,5 @@ def test_running_now_needs_a_deployment(client: SyncPrefectClient) -> None:
     run = run_now("arrivals")
 
     assert client.read_flow_run(run.id).deployment_id == there(client)["arrivals"].id
-    with pytest.raises(ConfigError, match="'weekly': Prefect has none"):
+    with pytest.raises(ConfigError, match="'weekly': not in Prefect"):
         run_now("weekly")

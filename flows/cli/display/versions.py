@@ -20,7 +20,7 @@ from models.evaluation.records import Evaluation
 
 Document = dict[str, JsonValue]
 _REASONS = 100
-"""Characters of an entry's reasons that people are shown; `audit --json` has them whole."""
+"""Characters of an entry's reasons in the table; `audit --json` has them whole."""
 
 
 def version_document(record: VersionRecord) -> Document:
@@ -49,7 +49,7 @@ def version_details(record: VersionRecord) -> Document:
 
 
 def trace_document(files: VersionFiles) -> Document:
-    """`pitchpipe trace VERSION --json`: all that made a version."""
+    """`pitchpipe trace VERSION --json`: the lineage of a version."""
     lineage = files.lineage
     config = lineage.spec.config
     return {
@@ -80,15 +80,6 @@ def moved_document(moved: Move) -> Document:
     }
 
 
-def audit_document(found: Audit) -> Document:
-    """`pitchpipe audit --json`."""
-    return {
-        "entries": [entry.model_dump(mode="json", by_alias=True) for entry in found.entries],
-        "valid": found.valid,
-        "problems": list(found.problems),
-    }
-
-
 def print_versions(name: str, records: Sequence[VersionRecord]) -> None:
     """Print versions, newest first."""
     console = Console()
@@ -115,7 +106,7 @@ def print_facts(document: Document) -> None:
 
 
 def print_scores(found: Evaluation) -> None:
-    """Print an evaluation for people, to four decimals; `--json` has every bit and every class."""
+    """Print an evaluation to four decimals; --json has full precision and each class."""
     print_facts(_rounded(found.model_dump(mode="json", exclude={"confusion", "per_class"})))
 
 
@@ -131,11 +122,11 @@ def _rounded(document: Document) -> Document:
 
 
 def print_moved(moved: Move) -> None:
-    """Print what a command did to the champion, and why."""
+    """Print a change of the champion and its reasons."""
     console = Console(highlight=False, soft_wrap=True)
     verdict = f" [bold]{moved.verdict}[/bold]" if moved.verdict else ""
     console.print(
-        f"{moved.action}:{verdict} champion {_called(moved.before)} -> {_called(moved.after)}"
+        f"{moved.action}:{verdict} champion {_number(moved.before)} -> {_number(moved.after)}"
     )
     for reason in moved.reasons:
         console.print(f"  - {_escaped(reason)}")
@@ -144,7 +135,7 @@ def print_moved(moved: Move) -> None:
 
 
 def print_audit(found: Audit) -> None:
-    """Print the ledger, oldest first, reasons cut short, and what is wrong with it."""
+    """Print the ledger, oldest first, with shortened reasons, and its problems."""
     console = Console(highlight=False, soft_wrap=True)
     for entry in found.entries:
         console.print(_escaped(_sentence(entry)))
@@ -155,12 +146,12 @@ def print_audit(found: Audit) -> None:
 
 
 def _sentence(entry: Entry) -> str:
-    change = "" if entry.after is None else f" {_called(entry.before)} -> {_called(entry.after)}"
+    change = "" if entry.after is None else f" {_number(entry.before)} -> {_number(entry.after)}"
     verdict = f" {entry.verdict}" if entry.verdict else ""
     intends = f" to {entry.intends}" if entry.intends else ""
-    said = textwrap.shorten("; ".join(entry.reasons), _REASONS, placeholder=" ...")
+    reasons = textwrap.shorten("; ".join(entry.reasons), _REASONS, placeholder=" ...")
     head = f"{entry.number:>4} {entry.time[:19]} {entry.who} {entry.name}"
-    return f"{head} {entry.action}{intends}{change}{verdict}{said and f': {said}'}"
+    return f"{head} {entry.action}{intends}{change}{verdict}{reasons and f': {reasons}'}"
 
 
 def _lines(node: Document, *, indent: int) -> list[tuple[str, str]]:
@@ -174,7 +165,7 @@ def _lines(node: Document, *, indent: int) -> list[tuple[str, str]]:
     return lines
 
 
-def _called(version: int | None) -> str:
+def _number(version: int | None) -> str:
     return "none" if version is None else str(version)
 
 
@@ -205,13 +196,13 @@ def monitor_document(record: DriftRecord) -> dict[str, JsonValue]:
 
 
 def print_monitored(record: DriftRecord) -> None:
-    """Say whether images drifted, and by what one sees it."""
+    """Print whether images drifted, and each test."""
     console, report = Console(), record.report
     shifted = [test.name for test in report.tests if test.shifted]
     answer = f"drift, by {', '.join(shifted)}" if shifted else "no drift"
     console.print(
         f"{escape(record.source)}: {answer}. {report.batch_images:,} images against "
-        f"{report.reference_images:,} of validation, seen by version {record.version}"
+        f"{report.reference_images:,} of validation, as version {record.version} sees them"
     )
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("test", "statistic", "p-value", "drift if <="):
@@ -224,7 +215,7 @@ def print_monitored(record: DriftRecord) -> None:
     console.print(table)
     if report.batch_copies:
         console.print(
-            f"{report.batch_copies:,} copies of these images were left out: a copy says nothing new"
+            f"{report.batch_copies:,} copies of these images were left out: each image counts once"
         )
     if record.trained_on:
         console.print(
