@@ -45,6 +45,7 @@ def retrain(request: Request) -> State[Retraining]:
 def _retrain(
     request: Request, params: Params, decision: Decision, *, inputs: Fingerprint
 ) -> Retraining:
+    """Run the steps; inputs: what the result is compared with the next time."""
     dataset = prepare_data(params.data)
     with (
         recording_duration(request),

@@ -14,7 +14,7 @@ from flows.search.search import open_prepared_search
 from flows.search.tuning import search_result
 from models.config import Params
 from models.decision import Decision
-from models.search.strategies import search_space
+from models.search.search_space import search_space
 
 _LOCK_SECONDS = 5.0
 """To wait for the lock: `up`, just started, may hold it to close what a killed run left open."""

@@ -13,7 +13,8 @@ from flows.search.search import open_prepared_search
 from models.config import Params, Record
 from models.datasets.prepared import Manifest
 from models.decision import Decision
-from models.search.strategies import proposer_of, search_space
+from models.search.search_space import search_space
+from models.search.strategies import proposer_of
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0

@@ -15,7 +15,8 @@ from models.config import Params
 from models.datasets.prepared import Manifest, read_manifest
 from models.digests import digest_of
 from models.search.proposals import Proposal
-from models.search.strategies import LIMITS, expected_epochs, search_space, strategy_of
+from models.search.search_space import search_space
+from models.search.strategies import LIMITS, expected_epochs, strategy_of
 from models.search.strategy import Job, Strategy
 from models.training.source import package_versions, training_source_digest
 from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec, read_history
@@ -79,7 +80,7 @@ class Search:
     def stored(self, trial: SearchTrial, budget: int) -> Answer | None:
         """Return what the trial store knows of a trial at a budget.
 
-        The store is read once for a preview and the search that follows: nobody else writes there.
+        The store is read once for the preview and the search: no other process writes these trials.
         """
         if (trial.key, budget) not in self._stored:
             self._stored[trial.key, budget] = answer(
@@ -113,7 +114,7 @@ def open_prepared_search(params: Params, device: Device) -> Search | None:
 
 def _epochs_trained(trial: SearchTrial, *, most: int) -> int:
     epochs = len(read_history(directory_of(trial.key)))
-    return epochs if epochs <= most else 0  # a trial that has more is trained anew
+    return epochs if epochs <= most else 0  # a trial with more is trained again from the start
 
 
 Action = Literal["train", "skip", "stop"]
@@ -177,7 +178,8 @@ class SearchState:
                 late=self._limits.pruner == "none" and self._late(),
             )
             if action == "stop":
-                self._stop(f"max_epochs_total: {self._epochs} epochs are used")
+                most = self._limits.max_epochs_total
+                self._stop(f"max_epochs_total: {self._epochs} of {most} epochs are used")
                 return None
             self._trials[job.number], self._budgets[job.number] = trial, job.budget
             self._epochs = epochs

@@ -63,6 +63,5 @@ class PrunedSearch:
             number=number,
             proposal=proposal,
             budget=bracket.rungs[level].budget,
-            final=level == len(bracket.rungs) - 1,
             rung=level,
         )

@@ -1,41 +1,20 @@
-"""The search space, and the strategy that `search:` names."""
+"""The strategy that `search:` names."""
 
-import functools
 from itertools import repeat
 
 from models.config import Params
 from models.config.search import SearchParams
 from models.config.trial import Objective
 from models.search.asha import halving_bracket, halving_epochs
-from models.search.grid_search import grid_proposals
 from models.search.hyperband import bracket_sequence, hyperband_brackets, hyperband_epochs
 from models.search.median_stopping import median_bracket, median_epochs
 from models.search.optuna_samplers import OptunaProposer
-from models.search.proposals import Proposal
 from models.search.pruned_search import PrunedSearch
-from models.search.random_search import random_proposals
+from models.search.search_space import search_space
 from models.search.strategy import FixedProposer, FullBudgetSearch, Proposer, Strategy
 
 LIMITS = {"max_epochs_total", "max_seconds"}
 """Fields of `search:` that say when it ends, and decide nothing until then."""
-
-
-def search_space(params: Params) -> tuple[Proposal, ...]:
-    """Return a search's trials; with tpe and gp as many uniform draws as it has trials.
-
-    Raises ConfigError if a combination is impossible.
-    """
-    return _search_space(params.model_dump_json(include={"data", "trial", "search"}))
-
-
-# A run needs it before it begins, to preview the search, and to run it; a grid of 100,000 points
-# takes 20 s. Params hold dicts and cannot be hashed, so JSON stands for them.
-@functools.lru_cache(maxsize=1)
-def _search_space(params_json: str) -> tuple[Proposal, ...]:
-    params = Params.model_validate_json(params_json)
-    if params.search.strategy == "grid":
-        return grid_proposals(params)
-    return tuple(random_proposals(params))
 
 
 def proposer_of(params: Params) -> Proposer:

@@ -17,8 +17,6 @@ class Job:
     proposal: Proposal
     budget: int
     """Epochs in total, earlier ones included."""
-    final: bool
-    """Whether the trial has no further job."""
     rung: int | None = None
     """From 0; null without a pruner."""
 
@@ -74,7 +72,7 @@ class FullBudgetSearch:
         proposal = self._proposer.propose()
         if proposal is None:
             return None
-        job = Job(number=self._asked, proposal=proposal, budget=self._epochs, final=True)
+        job = Job(number=self._asked, proposal=proposal, budget=self._epochs)
         self._asked += 1
         return job
 

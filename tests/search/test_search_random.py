@@ -16,7 +16,7 @@ from models.config import Params, Point, SearchParams, TrialConfig, load_params
 from models.config.search import Range
 from models.config.space import applicable, count_points
 from models.errors import ConfigError
-from models.search.random_search import draw_point, random_proposals
+from models.search.search_space import draw_point, random_proposals
 
 LEARNING_RATE = {"low": 1e-4, "high": 0.1, "log": True}
 FRACTIONS = st.floats(0, 1, exclude_max=True)
@@ -129,7 +129,7 @@ def test_drawing_ends_once_all_points_were_drawn(monkeypatch: pytest.MonkeyPatch
         draws += 1
         return draw_point(params, index)
 
-    monkeypatch.setattr("models.search.random_search.draw_point", counted)
+    monkeypatch.setattr("models.search.search_space.draw_point", counted)
     axes: dict[str, list[object]] = {"minibatch_size": [8, 16, 32, 64], "seed": [0, 1, 2]}
 
     assert len(list(random_proposals(randomly(axes, trials=100_000)))) == 12

@@ -17,8 +17,8 @@ from models.config import Params, SearchParams, TrialConfig, load_params
 from models.errors import ConfigError
 from models.search.optuna_samplers import ATTEMPTS, STARTUP_TRIALS
 from models.search.proposals import Proposal
-from models.search.random_search import random_proposals
-from models.search.strategies import search_space, strategy_of
+from models.search.search_space import random_proposals, search_space
+from models.search.strategies import strategy_of
 from models.search.strategy import Job, Strategy
 from models.trials import Scores
 
