@@ -184,9 +184,9 @@ def _as_shown(
 ) -> Candidate:
     stored = Stored(
         shown.name,
-        days=shown.days,
-        bytes=sum(bytes_of(path) for path in (*shown.folders(), *shown.told_from)),
-        needed_by="a running process" if shown.going_on else needed,
+        days=shown.age_days,
+        bytes=sum(bytes_of(path) for path in (*shown.folders(), *shown.sources)),
+        needed_by="a running process" if shown.is_running else needed,
     )
     (judged,) = judge_by_age([stored], days)
     return Candidate(kind, judged, partial(remove_mirrored, tracking, shown, discard=discard))

@@ -11,7 +11,7 @@ from flows.records.trial_store import directory_of, find_trial
 from flows.registry.loading import load_version
 from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
-from flows.versions.predict import pieces_of, pixels_of, stacked
+from flows.versions.predict import conform_all, decode_rows, read_pieces
 from models.datasets.by_id import Shape
 from models.datasets.class_order import renamed
 from models.datasets.prepared import read_manifest
@@ -77,8 +77,8 @@ def _read(
     source: Path, classes: tuple[str, ...], shape: Shape
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pieces = [
-        (stacked(pixels_of(rows), shape), renamed(rows.labels, theirs, classes))
-        for theirs, rows in pieces_of(source)
+        (conform_all(decode_rows(rows), shape), renamed(rows.labels, theirs, classes))
+        for theirs, rows in read_pieces(source)
     ]
     if not pieces:
         raise InputError(f"{source}: contains no image")

@@ -17,7 +17,7 @@ from flows.registry.loading import LoadedVersion, VersionFiles, load_version
 from flows.registry.splits import open_split_for
 from flows.tracking.drift import log_report
 from flows.tracking.store import Tracking, TrackingError
-from flows.versions.predict import contents_of, decoded, stacked
+from flows.versions.predict import conform_all, decode_content, image_contents
 from models.config import DriftParams
 from models.datasets.by_id import among
 from models.datasets.pixels import content_ids
@@ -144,17 +144,17 @@ def _samples(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]
 
 def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
     shape = loaded.files.lineage.image_shape
-    contents, count = contents_of(source), 0
+    contents, count = image_contents(source), 0
     while minibatch := list(itertools.islice(contents, MINIBATCH)):
         pictures = []
         for name, content in minibatch:
             try:
-                pictures.append(decoded(content))
+                pictures.append(decode_content(content))
             except InputError as error:
                 raise InputError(
                     f"{name}: {error}; mend it or leave it out, then monitor again"
                 ) from None
-        yield stacked(pictures, shape), content_ids(pictures)
+        yield conform_all(pictures, shape), content_ids(pictures)
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image")

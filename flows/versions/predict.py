@@ -1,5 +1,7 @@
-"""Batch prediction: any images in, a row for each out, a bounded number of them in memory."""
+"""Batch prediction for any images, with a bounded number of them in memory."""
 
+import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -25,10 +27,10 @@ from models.evaluation.inference import MINIBATCH
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a version says of one image."""
+    """A version's prediction for one image."""
 
     image: str
-    """Path below the source, its unprintable characters escaped; or split and row."""
+    """Path below the source, with unprintable characters escaped; or split and row."""
     label: str | None
     """The most probable class; None where the image could not be read."""
     probabilities: dict[str, float] | None
@@ -40,23 +42,16 @@ class Prediction:
 
     def document(self) -> dict[str, JsonValue]:
         """One row of `pitchpipe predict --json`."""
-        shares: JsonValue = None if self.probabilities is None else {**self.probabilities}
-        return {
-            "image": self.image,
-            "label": self.label,
-            "probabilities": shares,
-            "milliseconds": self.milliseconds,
-            "error": self.error,
-        }
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """An image on its way to the network."""
+    """An image to predict."""
 
     name: str
     pixels: Pixels | None
-    """In the shape that the version takes; None where it could not be read."""
+    """In the version's image shape; None where it could not be read."""
     error: str | None = None
 
 
@@ -66,21 +61,21 @@ def predict_source(
     """Predict every image of a source, in its order, streaming.
 
     source: an image, a folder of images however nested, or any data source (Parquet, IDX, NPZ).
-    An image that cannot be read or decoded is a row that says so. Raises InputError where there is
-    no image at all. threads: CPU threads; by default all that this process may use.
+    An image that cannot be read or decoded gets a row with the error. Raises InputError where there
+    is no image at all. threads: CPU threads; by default all that this process may use.
     """
-    count = 0
-    for minibatch in _minibatches(_pictures(source, version)):
-        yield from _predicted(version, minibatch, threads or len(os.sched_getaffinity(0)))
+    pictures, count = _pictures(source, version), 0
+    while minibatch := list(itertools.islice(pictures, MINIBATCH)):
+        yield from _predict(version, minibatch, threads or len(os.sched_getaffinity(0)))
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image ({', '.join(sorted(SUFFIXES))})")
 
 
-def pieces_of(source: Path) -> Iterator[tuple[tuple[str, ...], Rows]]:
-    """Yield classes and rows of a data source, piece by piece, pitchpipe's own batches included.
+def read_pieces(source: Path) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """Yield classes and rows of a data source piece by piece; pitchpipe's own batches are one, too.
 
-    Raises InputError where there is nothing that can be read.
+    Raises InputError where nothing can be read.
     """
     batches = _own_batches(source)
     if batches:
@@ -93,15 +88,15 @@ def pieces_of(source: Path) -> Iterator[tuple[tuple[str, ...], Rows]]:
         yield found.classes, rows
 
 
-def stacked(images: Iterable[Pixels], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Bring images (height, width, channels) to an array (n, channels, height, width)."""
+def conform_all(images: Iterable[Pixels], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Conform images (height, width, channels) to an array (n, channels, height, width)."""
     channels, height, _ = shape
     rows = [conform(image, image_size=height, channels=channels) for image in images]
     return np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2))
 
 
-def pixels_of(rows: Rows) -> Iterator[Pixels]:
-    """Decode the images of a piece of a source; raises InputError for one that cannot be."""
+def decode_rows(rows: Rows) -> Iterator[Pixels]:
+    """Decode the images of a piece of a source; raises InputError where one is damaged."""
     if isinstance(rows, PixelRows):
         yield from rows.pixels
     else:
@@ -112,15 +107,15 @@ def pixels_of(rows: Rows) -> Iterator[Pixels]:
                 raise InputError(f"{path}: {error}") from None
 
 
-def decoded(content: Path | bytes | Pixels) -> Pixels:
-    """Return the pixels of a content; raises InputError for one that is no image."""
+def decode_content(content: Path | bytes | Pixels) -> Pixels:
+    """Decode an image; raises InputError where it is none."""
     if isinstance(content, np.ndarray):
         return content
     return decode(read_image(content) if isinstance(content, Path) else content)
 
 
-def contents_of(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
-    """Yield the name of every image, safe to print and to write, and its content or its file.
+def image_contents(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
+    """Yield the name of every image, safe to print and to write, and its content or path.
 
     source: an image, a folder of images however nested, or any data source.
     """
@@ -131,15 +126,15 @@ def contents_of(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
             yield shown(path.relative_to(source).as_posix()), path
     else:
         numbers = dict[str, int]()
-        for _, rows in pieces_of(source):
+        for _, rows in read_pieces(source):
             yield from _named(rows, numbers)
 
 
 def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
     channels, side, _ = version.files.lineage.image_shape
-    for name, read in contents_of(source):
+    for name, read in image_contents(source):
         try:
-            pixels = decoded(read)
+            pixels = decode_content(read)
         except InputError as error:
             yield _Picture(name, None, str(error))
         else:
@@ -147,7 +142,7 @@ def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
 
 
 def _own_batches(source: Path) -> list[Batch]:
-    """Batches of `data add`; none where the source is something else."""
+    """Batches of `data add`; empty for another kind of source."""
     paths = batch_files(source) if source.is_dir() else (source,)
     try:
         return [read_batch(path) for path in paths if path.suffix == ".parquet"]
@@ -165,18 +160,7 @@ def _named(rows: Rows, numbers: dict[str, int]) -> Iterator[tuple[str, bytes | P
         numbers[part] += 1
 
 
-def _minibatches(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:
-    minibatch: list[_Picture] = []
-    for picture in pictures:
-        minibatch.append(picture)
-        if len(minibatch) == MINIBATCH:
-            yield minibatch
-            minibatch = []
-    if minibatch:
-        yield minibatch
-
-
-def _predicted(
+def _predict(
     version: LoadedVersion, minibatch: list[_Picture], threads: int
 ) -> Iterator[Prediction]:
     lineage = version.files.lineage
@@ -185,7 +169,7 @@ def _predicted(
     milliseconds = 0.0
     if readable:
         began = time.perf_counter()
-        answer = version.predict(stacked(readable, lineage.image_shape), threads=threads)
+        answer = version.predict(conform_all(readable, lineage.image_shape), threads=threads)
         milliseconds = (time.perf_counter() - began) * 1000 / len(readable)
         probabilities = iter(answer)
     for picture in minibatch:
