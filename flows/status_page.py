@@ -1,6 +1,7 @@
 """What `pitchpipe up` shows: a page that stays on a terminal, lines where there is none."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -8,8 +9,11 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
+from flows.prefect_api import SERVICES
 from flows.schedule_tables import schedules_table
 from flows.schedules import Schedule
 from flows.standing import Standing, standing
@@ -19,10 +23,35 @@ _TOLD = ("decision: ", "inbox: ", "tried again: ")
 """How lines of the schedules begin that are shown as they come."""
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page to look at."""
+
+    title: str
+    server: str
+    """Its address, without a slash at the end."""
+    page: str = ""
+    """What follows the slash."""
+    password: str | None = None
+    """Of the server, which asks for one."""
+
+    @property
+    def public(self) -> str:
+        """What anybody may read, in logs too."""
+        return f"{self.server}/{self.page}" if self.page else self.server
+
+    @property
+    def signed_in(self) -> str:
+        """What opens the page at once; for a terminal, not for a log."""
+        if self.password is None:
+            return self.public
+        return f"{self.server}/?token={self.password}{self.page}"
+
+
 class StatusPage:
     """Links, next ticks, last verdict, champion; and each decision and delivery, as a line."""
 
-    def __init__(self, links: Mapping[str, str], decisions: Path) -> None:
+    def __init__(self, links: Sequence[Link], decisions: Path) -> None:
         self._links = links
         self._news = _NewLines(decisions)
         self._console = Console(markup=False, highlight=False, soft_wrap=True)
@@ -34,8 +63,10 @@ class StatusPage:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
         else:
-            for title, link in self._links.items():
-                self._console.print(f"{title:<9}{link}")
+            for link in self._links:
+                self._console.print(f"{link.title:<9}{link.public}")
+            if any(link.password for link in self._links):
+                self._console.print(f"{'Password':<9}in {SERVICES}")
         self.refresh()
         if self._live is None:
             self._console.print(ENDING)
@@ -81,9 +112,14 @@ class _NewLines:
         return whole.decode(errors="replace").split("\n") if whole else []
 
 
-def _page(links: Mapping[str, str], stands: Standing, now: datetime) -> Group:
+def _page(links: Sequence[Link], stands: Standing, now: datetime) -> Group:
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for title, text in (*links.items(), *_facts(stands)):
+    facts.add_column()
+    facts.add_column(overflow="fold")
+    for link in links:  # a link that fills two lines can be clicked all the same
+        url = link.signed_in
+        facts.add_row(link.title, Text(url, Style(link=url)))
+    for title, text in _facts(stands):
         facts.add_row(title, text)
     parts = [facts]
     if stands.schedules:

@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from registry_records import NAME, flow_run_info
 
 from flows.prefect_api import prefect_api
-from flows.services import mlflow_environment, mlflow_server, prefect_server
+from flows.services import mlflow_environment, mlflow_server
 from flows.status_page import StatusPage
 from flows.tracking import Mirror, TrackingError, asking, open_tracking
 from flows.tracking.store import Tracking
@@ -96,10 +96,11 @@ def test_up_shows_and_keeps_addresses_without_passwords(
     store = "https://user:s3cr3t@mlflow.example"
     far = Tracking(uri=store, name=NAME)
     far.__dict__["experiment_id"] = "7"  # as the server would have answered
-    announce("http://127.0.0.1:4200", store)
-    with StatusPage(links(prefect_server(4200), store, far), tmp_path / "none.log"):
+    services = announce("http://127.0.0.1:4200", store, "ours")
+    with StatusPage(links(services, far), tmp_path / "none.log"):
         shown = capsys.readouterr().out
     assert "https://mlflow.example/#/experiments/7/runs" in shown
+    assert "ours" not in shown
     assert SECRET not in shown
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written
@@ -111,7 +112,7 @@ def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
     uri = "postgresql://user:s3cr3t@host/db"
     server = mlflow_server(5000)
     assert SECRET not in " ".join(server.arguments)
-    assert mlflow_environment(uri)["MLFLOW_BACKEND_STORE_URI"] == uri
+    assert mlflow_environment(uri, "ours")["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def test_refusals_are_noted_without_the_password() -> None:

@@ -10,13 +10,19 @@ import pytest
 from conftest import ProjectFolder, Ran
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running, Scheduled
 
 from flows.deployments import apply_schedules, ask_again, ask_now, take_up
 from flows.prefect_upkeep import close_orphans, project_tag
 from flows.schedules import Schedule
-from flows.services import PREFECT_HOME, free_port, prefect_server, server_environment
+from flows.services import (
+    PREFECT_HOME,
+    free_port,
+    new_password,
+    prefect_server,
+    server_environment,
+)
 from models.errors import ConfigError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -34,10 +40,15 @@ def client(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         server = prefect_server(free_port(0))
-        with server.start(server_environment(f"{server.url}/api")):
+        environment = server_environment(f"{server.url}/api", new_password())
+        changes = {
+            PREFECT_API_URL: environment["PREFECT_API_URL"],
+            PREFECT_API_AUTH_STRING: environment["PREFECT_API_AUTH_STRING"],
+        }
+        with server.start(environment):
             server.wait_ready()
             with (
-                temporary_settings({PREFECT_API_URL: f"{server.url}/api"}),
+                temporary_settings(changes),
                 get_client(sync_client=True) as client,
             ):
                 yield client

@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUICK, ProjectFolder, Ran, make_project, overrides
+from conftest import (
+    QUICK,
+    ProjectFolder,
+    Ran,
+    make_project,
+    overrides,
+    users_prefect,
+    users_prefect_environment,
+)
 
 from flows import notifying
 from flows.decisions import fingerprint
 from flows.notifying import failure_message, notify, outcome_message, telling_of_failure
 from flows.requests import Retraining
-from flows.services import free_port, prefect_server, server_environment
+from flows.services import free_port
 from models.config import NotifyParams, Params, load_params
 from models.decision import Decision
 from models.errors import ConfigError, InputError
@@ -238,7 +246,7 @@ def told(
 ) -> tuple[ProjectFolder, list[Ran], list[Any]]:
     """A project with gate.approval manual: one retraining failed, one passed, one approved."""
     root = tmp_path_factory.mktemp("told") / "project"
-    server = prefect_server(free_port(0))
+    server = users_prefect(free_port(0))
     make_project(root)
     project = ProjectFolder(root, {VARIABLE: served.url, "PREFECT_API_URL": f"{server.url}/api"})
     configured = (f"notify.webhook_variable={VARIABLE}", "gate.approval=manual", *QUICK)
@@ -247,7 +255,7 @@ def told(
     served.received.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)  # Prefect's database goes where the process stands
-        started = server.start(server_environment(f"{server.url}/api"))
+        started = server.start(users_prefect_environment(server))
     with started:
         server.wait_ready()
         ran = [
