@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -55,7 +56,7 @@ class Served:
         )
         self._thread = threading.Thread(target=self._server.run)
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> Self:
         self._thread.start()
         while not self._server.started:
             self._thread.join(0.01)
