@@ -34,6 +34,7 @@ class Link:
     """What follows the slash."""
     password: str | None = None
     """Of the server, which asks for one."""
+    note: str = ""
 
     @property
     def public(self) -> str:
@@ -64,7 +65,8 @@ class StatusPage:
             self._live.start()
         else:
             for link in self._links:
-                self._console.print(f"{link.title:<9}{link.public}")
+                note = f"  ({link.note})" if link.note else ""
+                self._console.print(f"{link.title:<9}{link.public}{note}")
             if any(link.password for link in self._links):
                 self._console.print(f"{'Password':<9}in {SERVICES}")
         self.refresh()
@@ -117,8 +119,9 @@ def _page(links: Sequence[Link], stands: Standing, now: datetime) -> Group:
     facts.add_column()
     facts.add_column(overflow="fold")
     for link in links:  # a link that fills two lines can be clicked all the same
-        url = link.signed_in
-        facts.add_row(link.title, Text(url, Style(link=url)))
+        note = f"  ({link.note})" if link.note else ""
+        shown = Text.assemble((link.signed_in, Style(link=link.signed_in)), note)
+        facts.add_row(link.title, shown)
     for title, text in _facts(stands):
         facts.add_row(title, text)
     parts = [facts]

@@ -92,12 +92,15 @@ def announce(prefect: str, mlflow: str, password: str) -> RunningServices:
 def links(services: RunningServices, tracking: Tracking) -> tuple[Link, ...]:
     """Where to look. Runs: MLflow's own first page speaks of traces and judges."""
     experiment = tracking.experiment_id
-    # The user's own tracking server is told no password of ours.
-    password = None if _has_ui(tracking.uri) else services.password
+    # The user's own tracking server is told no password of ours, and asked no question.
+    ours = not _has_ui(tracking.uri)
+    password = services.password if ours else None
+    is_empty = ours and not tracking.client.search_runs([experiment], max_results=1)
+    note = "empty until the first `pitchpipe run`" if is_empty else ""
     return (
         Link("MLflow", services.mlflow, password=password),
         Link("Prefect", services.prefect, password=services.password),
-        Link("Runs", services.mlflow, page=page_of(experiment), password=password),
+        Link("Runs", services.mlflow, page=page_of(experiment), password=password, note=note),
     )
 
 

@@ -1,5 +1,6 @@
 """Passwords in URLs: taken out before anything is shown, stored or handed on."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from registry_records import NAME, flow_run_info
 
 from flows.prefect_api import prefect_api
 from flows.services import mlflow_environment, mlflow_server
-from flows.status_page import StatusPage
+from flows.status_page import Link, StatusPage
 from flows.tracking import Mirror, TrackingError, asking, open_tracking
 from flows.tracking.store import Tracking
 from flows.tracking.writer import short
@@ -105,6 +106,36 @@ def test_up_shows_and_keeps_addresses_without_passwords(
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written
     assert not any(SECRET in path.read_text() for path in written)
+
+
+OURS = "http://127.0.0.1:5000"
+LINK = Link("Runs", OURS, page="#/experiments/1", password=SECRET, note="empty")
+
+
+def test_the_password_of_our_servers_is_not_printed_into_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody sits at a terminal: the file that holds it is named."""
+    monkeypatch.chdir(tmp_path)
+    with StatusPage([LINK], tmp_path / "none.log"):
+        shown = capsys.readouterr().out
+    assert f"Runs     {OURS}/#/experiments/1  (empty)\nPassword in .prefect/services.json" in shown
+    assert SECRET not in shown
+
+
+def test_a_terminal_is_shown_links_that_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole, and to be clicked, however narrow the terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    with StatusPage([LINK], tmp_path / "none.log"):
+        shown = capsys.readouterr().out
+    whole = f"{OURS}/?token={SECRET}#/experiments/1"
+    pieces = re.findall(r"\x1b]8;[^;]*;(http[^\x1b]*)\x1b\\([^\x1b]*)", shown)
+    assert {target for target, _ in pieces} == {whole}
+    assert "".join(text for _, text in pieces) == whole
 
 
 def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:

@@ -168,13 +168,16 @@ def owner(page: Page, up: Up) -> Page:
 
 
 SEND = """async (requests) => {
+  const types = ['text/plain', 'application/json', 'application/x-www-form-urlencoded', null]
   const said = []
   for (const {url, method, body} of requests)
     for (const mode of ['no-cors', 'cors'])
-      for (const type of ['text/plain', 'application/json', 'application/x-www-form-urlencoded'])
+      for (const type of types)
         try {
-          const headers = {'Content-Type': type}
-          const answer = await fetch(url, {method, mode, body, headers, credentials: 'include'})
+          // Without a type Prefect takes a body for JSON, and so may be sent by any page.
+          const sent = type === null ? {body: new Blob([body])}
+                                     : {body, headers: {'Content-Type': type}}
+          const answer = await fetch(url, {method, mode, credentials: 'include', ...sent})
           if (mode === 'cors') said.push(`${url}: ${await answer.text()}`)
         } catch {}
   return said
