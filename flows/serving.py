@@ -12,11 +12,12 @@ from flows.tracking import Tracking
 def serve(tracking: Tracking, wanted: str, *, port: int) -> None:
     """Become MLflow's scoring server for a version, after its files were checked.
 
+    The server is given the folder that was checked just now: by the version's name it would fetch
+    remote files once more, and they could be others. Who can write to the folder is trusted.
     The process is replaced: signals reach the server itself. Raises as `open_version` does.
     """
-    record = open_version(tracking, wanted).record
-    uri = f"models:/{record.name}/{record.version}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri]
+    folder = open_version(tracking, wanted).directory.resolve()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder)]
     command += ["--env-manager", "local", "--host", LOOPBACK, "--port", str(port)]
     environment = {
         **os.environ,

@@ -12,7 +12,8 @@ from flows.lineage import Lineage
 from flows.registry.extras import EVALUATION, LINEAGE, read_extra, read_trained_ids
 from flows.registry.fetching import fetch_files
 from flows.registry.listing import find_version
-from flows.registry.packing import files_digest, load_network
+from flows.registry.networks import load_network
+from flows.registry.packing import files_digest
 from flows.registry.records import VersionRecord
 from flows.registry.safety import check_safe
 from flows.tracking.store import Tracking, asking
