@@ -1,5 +1,7 @@
 """`pitchpipe predict | evaluate | serve | reproduce | export | import`: versions put to use."""
 
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -154,7 +156,7 @@ def export(
 
     exported = transfer.export_version(tracking, version, project.user_path(file))
     if as_json:
-        emit({"version": exported.version, "digest": exported.digest})
+        emit(asdict(exported))
     else:
         typer.echo(f"version {exported.version} -> {file} (digest {exported.digest[:12]})")
 
@@ -163,24 +165,32 @@ def import_version(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Zip file that `export` wrote.", show_default=False)],
     *,
-    model: ModelOption = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Registered name; default: the one in the file.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a file that `export` wrote, and register what it holds as a version.
 
+    It keeps the registered name it had where it was exported; --model gives it another.
+
     Example: pitchpipe import digits.zip
     """
     project = enter_project(context)
-    tracking = open_project(context, model)
+    source = project.user_path(file)
     from flows import transfer
+    from models.config import load_params
 
-    imported = transfer.import_version(tracking, project.user_path(file))
+    usual = load_params(Path("params.yaml")).registered_name
+    tracking = open_project(context, model or transfer.exported_name(source))
+    imported = transfer.import_version(tracking, source)
+    named = "" if imported.name == usual else f" --model {shlex.quote(imported.name)}"
     if as_json:
-        emit({"version": imported.version, "digest": imported.digest})
+        emit(asdict(imported))
     else:
         typer.echo(
-            f"{file} -> version {imported.version} (digest {imported.digest[:12]}); "
-            f"`pitchpipe promote {imported.version}` asks the gate"
+            f"{file} -> version {imported.version} of {imported.name} (digest "
+            f"{imported.digest[:12]}); `pitchpipe promote {imported.version}{named}` asks the gate"
         )
 
 
