@@ -6,20 +6,37 @@ BIN := $(VENV)/bin
 # Which build of torch: cpu for machines without a GPU (small), gpu for the registry's default build,
 # empty for whatever pip is set up to find.
 TORCH ?=
-TORCH_FROM := $(if $(filter cpu,$(TORCH)),--index-url https://download.pytorch.org/whl/cpu)
+# Engines besides processes: dask, ray or dask,ray.
+EXTRAS ?=
+ifneq ($(filter-out cpu gpu,$(TORCH)),)
+$(error TORCH=$(TORCH): is neither cpu nor gpu)
+endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# The stamp names the folder: scripts of a .venv that was moved point to where it was.
-STAMP := $(VENV)/.installed-$(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | tr -d ' ')
+# Torch alone: its dependencies, as all else, come from PyPI.
+CPU_TORCH := $(if $(filter cpu,$(TORCH)),--no-deps --index-url https://download.pytorch.org/whl/cpu torch)
+# The stamps name the folder: scripts of a .venv that was moved point to where it was. -P: by whichever
+# link one comes, it is one folder.
+STATE := $(shell { cat pyproject.toml constraints.txt; pwd -P; } | cksum | tr -d ' ')
+PRODUCT := $(VENV)/.installed-$(STATE)
+TOOLS := $(VENV)/.installed-dev-$(STATE)
 
-.PHONY: install run test test-slow lint types format bench bench-all bench-peers-env up screenshots clean
+.PHONY: install install-dev run test test-slow lint types format bench bench-all bench-peers-env up screenshots clean
 
-install: $(STAMP)
+install: $(PRODUCT)
+	$(if $(EXTRAS),$(PIP) -e '.[$(EXTRAS)]')
 
-$(STAMP):
+# What tests, lint and types need besides.
+install-dev: $(TOOLS)
+
+$(PRODUCT):
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(TORCH_FROM) torch
-	$(PIP) -e '.[dev]'
+	$(if $(CPU_TORCH),$(PIP) $(CPU_TORCH))
+	$(PIP) -e .
 	rm -f $(VENV)/.installed-*
+	touch $@
+
+$(TOOLS): $(PRODUCT)
+	$(PIP) -e '.[dev]'
 	touch $@
 
 run: install
@@ -28,21 +45,21 @@ run: install
 up: install
 	$(BIN)/pitchpipe up
 
-test: install
+test: install-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-slow: install
+test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
-lint: install
+lint: install-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/lint-imports
 
-types: install
+types: install-dev
 	$(BIN)/python -m mypy
 
-format: install
+format: install-dev
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
 
@@ -60,7 +77,7 @@ bench-peers-env: $(PEERS_STAMP)
 
 $(PEERS_STAMP):
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH_FROM) torch==2.13.0
+	$(if $(CPU_TORCH),$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(CPU_TORCH)==2.13.0)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
 	rm -f $(PEERS)/.installed-*
 	touch $@
@@ -76,7 +93,7 @@ bench-all: bench
 	$(BIN)/python bench/drift.py
 
 # The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
-screenshots: install
+screenshots: install-dev
 	$(BIN)/python tests/support/screenshots.py
 
 clean:

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.config import CnnConfig
 from models.gate.paired import images_needed
-from models.networks import build_network
+from models.networks import CnnConfig
 
 TRIALS = {
     "seed 0": (0, CnnConfig()),
@@ -66,7 +65,7 @@ def trained(
 ) -> nn.Module:
     """Train from the seed, in minibatches of 64."""
     torch.manual_seed(seed)
-    network = build_network(config, channels=1, image_size=28, classes=10)
+    network = config.build(channels=1, image_size=28, classes=10)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
     images, labels = train
     for _ in range(epochs):

@@ -24,12 +24,12 @@ from flows.engines.local import warm_up
 CHILDREN = 20
 SAID = "import resource; used = resource.getrusage(resource.RUSAGE_SELF); print(sum(used[:2]))"
 IMPORTS = {
-    "training, as the fork server imports it": "import flows.preloaded",
+    "training, as the fork server imports it": "import flows.engines.preload",
     "training, collecting garbage": "import models.training.fit, models.training.worker",
     "Prefect and MLflow, as `pitchpipe run` imports them": (
-        "from flows.cli import collect_seldom; collect_seldom(); import flows.recorded_flow"
+        "from flows.cli.main import collect_rarely; collect_rarely(); import flows.retrain"
     ),
-    "Prefect and MLflow, collecting garbage": "import flows.recorded_flow",
+    "Prefect and MLflow, collecting garbage": "import flows.retrain",
 }
 
 

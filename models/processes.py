@@ -1,11 +1,24 @@
-"""Identity of processes, and whether one is alive."""
+"""Processes: identity, liveness, usable cores, and how children are started."""
 
+import multiprocessing
+import os
 import socket
+import sys
+import tempfile
+import threading
+from multiprocessing import util
+from multiprocessing.context import ForkServerContext, SpawnContext
 
 import psutil
 
-from models.config.base import Record
+from models.errors import PitchpipeError
+from models.record import Record
 
+LINUX = sys.platform == "linux"
+"""Whether libraries bear a fork."""
+SHORTEST_SOCKET_BYTES = 104
+"""A socket's path with its closing zero: so many on macOS, 108 on Linux."""
+_ONE_AT_A_TIME = threading.Lock()
 _SAME_START_SECONDS = 1.5
 # psutil adds the ticks since boot to the time of boot, which the kernel gives in whole seconds:
 # a clock that is adjusted moves every start by one. No process number is used again so soon.
@@ -38,3 +51,54 @@ def this_process() -> ProcessIdentity:
     return ProcessIdentity(
         pid=process.pid, started=process.create_time(), host=socket.gethostname()
     )
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use: those of its affinity where the system has one."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has none
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def children_context() -> ForkServerContext | SpawnContext:
+    """Return how children are started: by a fork server on Linux, elsewhere each by itself.
+
+    macOS: `import numpy` already calls Apple's Accelerate there (numpy/__init__.py, _mac_os_check),
+    whose threads do not outlive a fork, so a server that has it imported may not fork.
+    """
+    if not LINUX:
+        return multiprocessing.get_context("spawn")
+    _choose_folder_of_sockets()
+    return multiprocessing.get_context("forkserver")
+
+
+def short_temporary_folder(room: int) -> str:
+    """Return where temporary files go if a socket's path has that many bytes left there, else /tmp.
+
+    Raises PitchpipeError where /tmp cannot be written either.
+    """
+    usual = tempfile.gettempdir()
+    length = len(os.fsencode(usual)) + room
+    if length < SHORTEST_SOCKET_BYTES:
+        return usual
+    for folder in ("/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes what we use there, for us alone
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise PitchpipeError(
+        f"TMPDIR {usual}: sockets there have paths of {length} bytes, and the system allows "
+        f"{SHORTEST_SOCKET_BYTES - 1}; set TMPDIR to a shorter folder"
+    )
+
+
+def _choose_folder_of_sockets() -> None:
+    """Have multiprocessing keep its sockets where their paths are short enough (gh-132124).
+
+    It makes its folder once in a process and remembers it; Python 3.14 looks at the length itself.
+    """
+    with _ONE_AT_A_TIME:
+        usual = tempfile.gettempdir()
+        tempfile.tempdir = short_temporary_folder(len("/pymp-12345678/listener-12345678"))
+        try:
+            util.get_temp_dir()
+        finally:
+            tempfile.tempdir = usual

@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from project_folder import QUICK, ProjectFolder, Ran, make_project, overrides
+
+# Ours is how slow a machine may be: a property holds on a loaded one, too.
+settings.register_profile("pitchpipe", deadline=None)
+settings.load_profile("pitchpipe")
 
 
 @pytest.fixture

@@ -9,13 +9,21 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from flows.datasets.dvc import push, remote_url, reproduce, tracked_md5
-from flows.datasets.files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
+from flows.datasets.files import (
+    PREPARED,
+    RAW,
+    RESOLVED,
+    SAMPLE_SHEETS,
+    RawVersion,
+    data_lock,
+    raw_version,
+)
 from flows.datasets.ingest import add_builtin, ensure_ingested, settle_version
-from models.config import DataParams, Record
+from models.config import DataParams, Record, read_record
 from models.config.yaml_reader import read_yaml
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepare import prepare, remove_abandoned
-from models.datasets.prepared import Manifest, open_split, read_manifest
+from models.datasets.prepared import MANIFEST, Manifest, open_split, read_manifest
 from models.errors import ConfigError, IntegrityError, PitchpipeError
 from models.files import write_text
 
@@ -24,9 +32,11 @@ __all__ = [
     "DatasetVersion",
     "RawVersion",
     "ensure_ingested",
+    "known_manifests",
     "manifest_of",
     "prepare_dataset",
     "prepared_is_current",
+    "prepared_manifest",
     "raw_version",
 ]
 
@@ -136,11 +146,32 @@ def read_resolved() -> DataParams:
 
 def prepared_is_current(data: DataParams) -> bool:
     """Whether prepared/ was made by these params from the present batches."""
+    """Whether prepared/ was made by these params from the present batches."""
+    manifest = prepared_manifest()
+    return (
+        manifest is not None
+        and manifest.params == data
+        and manifest.raw_digest == raw_version(data.name).digest
+    )
+
+
+def prepared_manifest() -> Manifest | None:
+    """Read the manifest of the prepared arrays; None where nothing usable is prepared."""
     try:
-        manifest = read_manifest(PREPARED)
+        return read_manifest(PREPARED)
     except PitchpipeError:
-        return False
-    return manifest.params == data and manifest.raw_digest == raw_version(data.name).digest
+        return None
+
+
+def known_manifests() -> list[Manifest]:
+    """Return the manifest of the prepared arrays, then of all that were trained on, newest first.
+
+    Those that cannot be read are left out.
+    """
+    files = SAMPLE_SHEETS.glob(f"*/{MANIFEST}")
+    newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+    trained_on = (read_record(path, Manifest) for path in newest)
+    return [one for one in (prepared_manifest(), *trained_on) if one is not None]
 
 
 def _verify(data: DataParams) -> Manifest:

@@ -39,7 +39,9 @@ class InboxState:
     arriving: tuple[str, ...]
     """Empty, or changed a moment ago."""
     quarantined: tuple[str, ...]
-    """Of every dataset."""
+    """Folders of data/quarantine/, each with its report; of every dataset."""
+    path: str
+    """Folder that deliveries for the dataset are put into."""
 
 
 def inbox_state(dataset: str, inbox: InboxParams) -> InboxState:
@@ -52,6 +54,7 @@ def inbox_state(dataset: str, inbox: InboxParams) -> InboxState:
         ),
         arriving=tuple(shown(path.name) for path in complete if not complete[path]),
         quarantined=quarantined_deliveries(),
+        path=f"{inbox.path}/{dataset}",
     )
 
 

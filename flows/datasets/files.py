@@ -22,6 +22,8 @@ PREPARED = Path("data/prepared")
 RESOLVED = Path("data/prepare.yaml")
 """The `data:` section by which prepared/ is made; the params file of DVC's stage."""
 VERSIONS = Path("data/versions.jsonl")
+SAMPLE_SHEETS = Path("mlruns/datasets")
+"""Holds a sheet of samples and the manifest of all arrays trained on, by their digest."""
 STAGING = Path("data/.staging")
 """Holds what is being built, on the file system of data/, so that a rename completes it."""
 REPLACED = Path("data/.replaced.old")

@@ -19,18 +19,17 @@ from flows.datasets.dvc import push, tracked_md5
 from flows.datasets.files import RAW, data_lock, hold_for
 from flows.datasets.ingest import (
     BUILTIN,
-    add_batch,
+    add_source,
+    check_source,
     ensure_ingested,
-    known_classes,
     settle_version,
 )
+from flows.datasets.versions import DatasetIdentity, dataset_identity
 from models.config import DataParams, InboxParams, Record
 from models.datasets.batches import read_batch
 from models.datasets.checks import Report
-from models.datasets.ingest import check
 from models.datasets.prepared import Finding
 from models.datasets.raw import batch_files
-from models.datasets.sources.detect import find_source
 from models.datasets.sources.paths import shown, slug
 from models.errors import InputError, IntegrityError, PitchpipeError
 from models.files import write_text
@@ -65,10 +64,12 @@ class Quarantined(Record):
 class Taken(Record):
     """Result of adding the deliveries of an inbox."""
 
-    added: tuple[Delivered, ...] = ()
-    quarantined: tuple[Quarantined, ...] = ()
-    arriving: tuple[str, ...] = ()
-    """Left in the inbox: something in them changed a moment ago."""
+    added: tuple[Delivered, ...]
+    quarantined: tuple[Quarantined, ...]
+    arriving: tuple[str, ...]
+    """Left there, for something in them changed a moment ago."""
+    dataset: DatasetIdentity
+    """With what was added."""
 
 
 def take_deliveries(data: DataParams, inbox: InboxParams) -> Taken:
@@ -89,7 +90,12 @@ def take_deliveries(data: DataParams, inbox: InboxParams) -> Taken:
             else:
                 quarantined.append(outcome)
         arriving = inbox_state(data.name, inbox).arriving
-    return Taken(added=tuple(added), quarantined=tuple(quarantined), arriving=arriving)
+    return Taken(
+        added=tuple(added),
+        quarantined=tuple(quarantined),
+        arriving=arriving,
+        dataset=dataset_identity(data.name),
+    )
 
 
 def _take(delivery: Path, data: DataParams) -> Delivered | Quarantined:
@@ -100,7 +106,7 @@ def _take(delivery: Path, data: DataParams) -> Delivered | Quarantined:
     try:
         outcome = _find_added(delivery, digest, data) or _add(delivery, digest, data)
     except (InputError, IntegrityError):
-        report = _report(delivery, data)
+        report = check_source(delivery, data)
         if not report.errors:
             raise  # the delivery is good: the fault is elsewhere
         return _quarantine(delivery, digest, data, report)
@@ -126,8 +132,8 @@ def _add(delivery: Path, digest: str, data: DataParams) -> Delivered:
         # Otherwise the delivery would be taken for the whole dataset.
         ensure_ingested(data)
     name = f"{slug(delivery.stem)}-{digest[:12]}"
-    added = add_batch(find_source(delivery), data, name=name)
-    found = _delivered(delivery, added.path, added.images, is_new=True)
+    added = add_source(delivery, data, name=name)
+    found = _delivered(delivery, added.batch, added.images, is_new=True)
     return found.model_copy(update={"warnings": added.warnings})
 
 
@@ -135,14 +141,6 @@ def _delivered(delivery: Path, batch: Path, images: int, *, is_new: bool) -> Del
     return Delivered(
         delivery=shown(delivery.name), batch=batch.as_posix(), images=images, is_new=is_new
     )
-
-
-def _report(delivery: Path, data: DataParams) -> Report:
-    known = known_classes(data.name)
-    try:
-        return check(find_source(delivery), data, known=known)
-    except (InputError, IntegrityError) as error:
-        return Report((Finding(code="unusable", message=str(error)),), ())
 
 
 def _quarantine(delivery: Path, digest: str, data: DataParams, report: Report) -> Quarantined:

@@ -1,5 +1,6 @@
 """Adding of sources as immutable batches of a dataset, tracked by DVC and logged."""
 
+import re
 import shutil
 import urllib.request
 from collections.abc import Iterator
@@ -11,15 +12,23 @@ from pathlib import Path
 from flows.datasets.dvc import checkout, push, track, tracked_md5
 from flows.datasets.files import RAW, STAGING, batch_digests, building, data_lock, raw_version
 from flows.datasets.split_moves import Moves, count_moves, remember_ids
-from flows.datasets.versions import LoggedVersion, log_version, logged_versions
-from models.config import DataParams
-from models.datasets.ingest import Ingested, Known, ingest
+from flows.datasets.versions import (
+    DatasetIdentity,
+    LoggedVersion,
+    dataset_identity,
+    log_version,
+    logged_versions,
+)
+from models.config import DataParams, SplitName
+from models.datasets.checks import Report
+from models.datasets.ingest import Known, check, ingest
 from models.datasets.labelled_images import Source
 from models.datasets.prepared import Finding
 from models.datasets.raw import batch_files, open_raw
 from models.datasets.sources.builtin import FASHION_MNIST_DIGESTS, digits, fashion_mnist
+from models.datasets.sources.detect import Format, find_source
 from models.digests import digest_file
-from models.errors import InputError, IntegrityError, PitchpipeError
+from models.errors import ConfigError, InputError, IntegrityError, PitchpipeError
 from models.files import replacing
 
 BUILTIN = ("digits", "fashion-mnist")
@@ -29,12 +38,14 @@ BUILTIN = ("digits", "fashion-mnist")
 class Added:
     """Result of adding a batch."""
 
-    path: Path
+    batch: Path
     images: int
     classes: tuple[str, ...]
     """Of the batch, by the dataset's names."""
     is_new: bool
     """False: an identical batch was there already."""
+    dataset: DatasetIdentity
+    """With the batch."""
     moves: Moves
     warnings: tuple[Finding, ...]
 
@@ -79,6 +90,41 @@ def add_builtin(data: DataParams) -> None:
             with _staging() as folder:
                 ingest(source, folder / "batch.parquet", data, known={})
                 _move(folder / "batch.parquet", RAW / data.name / f"{source.name}.parquet")
+
+
+def add_source(  # noqa: PLR0913 - options of `data add`, each of which stands alone
+    path: Path,
+    data: DataParams,
+    *,
+    name: str | None = None,
+    kind: Format | None = None,
+    split: SplitName | None = None,
+    skip_bad: bool = False,
+) -> Added:
+    """Add the images at a path to the dataset as a new batch.
+
+    skip_bad: leave out files that cannot be read, with a warning for each. Raises ConfigError for
+    an unusable name, InputError where the source is unusable.
+    """
+    if name is not None and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", name):
+        raise ConfigError(f"--name {name!r}: lower-case letters, digits and hyphens, at most 64")
+    source = find_source(path, kind=kind, split=split)
+    return add_batch(source, data, name=name, skip_bad=skip_bad)
+
+
+def check_source(
+    path: Path,
+    data: DataParams,
+    *,
+    kind: Format | None = None,
+    split: SplitName | None = None,
+) -> Report:
+    """Check what a path holds as `add_source` does; a source that cannot be read is an error."""
+    known = known_classes(data.name)
+    try:
+        return check(find_source(path, kind=kind, split=split), data, known=known)
+    except (InputError, IntegrityError) as error:
+        return Report((Finding(code="unusable", message=str(error)),), ())
 
 
 def add_batch(
@@ -163,17 +209,14 @@ def _add(source: Source, data: DataParams, *, name: str | None, skip_bad: bool =
     remember_ids(digest, ingested.scanned)
     log_version(data.name)
     push(data.name)
-    return _added(ingested, target, is_new=is_new, moved=count_moves(digest, data))
-
-
-def _added(ingested: Ingested, target: Path, *, is_new: bool, moved: Moves) -> Added:
     again = Finding(code="already_added", message="an identical batch was there", where=str(target))
     return Added(
-        path=target,
+        batch=target,
         images=len(ingested.scanned),
         classes=ingested.classes,
         is_new=is_new,
-        moves=moved,
+        dataset=dataset_identity(data.name),
+        moves=count_moves(digest, data),
         warnings=(*ingested.warnings, *(() if is_new else (again,))),
     )
 

@@ -1,23 +1,16 @@
 """Restoring of an older version of a dataset, byte for byte, from DVC's cache or remote."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
+from flows.datasets.current import DatasetVersion, prepare_dataset, read_resolved
 from flows.datasets.dvc import cache_path, fetch, track
 from flows.datasets.files import batch_digests, building, data_lock, replace_dataset
 from flows.datasets.versions import LoggedBatch, LoggedVersion, all_versions, log_version
+from models.config import DataParams
+from models.datasets.prepared import Finding
 from models.digests import digest_file
-from models.errors import InputError, IntegrityError
-
-
-@dataclass(frozen=True, slots=True)
-class CacheFault:
-    """A missing or corrupted file of DVC's cache."""
-
-    path: Path
-    batch: str
-    fault: str
+from models.errors import ConfigError, InputError, IntegrityError
 
 
 def find_version(digest: str, *, dataset: str | None = None) -> LoggedVersion:
@@ -36,6 +29,24 @@ def find_version(digest: str, *, dataset: str | None = None) -> LoggedVersion:
             "`pitchpipe data log` lists them"
         )
     return next(iter(versions.values()))
+
+
+def restore_dataset(digest: str, data: DataParams, *, dataset: str | None) -> DatasetVersion:
+    """Restore the version of this digest and prepare it, by the params that prepared it last.
+
+    data: the params otherwise;  dataset: its name, where digests of others begin likewise.
+    """
+    version = find_version(digest, dataset=dataset)
+    restore_version(version)
+    return prepare_dataset(_last_params(version.dataset, data))
+
+
+def _last_params(name: str, data: DataParams) -> DataParams:
+    try:
+        resolved = read_resolved()
+    except ConfigError:
+        resolved = data
+    return resolved if resolved.name == name else data.model_copy(update={"name": name})
 
 
 def restore_version(version: LoggedVersion) -> None:
@@ -66,15 +77,15 @@ def copy_batches(version: LoggedVersion, folder: Path) -> None:
             raise _lost(batch, source)
 
 
-def cache_faults(version: LoggedVersion) -> list[CacheFault]:
-    """Hash every cached file of a version; DVC itself compares times and lengths alone."""
+def cache_faults(version: LoggedVersion) -> list[Finding]:
+    """Hash every cached file of a version; DVC itself trusts times and lengths."""
     faults = []
     for batch in version.batches:
         path = cache_path(batch.md5)
-        if not path.exists():
-            faults.append(CacheFault(path, batch.name, "missing"))
-        elif digest_file(path) != batch.digest:
-            faults.append(CacheFault(path, batch.name, "corrupted"))
+        fault = "missing" if not path.exists() else "corrupted"
+        if fault == "missing" or digest_file(path) != batch.digest:
+            message = f"batch {batch.name} is {fault} in DVC's cache"
+            faults.append(Finding(code=f"cache_{fault}", message=message, where=str(path)))
     return faults
 
 

@@ -27,6 +27,21 @@ class LoggedBatch(Record):
     images: int
 
 
+class DatasetIdentity(Record):
+    """Which version of which dataset is on disk."""
+
+    name: str
+    digest: str
+    """Over the batches' digests."""
+    dvc_md5: str | None
+    """Under which DVC tracks the folder."""
+
+
+def dataset_identity(name: str) -> DatasetIdentity:
+    """Identify a dataset as it is on disk."""
+    return DatasetIdentity(name=name, digest=raw_version(name).digest, dvc_md5=tracked_md5(name))
+
+
 class LoggedVersion(Record):
     """A version of a dataset."""
 

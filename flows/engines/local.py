@@ -10,8 +10,8 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from multiprocessing import connection, forkserver
-from multiprocessing.context import ForkServerProcess
+from multiprocessing import connection, forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnProcess
 from types import FrameType
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from flows.engines.devices import DevicePool, cuda_devices
 from flows.runtime.environment import environment_variables
 from models.errors import PitchpipeError
 from models.files import write_text
+from models.processes import children_context
 from models.training.worker import ALLOCATOR_ENVIRONMENT, Complaint, TrialJob, run
 from models.trials import (
     EpochRecord,
@@ -52,8 +53,13 @@ class InterruptedTrialError(PitchpipeError):
 
 
 def warm_up() -> None:
-    """Start the fork server, which imports what training needs in the background."""
-    forked = multiprocessing.get_context("forkserver")
+    """Start the fork server, which imports what training needs in the background.
+
+    Where there is none (macOS), children import that themselves.
+    """
+    forked = children_context()
+    if not isinstance(forked, ForkServerContext):
+        return
     forked.set_forkserver_preload(PRELOAD)
     # Inherited by the server: Ctrl-C while it imports would print a traceback over our message.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -84,7 +90,7 @@ class LocalEngine:
     """Trains trials in child processes."""
 
     def __init__(self) -> None:
-        self._children: set[ForkServerProcess] = set()
+        self._children: set[ForkServerProcess | SpawnProcess] = set()
         # Reentrant: a second Ctrl-C may come while the first is ending the children.
         self._lock = threading.RLock()
         self._stopping = False
@@ -128,14 +134,17 @@ class LocalEngine:
                 with self._lock:
                     self._children.discard(child)
 
-    def _start(self, job: TrialJob, sender: connection.Connection) -> ForkServerProcess:
-        context = multiprocessing.get_context("forkserver")
+    def _start(
+        self, job: TrialJob, sender: connection.Connection
+    ) -> ForkServerProcess | SpawnProcess:
+        context = children_context()
         # No daemon, which may have no children: a trial on several devices has them.
         child = context.Process(target=run, args=(job.model_dump_json(), sender))
         with self._lock:
             if self._stopping:
                 raise InterruptedTrialError.of(job.label)
-            child.start()
+            with _interrupt_kept_from_children():
+                child.start()
             self._children.add(child)
         return child
 
@@ -145,6 +154,20 @@ class LocalEngine:
             self._stopping = True
             for child in self._children:
                 child.terminate()
+
+
+@contextlib.contextmanager
+def _interrupt_kept_from_children() -> Iterator[None]:
+    """Ctrl-C is for the parent: a child that imports would print its traceback over our message.
+
+    A child of the fork server ignores it as that does, any other inherits what is blocked.
+    """
+    resource_tracker.ensure_running()  # it unblocks the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

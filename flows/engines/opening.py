@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import os
 import re
 import socket
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from flows.engines.worker_contract import open_contract
 from flows.records.retraining import Request
 from models.config import Params
 from models.errors import ConfigError
+from models.processes import LINUX, usable_cores
 from models.trials import Device
 
 CONNECT_SECONDS = 5
@@ -44,11 +44,25 @@ def check_engine(request: Request) -> None:
                 "choose --engine dask or --engine ray"
             )
     elif importlib.util.find_spec(EXTRAS[name]) is None:
-        raise ConfigError(f"--engine {name}: is not installed; pip install 'pitchpipe[{name}]'")
+        raise ConfigError(
+            f"--engine {name}: is not installed; `make install EXTRAS={name}` in the checkout of "
+            "pitchpipe does it"
+        )
     elif address is not None:
         _check_address(address)
     if address is None or request.device != "cuda":  # with an address, the workers' machines count
         device_for(request.device)
+
+
+def check_devices(params: Params, request: Request) -> None:
+    """Raise ConfigError for trials on several devices where their processes cannot be forked."""
+    devices = devices_a_trial(params)
+    if devices > 1 and request.engine_address is None and not LINUX:
+        raise ConfigError(
+            f"trial.devices {devices}: the processes of one trial are forked with torch loaded, "
+            "which only Linux bears; set trial.devices to 1, or name a cluster of Linux by "
+            "--engine-address"
+        )
 
 
 def _check_address(address: str) -> None:
@@ -111,8 +125,7 @@ def workers_for(params: Params, request: Request, device: Device) -> int:
         return request.workers
     if device == "cuda":
         return max(1, len(cuda_devices()) // devices_a_trial(params))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // cores_a_trial(params))
+    return max(1, usable_cores() // cores_a_trial(params))
 
 
 def cores_a_trial(params: Params) -> int:

@@ -9,6 +9,12 @@ from flows.engines.cluster import Cluster, WorkerRequirements
 from flows.engines.cluster_head import running_head
 from flows.engines.devices import cuda_devices
 from flows.runtime.environment import environment_variables
+from models.processes import short_temporary_folder
+
+_PREFIX = "pitchpipe-ray-"
+_SESSION = "session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+ROOM_BYTES = len(f"/{_PREFIX}12345678/{_SESSION}")
+"""What Ray appends to the folder of its sockets."""
 
 
 @contextlib.contextmanager
@@ -29,8 +35,12 @@ def ray_cluster(
 def _own_cluster(workers: int, needs: WorkerRequirements) -> Iterator[str]:
     gpus = len(cuda_devices()) if needs.gpus else 0
     with (
-        # Ray's sockets need a short path. Its processes may still write while they are killed.
-        tempfile.TemporaryDirectory(prefix="pitchpipe-ray-", ignore_cleanup_errors=True) as folder,
+        # Its processes may still write when they are killed.
+        tempfile.TemporaryDirectory(
+            prefix=_PREFIX,
+            dir=short_temporary_folder(ROOM_BYTES),
+            ignore_cleanup_errors=True,
+        ) as folder,
         environment_variables(own_environment()),
         running_head(
             "flows.engines.ray_head",

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import BaseModel, Field, JsonValue
 
 from models.config import Record
-from models.config.base import leaves
+from models.record import leaves
 from models.trials import TrialResult, TrialSpec
 
 

@@ -1,4 +1,4 @@
-"""Versions loaded: their files checked before anything in them is executed."""
+"""Load versions, whose files are checked before anything in them is executed."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +31,7 @@ class VersionFiles:
 
     @property
     def called(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return f"version {self.record.version} of {self.record.name}"
 
     @cached_property

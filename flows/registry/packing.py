@@ -84,7 +84,7 @@ def load_network(directory: Path) -> "nn.Module":
 
 @contextlib.contextmanager
 def _expected_warnings() -> Iterator[None]:
-    """Keep what libraries say of themselves from users, who can do nothing about it."""
+    """Silence warnings of libraries that users can do nothing about."""
     with warnings.catch_warnings():
         # torch 2.13 takes channels_last weights for parts of something; `_check_predictions` looks.
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
@@ -95,7 +95,7 @@ def _expected_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exporting() -> Iterator[None]:
-    """Name what torch.export cannot do with a network; it raises exceptions of every kind."""
+    """Turn any exception of torch.export into an IntegrityError."""
     try:
         yield
     except Exception as error:

@@ -14,7 +14,10 @@ from flows.runtime.locks import is_held
 KEPT = Path("mlruns")
 TRASH = KEPT / ".trash"
 """Holds what is being deleted, renamed first so that nothing half deleted is taken for whole."""
-SCRATCH = (".reproducing-", ".packing-", ".rereading-", ".fetching-", ".showing-")
+SCRATCH = tuple(
+    f".{verb}-"
+    for verb in ("reproducing", "packing", "rereading", "fetching", "showing", "resizing")
+)
 """Prefixes of scratch folders."""
 TEMPORARY = ".*.tmp"
 """Pattern of files that were not renamed to their place yet (models.files)."""

@@ -1,6 +1,5 @@
 """Params and everything in it: frozen, strict, every field with its unit."""
 
-from models.config.base import Record, read_record, read_record_lines
 from models.config.data import DataParams, Fractions, SplitName
 from models.config.loading import load_params
 from models.config.params import Params
@@ -15,17 +14,10 @@ from models.config.policies import (
 )
 from models.config.search import SearchParams
 from models.config.space import Point, apply_point
-from models.config.trial import (
-    AdamConfig,
-    CnnConfig,
-    GdConfig,
-    MlpConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    RnnConfig,
-    SgdConfig,
-    TrialConfig,
-)
+from models.config.trial import TrialConfig
+from models.networks import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
+from models.optimizers import AdamConfig, GdConfig, OptimizerConfig, SgdConfig
+from models.record import Record, read_record, read_record_lines
 
 __all__ = [
     "AdamConfig",

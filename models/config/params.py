@@ -4,7 +4,6 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from models.config.base import Record
 from models.config.data import DataParams
 from models.config.policies import (
     DriftParams,
@@ -16,7 +15,8 @@ from models.config.policies import (
     RetrainingParams,
 )
 from models.config.search import SearchParams
-from models.config.trial import CnnConfig, TrialConfig
+from models.config.trial import TrialConfig
+from models.record import Record
 
 
 class RegistryParams(Record):
@@ -42,25 +42,11 @@ class Params(Record):
     retention: RetentionParams = RetentionParams()
 
     @model_validator(mode="after")
-    def _image_survives_the_pools(self) -> Self:
-        check_fits(self.trial, image_size=self.data.image_size)
+    def _images_fit_the_network(self) -> Self:
+        self.trial.network.check_fits(self.data.image_size)
         return self
 
     @property
     def registered_name(self) -> str:
         """Name that versions are registered under."""
         return self.registry.name or f"{self.data.name}-classifier"
-
-
-def check_fits(trial: TrialConfig, *, image_size: int) -> None:
-    """Raise ValueError where the network's convolutions and pools would leave no pixel."""
-    if not isinstance(trial.network, CnnConfig):
-        return
-    side, depth = image_size, len(trial.network.channels)
-    for layer in range(depth):
-        side = side - 2 if layer == depth - 1 else (side - 2) // 2
-    if side < 1:
-        raise ValueError(
-            f"images of {image_size} pixels are too small for {depth} convolutions with pools "
-            "between them: raise data.image_size or shorten trial.network.channels"
-        )

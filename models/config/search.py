@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
-from models.config.base import Record
+from models.record import Record
 
 Number = int | float
 

@@ -4,127 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, computed_field, model_validator
 
-from models.config.base import Record
-
-
-class CnnConfig(Record):
-    """Convolutional network: the article's case by default (93,322 parameters on 28x28x1)."""
-
-    name: Literal["cnn"] = "cnn"
-    channels: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field((32, 64, 64), min_length=1)
-    """Channels of each 3x3 convolution; a 2x2 max-pool follows each but the last."""
-    hidden_units: int = Field(64, ge=1, le=8192)
-    """Width of the dense layer before the output."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the dense layer's inputs dropped while training."""
-
-
-class MlpConfig(Record):
-    """Multilayer perceptron, the article's NN."""
-
-    name: Literal["mlp"] = "mlp"
-    hidden_units: int = Field(128, ge=1, le=8192)
-    """Width of each hidden layer."""
-    hidden_layers: int = Field(2, ge=1, le=16)
-    """Number of hidden layers."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of each hidden layer dropped while training."""
-
-
-class RnnConfig(Record):
-    """Recurrent network that reads an image row by row, top to bottom."""
-
-    name: Literal["rnn"] = "rnn"
-    cell: Literal["gru", "lstm"] = "gru"
-    """Kind of gated cell."""
-    hidden_units: int = Field(128, ge=1, le=8192)
-    """Width of the recurrent state."""
-    hidden_layers: int = Field(1, ge=1, le=8)
-    """Recurrent layers, stacked."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the last state dropped before the output while training."""
-
-
-class GdConfig(Record):
-    """Gradient descent on the whole training split: one step an epoch."""
-
-    name: Literal["gd"] = "gd"
-    learning_rate: float = Field(0.1, gt=0, le=100)
-    """Step size."""
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    """L2 penalty."""
-
-
-class SgdConfig(Record):
-    """Stochastic gradient descent over minibatches, with momentum by choice."""
-
-    name: Literal["sgd"] = "sgd"
-    learning_rate: float = Field(0.05, gt=0, le=100)
-    """Step size."""
-    momentum: float = Field(0.0, ge=0, lt=1)
-    """0 is plain SGD."""
-    nesterov: bool = False
-    """Nesterov's form of momentum."""
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    """L2 penalty."""
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs momentum > 0")
-        return self
-
-
-class AdamConfig(Record):
-    """Adam (Kingma & Ba, 2015)."""
-
-    name: Literal["adam"] = "adam"
-    learning_rate: float = Field(0.001, gt=0, le=10)
-    """Step size."""
-    beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the gradient's running mean."""
-    beta2: float = Field(0.999, ge=0, lt=1)
-    """Decay of the squared gradient's running mean."""
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    """L2 penalty."""
-
-
-class AdamWConfig(Record):
-    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
-
-    name: Literal["adamw"] = "adamw"
-    learning_rate: float = Field(0.001, gt=0, le=10)
-    """Step size."""
-    beta1: float = Field(0.9, ge=0, lt=1)
-    """Decay of the gradient's running mean."""
-    beta2: float = Field(0.999, ge=0, lt=1)
-    """Decay of the squared gradient's running mean."""
-    weight_decay: float = Field(0.01, ge=0, le=1)
-    """Share of the step size by which weights shrink a step."""
-
-
-class RmspropConfig(Record):
-    """RMSprop (Tieleman & Hinton, 2012)."""
-
-    name: Literal["rmsprop"] = "rmsprop"
-    learning_rate: float = Field(0.001, gt=0, le=10)
-    """Step size."""
-    decay: float = Field(0.9, ge=0, lt=1)
-    """Decay of the squared gradient's running mean."""
-    momentum: float = Field(0.0, ge=0, lt=1)
-    """0 is none."""
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    """L2 penalty."""
-
-
-class AdagradConfig(Record):
-    """Adagrad (Duchi, Hazan & Singer, 2011)."""
-
-    name: Literal["adagrad"] = "adagrad"
-    learning_rate: float = Field(0.01, gt=0, le=10)
-    """Step size."""
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    """L2 penalty."""
+from models.augmentations import AugmentationConfig, NoAugmentation
+from models.networks import CnnConfig, NetworkConfig
+from models.optimizers import AdamConfig, OptimizerConfig
+from models.record import Record
 
 
 class _Schedule(Record):
@@ -182,22 +65,6 @@ class ExponentialSchedule(_EndlessSchedule):
     """Factor of each epoch."""
 
 
-class NoAugmentation(Record):
-    """Training images as they are."""
-
-    name: Literal["none"] = "none"
-
-
-class ShiftAugmentation(Record):
-    """A random shift with zero padding, and a random mirroring by choice."""
-
-    name: Literal["shift"] = "shift"
-    pixels: int = Field(2, ge=0, le=64)
-    """Largest shift a side, in pixels."""
-    mirror: bool = False
-    """Turn half of the images left to right."""
-
-
 class EarlyStoppingConfig(Record):
     """When a trial has stopped getting better."""
 
@@ -207,16 +74,10 @@ class EarlyStoppingConfig(Record):
     """Smallest change that counts as better, in the objective's unit."""
 
 
-NetworkConfig = Annotated[CnnConfig | MlpConfig | RnnConfig, Field(discriminator="name")]
-OptimizerConfig = Annotated[
-    GdConfig | SgdConfig | AdamConfig | AdamWConfig | RmspropConfig | AdagradConfig,
-    Field(discriminator="name"),
-]
 ScheduleConfig = Annotated[
     ConstantSchedule | CosineSchedule | StepSchedule | ExponentialSchedule,
     Field(discriminator="name"),
 ]
-AugmentationConfig = Annotated[NoAugmentation | ShiftAugmentation, Field(discriminator="name")]
 Objective = Literal["accuracy", "f1_macro", "cross_entropy"]
 
 

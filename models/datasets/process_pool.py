@@ -1,8 +1,6 @@
 """Parallel map over pieces of work, in order, on processes that end with this one."""
 
 import itertools
-import multiprocessing
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
 
 from models.lifetime import end_with_parent
+from models.processes import children_context, usable_cores
 
 HERE_SECONDS = 1.0
 """Time to work in this process before others are started, which costs about as much."""
@@ -26,7 +25,7 @@ def map_on_cores(
     Pieces and results travel between processes; two pieces for each core are held at once.
     """
     coming = iter(pieces)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     until = time.monotonic() + HERE_SECONDS
     for piece in coming:
         if cores > 1 and time.monotonic() > until:
@@ -39,7 +38,7 @@ def _map_in_processes(
     act: Callable[[Piece], Result], pieces: Iterable[Piece], cores: int
 ) -> Iterator[tuple[Piece, Result]]:
     # Forked processes would inherit threads and locks of the caller.
-    context = multiprocessing.get_context("forkserver")
+    context = children_context()
     waiting: deque[tuple[Piece, Future[Result]]] = deque()
     # An idle worker of a pool whose process was killed waits for ever on a pipe it holds itself.
     with ProcessPoolExecutor(cores, mp_context=context, initializer=end_with_parent) as pool:

@@ -1,27 +1,42 @@
 """Multilayer perceptron over the image's pixels."""
 
+from collections import OrderedDict
 from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from pydantic import Field
 
-from models.config import MlpConfig
+from models.networks.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class Mlp(nn.Module):
-    """Hidden layers of one width, ReLU and dropout after each."""
+class MlpConfig(Network):
+    """Multilayer perceptron, the article's NN."""
 
-    def __init__(self, config: MlpConfig, *, channels: int, image_size: int, classes: int) -> None:
-        super().__init__()
-        widths = [channels * image_size * image_size] + [config.hidden_units] * config.hidden_layers
-        self.hidden = nn.ModuleList(nn.Linear(inner, outer) for inner, outer in pairwise(widths))
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(config.hidden_units, classes)
+    name: Literal["mlp"] = "mlp"
+    hidden_units: int = Field(128, ge=1, le=8192)
+    """Width of each hidden layer."""
+    hidden_layers: int = Field(2, ge=1, le=16)
+    """Number of hidden layers."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of each hidden layer dropped while training."""
 
-    def forward(self, images: Tensor) -> Tensor:
-        vectors = torch.flatten(images, 1)  # (n, channels * side * side)
-        for layer in self.hidden:
-            vectors = self.dropout(functional.relu(layer(vectors)))  # (n, hidden_units)
-        logits: Tensor = self.output(vectors)  # (n, classes)
-        return logits
+    def build(self, *, channels: int, image_size: int, classes: int) -> "nn.Module":
+        """Pixels (n, channels * side * side), hidden (n, hidden_units), logits (n, classes)."""
+        from torch import nn  # noqa: PLC0415 - see Network
+
+        widths = [channels * image_size * image_size] + [self.hidden_units] * self.hidden_layers
+        hidden = [
+            layer
+            for inner, outer in pairwise(widths)
+            for layer in (nn.Linear(inner, outer), nn.ReLU(), nn.Dropout(self.dropout))
+        ]
+        return nn.Sequential(
+            OrderedDict[str, nn.Module](
+                flat=nn.Flatten(),
+                hidden=nn.Sequential(*hidden),
+                output=nn.Linear(self.hidden_units, classes),
+            )
+        )

@@ -1,28 +1,47 @@
 """Recurrent network that reads an image as a sequence of its rows."""
 
-import torch
-from torch import Tensor, nn
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Literal
 
-from models.config import RnnConfig
+from pydantic import Field
+
+from models.networks.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class Rnn(nn.Module):
-    """GRU or LSTM from the top row to the bottom one; the last state is classified."""
+class RnnConfig(Network):
+    """Recurrent network that reads an image row by row, top to bottom."""
 
-    def __init__(self, config: RnnConfig, *, channels: int, image_size: int, classes: int) -> None:
-        super().__init__()
-        cell = nn.GRU if config.cell == "gru" else nn.LSTM
-        self.recurrent = cell(
+    name: Literal["rnn"] = "rnn"
+    cell: Literal["gru", "lstm"] = "gru"
+    """Kind of gated cell."""
+    hidden_units: int = Field(128, ge=1, le=8192)
+    """Width of the recurrent state."""
+    hidden_layers: int = Field(1, ge=1, le=8)
+    """Recurrent layers, stacked."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the last state dropped before the output while training."""
+
+    def build(self, *, channels: int, image_size: int, classes: int) -> "nn.Module":
+        """From the top row to the bottom one; the last state is classified."""
+        from torch import nn  # noqa: PLC0415 - see Network
+
+        from models.networks.layers import ImageRows, LastState  # noqa: PLC0415
+
+        cell = nn.GRU if self.cell == "gru" else nn.LSTM
+        recurrent = cell(
             channels * image_size,
-            config.hidden_units,
-            num_layers=config.hidden_layers,
+            self.hidden_units,
+            num_layers=self.hidden_layers,
             batch_first=True,
         )
-        self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(config.hidden_units, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        rows = torch.flatten(images.transpose(1, 2), 2)  # (n, height, channels * width)
-        states, _ = self.recurrent(rows)  # (n, height, hidden_units)
-        logits: Tensor = self.output(self.dropout(states[:, -1]))  # (n, classes)
-        return logits
+        return nn.Sequential(
+            OrderedDict[str, nn.Module](
+                rows=ImageRows(),  # (n, height, channels * width)
+                last=LastState(recurrent),  # (n, hidden_units)
+                dropout=nn.Dropout(self.dropout),
+                output=nn.Linear(self.hidden_units, classes),  # (n, classes)
+            )
+        )

@@ -14,7 +14,6 @@ from models.datasets.prepared import Manifest
 from models.digests import digest_file
 from models.errors import IntegrityError
 from models.files import replacing
-from models.networks import build_network
 from models.networks.serving import ServingNetwork
 from models.trials import TrialResult
 
@@ -110,8 +109,7 @@ def load_serving(directory: Path, result: TrialResult, manifest: Manifest) -> Se
     Raises IntegrityError where the file is gone or has not the digest recorded.
     """
     weights = load_weights(directory / result.checkpoint, result.checkpoint_digest)
-    network = build_network(
-        result.config.network,
+    network = result.config.network.build(
         channels=manifest.channels,
         image_size=manifest.image_size,
         classes=len(manifest.classes),

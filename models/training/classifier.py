@@ -12,7 +12,6 @@ from torch.nn import functional
 from models.config import TrialConfig
 from models.datasets.prepared import Manifest, Split
 from models.networks.serving import channel_constants, normalise
-from models.training.augmentation import augment
 from models.training.checkpoint import TrainingState
 from models.training.epoch_scores import EpochScores, cross_entropy_sum
 from models.training.minibatches import Chunk, Minibatches, Slice
@@ -108,7 +107,7 @@ class Classifier(pl.LightningModule):
         """Add a slice's gradient; step when its minibatch is complete."""
         seed, epoch, rows = self._config.seed, self.epoch, slice(part.start, part.stop)
         change = derived_seed(seed, "augmentation", epoch=epoch, step=part.number)
-        images = augment(chunk.images[rows], self._config.augmentation, change)[self._share]
+        images = self._config.augmentation.augment(chunk.images[rows], change)[self._share]
         labels = chunk.labels[rows][self._share].to(self.device)
         seed_global(seed, "dropout", epoch=epoch, step=part.number, process=self.global_rank)
         logits = self._logits(images)

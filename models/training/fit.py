@@ -15,7 +15,6 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from models.config import TrialConfig
 from models.datasets.prepared import open_split, read_manifest
 from models.errors import IntegrityError
-from models.networks import build_network
 from models.training.checkpoint import TrainingState
 from models.training.classifier import Classifier, TrialData
 from models.training.early_stopping import should_stop_early
@@ -121,8 +120,7 @@ def _fit(
     _prepare_process(config)
     seed_global(config.seed, "weights")
     with network_faults():
-        network = build_network(
-            config.network,
+        network = config.network.build(
             channels=manifest.channels,
             image_size=manifest.image_size,
             classes=len(manifest.classes),

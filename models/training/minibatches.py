@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.config import GdConfig, TrialConfig
+from models.config import TrialConfig
 from models.datasets.prepared import Split
+from models.optimizers import GdConfig
 from models.training.seeding import generator
 
 SLICE = 128

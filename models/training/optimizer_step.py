@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from models.config import TrialConfig
 from models.training.checkpoint import TrainingState, Weights
 from models.training.lr_schedules import learning_rate_factor
-from models.training.optimizers import build_optimizer
 
 
 class Stepper:
@@ -16,7 +15,7 @@ class Stepper:
     ) -> None:
         self._config = config
         self._parameters = dict(network.named_parameters())
-        self.optimizer = build_optimizer(config.optimizer, self._parameters.values())
+        self.optimizer = config.optimizer.build(self._parameters.values())
         if state is not None:
             self.optimizer.load_state_dict(state.optimizer)
         self._average = self._first_average(state) if config.ema_decay else None

@@ -7,8 +7,8 @@ from pathlib import Path
 from models.digests import digest_source
 
 _MODELS = Path(__file__).resolve().parents[1]
-_FOLDERS = ("networks", "training")
-_FILES = ("trials.py", "config/base.py", "config/trial.py", "datasets/prepared.py")
+_FOLDERS = ("augmentations", "networks", "optimizers", "training")
+_FILES = ("trials.py", "record.py", "config/trial.py", "datasets/prepared.py")
 _PACKAGES = ("torch", "pytorch-lightning", "numpy")
 
 

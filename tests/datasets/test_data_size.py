@@ -12,6 +12,7 @@ from project_folder import REPOSITORY
 from training_fixtures import write_prepared
 
 from models.datasets.prepared import read_manifest
+from models.processes import LINUX
 
 SIDE, CHANNELS, IMAGES = 96, 3, 40_000
 LIMIT = 700 * 2**20
@@ -22,7 +23,8 @@ import json, resource, sys
 from pathlib import Path
 import torch, pytorch_lightning  # before the limit: what they take is not of the data
 from training_fixtures import ignore, spec_of
-from models.config import MlpConfig, TrialConfig
+from models.networks import MlpConfig
+from models.config import TrialConfig
 from models.datasets.prepared import read_manifest
 from models.training.fit import train_trial
 
@@ -66,6 +68,7 @@ def large(tmp_path: Path) -> Path:
     return prepared
 
 
+@pytest.mark.skipif(not LINUX, reason="a limit of private memory, and /proc, are Linux's")
 @pytest.mark.slow
 def test_a_dataset_larger_than_memory_trains(large: Path, tmp_path: Path) -> None:
     """One epoch over 1.1 GB of images under a limit of 0.7 GB, which is shown to bite."""

@@ -74,7 +74,8 @@ def test_a_delivery_becomes_a_versioned_batch() -> None:
     assert version.dvc_md5 == tracked_md5("pets") is not None
     assert below(Path("data/taken/pets") / name) == files
     assert below(INBOX) == [".taking"]
-    assert take() == Taken()
+    again = take()
+    assert (again.added, again.quarantined, again.arriving) == ((), (), ())
 
 
 def test_the_same_images_delivered_again_add_nothing() -> None:
@@ -219,7 +220,9 @@ def test_what_is_still_arriving_is_left(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(below(INBOX / "half")) == 10
     clock = [deliveries.now() + 31]
     monkeypatch.setattr(deliveries, "now", lambda: clock[0])
-    assert inbox_state("pets", waiting) == InboxState(("half",), ("empty",), ())
+    assert inbox_state("pets", waiting) == InboxState(
+        ("half",), ("empty",), (), path="data/inbox/pets"
+    )
     clock[0] -= 2  # as if its last file had been written two seconds later
     assert inbox_state("pets", waiting).waiting == ()
     clock[0] += 2

@@ -15,11 +15,12 @@ from project_folder import REPOSITORY
 from flows.datasets.current import ensure_ingested
 from flows.engines.local import InterruptedTrialError, LocalEngine, warm_up
 from flows.records.trial_store import cached, directory_of, find_trial, stored_trials
-from models.config import CnnConfig, DataParams, TrialConfig
-from models.config.trial import SgdConfig
+from models.config import DataParams, TrialConfig
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
 from models.errors import ConfigError, PitchpipeError
+from models.networks import CnnConfig
+from models.optimizers import SgdConfig
 from models.training.source import package_versions, training_source_digest
 from models.training.worker import TrialJob
 from models.trials import (

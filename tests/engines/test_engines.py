@@ -18,13 +18,14 @@ from flows.engines.cluster_head import running_head
 from flows.engines.local import LocalEngine, warm_up
 from flows.engines.opening import OpenEngine, open_engine
 from flows.records.retraining import Request
-from flows.search.plan import SpecMaker
-from models.config import CnnConfig, DataParams, Params, TrialConfig
+from models.config import DataParams, Params, TrialConfig
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
+from models.networks import CnnConfig
+from models.training.source import package_versions, training_source_digest
 from models.training.worker import TrialJob
-from models.trials import EpochRecord, Outcome, TrialResult, read_history
+from models.trials import EpochRecord, Outcome, TrialResult, TrialSpec, read_history
 
 PREPARED = Path("data/prepared")
 DATA = DataParams(limit=200)
@@ -80,7 +81,12 @@ def family(word: str) -> list[psutil.Process]:
 
 
 def job(config: TrialConfig, store: Path, *, budget: int = 2) -> TrialJob:
-    spec = SpecMaker.on(read_manifest(PREPARED), "cpu").spec(config)
+    spec = TrialSpec(
+        config=config,
+        dataset=read_manifest(PREPARED).digest,
+        source=training_source_digest(),
+        versions=package_versions(),
+    )
     return TrialJob(
         spec=spec,
         directory=store / spec.key,

@@ -22,9 +22,10 @@ from flows.engines.local import InterruptedTrialError, LocalEngine
 from flows.engines.opening import check_engine, cores_a_trial, device_of, workers_for
 from flows.engines.worker_contract import LOCK, TOKEN, WorkerContract, open_contract
 from flows.records.retraining import Request
-from models.config import GdConfig, Params, TrialConfig
+from models.config import Params, TrialConfig
 from models.config.search import SearchParams
 from models.errors import ConfigError, PitchpipeError
+from models.optimizers import GdConfig
 from models.training import worker
 from models.training.worker import TrialJob
 from models.trials import TrialFailure, TrialSpec, read_outcome
@@ -93,7 +94,7 @@ def test_a_missing_extra_says_how_to_install_it(
     """The engines are extras of the package."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(ConfigError, match=rf"pip install 'pitchpipe\[{engine}\]'"):
+    with pytest.raises(ConfigError, match=f"make install EXTRAS={engine}"):
         check_engine(Request.model_validate({"engine": engine}))
 
 
@@ -190,7 +191,7 @@ def test_workers_share_the_cores_by_what_the_largest_trial_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads on each device, the most over the axes; GPUs count where those are trained on."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     plain = Params(trial=TrialConfig(threads=2, devices=2))
     axes = SearchParams.model_validate({"axes": {"threads": [1, 4], "devices": [1, 2]}})
     drawn = SearchParams.model_validate(

@@ -9,7 +9,6 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,19 @@ PAGES = sorted(
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def requirements() -> list[str]:
+    """What pyproject.toml asks for, extras included, but for the project itself."""
+    project = PYPROJECT["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    asked = [requirement for group in groups for requirement in group]
+    return [one for one in asked if Requirement(one).name != project["name"]]
+
+
+def shown(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
 
 LONGEST_FUNCTION, LONGEST_MODULE, NINE_IN_TEN_FUNCTIONS = 40, 400, 25
 """Lines, the docstring's included."""
@@ -150,20 +162,7 @@ def test_nothing_is_printed() -> None:
     assert calls == []
 
 
-@pytest.mark.parametrize(
-    "requirement",
-    sorted(
-        [
-            *PYPROJECT["project"]["dependencies"],
-            *(
-                requirement
-                for extra in PYPROJECT["project"]["optional-dependencies"].values()
-                for requirement in extra
-                if Requirement(requirement).name != PYPROJECT["project"]["name"]
-            ),
-        ]
-    ),
-)
+@pytest.mark.parametrize("requirement", sorted(requirements()))
 def test_constraints_pin_every_dependency_within_its_range(requirement: str) -> None:
     """`make install` takes an exact version of each dependency, one that pyproject.toml allows."""
     wanted = Requirement(requirement)
@@ -188,8 +187,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_ci_runs_pinned_actions_without_rights_and_the_verbs_of_the_makefile() -> None:
     """Actions are named by commit, the token may only read, and each `make` verb exists."""
-    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
-    workflow = yaml.safe_load(text)
+    workflow = ci()
     steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
     actions = [step["uses"] for step in steps if "uses" in step]
     verbs = {verb for step in steps for verb in make_verbs(step.get("run", ""))}
@@ -200,6 +198,100 @@ def test_ci_runs_pinned_actions_without_rights_and_the_verbs_of_the_makefile() -
     assert verbs <= phony_targets()
     for job in workflow["jobs"].values():
         assert job["steps"][-1] == {"run": "git diff --exit-code"}
+
+
+def test_ci_tests_every_python_on_linux_and_the_ends_on_macos() -> None:
+    """From the oldest that pyproject.toml takes; only what nobody has seen green may fail."""
+    job = ci()["jobs"]["test"]
+    matrix = job["strategy"]["matrix"]
+    plain = [(system, python) for system in matrix["system"] for python in matrix["python"]]
+    others = [(one["system"], one["python"]) for one in matrix["include"]]
+    oldest = PYPROJECT["project"]["requires-python"].removeprefix(">=")
+    minor = int(oldest.partition(".")[2])
+    newest = max(int(python.partition(".")[2]) for _, python in (*plain, *others))
+
+    wanted = [f"3.{number}" for number in range(minor, newest + 1)]
+    assert [python for system, python in (*plain, *others) if "ubuntu" in system] == wanted
+    assert [python for system, python in others if "macos" in system] == [oldest, f"3.{newest}"]
+    assert newest >= 14
+    assert [one for one in matrix["include"] if one.get("may_fail") is not True] == []
+    assert job["continue-on-error"] == "${{ matrix.may_fail == true }}"
+
+
+def test_ci_tries_weekly_what_lies_beyond_the_upper_limits() -> None:
+    """It alone of the weekly runs may fail, and nothing brings the pins back after it."""
+    job = ci()["jobs"]["full"]
+    versions = job["strategy"]["matrix"]["versions"]
+    runs = [step["run"] for step in job["steps"] if "run" in step]
+    pips = [number for number, run in enumerate(runs) if "pip install" in run]
+
+    assert "without upper limits" in versions
+    assert job["continue-on-error"] == "${{ matrix.versions == 'without upper limits' }}"
+    assert {step["if"] for step in job["steps"] if "if" in step} == {
+        f"matrix.versions == '{one}'" for one in versions if one != "pinned versions"
+    }
+    # `make test` installs where its stamp is missing: pinned versions, over the newer ones.
+    assert make_verbs(runs[0]) == {"install-dev"}
+    assert pips == [1, 2]
+
+
+def test_the_uncapped_requirements_are_all_that_there_are_without_their_limits() -> None:
+    """Floors stay: below them is what is known to break."""
+    printed = subprocess.run(
+        [sys.executable, ROOT / ".ci/uncapped.py"], capture_output=True, text=True, check=True
+    )
+    found = {one.name: one for one in map(Requirement, printed.stdout.splitlines())}
+    wanted = {one.name: one for one in map(Requirement, requirements())}
+
+    assert found.keys() == wanted.keys()
+    assert [name for name, one in found.items() if "<" in str(one) or "==" in str(one)] == []
+    for name, one in wanted.items():
+        assert set(found[name].specifier) == {
+            part for part in one.specifier if part.operator == ">="
+        }
+
+
+def test_new_versions_are_proposed_one_by_one() -> None:
+    """Packages and actions, weekly; not in groups, of which none could say what broke."""
+    text = (ROOT / ".github/dependabot.yml").read_text(encoding="utf-8")
+    updates = yaml.safe_load(text)["updates"]
+
+    assert [(one["package-ecosystem"], one["directory"]) for one in updates] == [
+        ("pip", "/"),
+        ("github-actions", "/"),
+    ]
+    assert [one["schedule"] for one in updates] == [{"interval": "weekly"}] * 2
+    assert [one for one in updates if "groups" in one] == []
+
+
+def test_what_linux_alone_has_is_asked_for_in_one_place() -> None:
+    """models/processes.py has the way round; elsewhere on Linux alone would be a fault on macOS."""
+    linux = re.compile(
+        r"sched_|prctl|/proc\b|/dev/shm|sys\.platform|forkserver\"|posix_fadvise|pidfd|O_TMPFILE"
+    )
+    found = {shown(path) for path in SOURCES if linux.search(path.read_text(encoding="utf-8"))}
+
+    assert found == {"models/processes.py"}
+
+
+def test_commands_to_install_are_those_that_there_are() -> None:
+    """pitchpipe is in no registry: who asked one for it would get a stranger's package."""
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in (*map(ROOT.joinpath, PAGES), *SOURCES)
+    }
+    verbs = {
+        verb
+        for text in texts.values()
+        for verb in re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text, re.MULTILINE)
+    }
+    asking = [
+        shown(path)
+        for path, text in texts.items()
+        if re.search(r"pip install [^`\n]*pitchpipe", text)
+    ]
+
+    assert {"run", "install"} <= verbs <= phony_targets()
+    assert asking == []
 
 
 def test_the_commit_hook_is_make_lint() -> None:
@@ -218,20 +310,44 @@ def test_links_between_pages_lead_somewhere(page: str) -> None:
     assert [one for one in targets if not (ROOT / page).parent.joinpath(one).exists()] == []
 
 
-def test_the_design_names_every_module() -> None:
+def test_the_design_is_one_page_that_names_every_package() -> None:
     """docs/design.md shows the layout as it is: all modules and packages, none that is gone."""
     text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
-    tables = text[text.index("| `models/`") : text.index("## Words")]
-    named = set(re.findall(r"`([\w*]+(?:\.py|/))`", tables)) - {"flows/", "models/"}
+    tables = text[text.index("| `flows/` |") : text.index("## One retraining")]
+    named = set(re.findall(r"`(?:registry/|cli/)?([\w*]+(?:\.py|/))`", tables)) - {
+        "flows/",
+        "models/",
+    }
     there = {
         path.name + ("/" if path.is_dir() else "")
         for package in ("flows", "models")
-        for path in (ROOT / package).iterdir()
-        if (path.is_dir() or path.suffix == ".py") and not path.name.startswith("__")
+        for path in entries_of(ROOT / package)
     }
 
-    assert {name for name in there if not any(fnmatch(name, one) for one in named)} == set()
-    assert {one for one in named if not any(fnmatch(name, one) for name in there)} == set()
+    assert len(text.splitlines()) <= 120
+    assert there - named == set()
+    assert named - there == {"display/", "promotion/", "doctor/"}  # rooms of rooms
+
+
+def test_a_folder_is_seen_at_a_glance() -> None:
+    """No package shows more than 20 entries, and flows/ not more than 18."""
+    folders = {path.parent for path in SOURCES}
+    crowded = {
+        shown(folder): len(entries_of(folder)) for folder in folders if len(entries_of(folder)) > 20
+    }
+
+    assert crowded == {}
+    assert len(entries_of(ROOT / "flows")) + 1 <= 18  # and its __init__.py
+
+
+def test_the_packages_of_flows_stand_in_at_most_12_layers() -> None:
+    """One contract, exhaustive, that a newcomer can hold in mind; `make lint` proves it."""
+    contracts = PYPROJECT["tool"]["importlinter"]["contracts"]
+    [packages] = [one for one in contracts if one.get("containers") == ["flows"]]
+
+    assert packages["exhaustive"]
+    assert len(packages["layers"]) <= 12
+    assert "exclude_type_checking_imports" not in PYPROJECT["tool"]["importlinter"]
 
 
 def import_cleanly(folder: Path, script: str, *names: str) -> Imported:
@@ -289,6 +405,13 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, _, version in pairs}
 
 
+def ci() -> dict[str, Any]:
+    """The workflow of .github."""
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    workflow: dict[str, Any] = yaml.safe_load(text)
+    return workflow
+
+
 def make_verbs(command: str) -> set[str]:
     """Return the targets of a `make` command; none of another command."""
     words = command.split()
@@ -303,9 +426,14 @@ def phony_targets() -> set[str]:
     return set(declared[1].split())
 
 
+def entries_of(folder: Path) -> list[Path]:
+    """Modules and packages of a folder, without its __init__.py."""
+    return [
+        path
+        for path in folder.iterdir()
+        if (path.is_dir() or path.suffix == ".py") and not path.name.startswith("__")
+    ]
+
+
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def shown(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()

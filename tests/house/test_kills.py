@@ -240,10 +240,11 @@ def strike(process: subprocess.Popen[str], target: str) -> str:
 
 
 def is_worker(process: psutil.Process) -> bool:
-    """Whether the fork server made it, to train a trial."""
+    """Whether it trains a trial: the fork server made it, or, without one, it was spawned."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        parent = process.parent()
-        return parent is not None and "multiprocessing.forkserver" in " ".join(parent.cmdline())
+        parent, spawned = process.parent(), "multiprocessing.spawn" in " ".join(process.cmdline())
+        forks = parent is not None and "multiprocessing.forkserver" in " ".join(parent.cmdline())
+        return spawned or forks
     return False
 
 

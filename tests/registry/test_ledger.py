@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.records import ledger
-from flows.records.ledger import Entry, Head, LedgerAction, append, faults_against, read
-from flows.registry.promotion.history import awaiting, champions, recorded_champion, unfinished
+from flows.records.ledger import (
+    Entry,
+    Head,
+    LedgerAction,
+    append,
+    awaiting,
+    champions,
+    faults_against,
+    read,
+    recorded_champion,
+    unfinished,
+)
 
 NAME = "digits-classifier"
 

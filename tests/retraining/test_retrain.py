@@ -96,8 +96,8 @@ def test_a_no_op_imports_neither_torch_nor_mlflow_nor_prefect(retrained: Retrain
     script = textwrap.dedent(f"""
         import sys
         from flows.records.retraining import Request
-        from flows.retraining import run
-        assert not run(Request(overrides={list(QUICK)!r})).decision.retrain
+        from flows.run import run_retraining
+        assert not run_retraining(Request(overrides={list(QUICK)!r})).decision.retrain
         print([name for name in ("torch", "mlflow", "prefect", "sklearn") if name in sys.modules])
     """)
 

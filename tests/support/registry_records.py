@@ -1,8 +1,11 @@
 """Trials, retrainings and datasets as records, for tests of the mirror and the registry."""
 
 import dataclasses
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +15,17 @@ from torch import nn
 from flows.records.lineage import CodeFacts, DatasetFacts
 from flows.registry.records import Registration
 from flows.tracking.events import FlowRunInfo
-from models.config import AdamConfig, CnnConfig, Params, TrialConfig
+from models.config import Params, TrialConfig
 from models.evaluation.records import ClassScores, Evaluation, Interval
-from models.networks import build_network
+from models.networks import CnnConfig
 from models.networks.serving import ServingNetwork
+from models.optimizers import AdamConfig
 from models.processes import ProcessIdentity
 from models.trials import EpochRecord, Scores, TrialFailure, TrialResult, TrialSpec
 
 NAME, BARS = "digits-classifier", "bars-classifier"
+Command = Callable[..., tuple[int, str, str]]
+"""Arguments -> exit code, standard output, standard error."""
 CLASSES = ("zero", "one", "two")
 DATASET = DatasetFacts(
     name="digits",
@@ -92,7 +98,7 @@ def serving_network(seed: int = 0, side: int = 8, classes: int = 3) -> ServingNe
     """A small CNN as it is served; another seed has other weights."""
     torch.manual_seed(seed)
     config = CnnConfig(channels=(4, 4), hidden_units=8)
-    network = build_network(config, channels=1, image_size=side, classes=classes)
+    network = config.build(channels=1, image_size=side, classes=classes)
     return ServingNetwork(network, mean=(0.3,), std=(0.4,)).eval()
 
 
@@ -163,3 +169,10 @@ def store_history(trials: Path, spec: TrialSpec, epochs: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     lines = [epoch_record(epoch).model_dump_json() + "\n" for epoch in range(1, epochs + 1)]
     (directory / "history.jsonl").write_text("".join(lines))
+
+
+def answer(pitchpipe: Command, *arguments: str, code: int = 0) -> Any:
+    """The JSON document of a command that must exit so."""
+    found, out, err = pitchpipe(*arguments, "--json")
+    assert found == code, err
+    return json.loads(out)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import CnnConfig, DataParams, SplitName, TrialConfig
+from models.config import DataParams, SplitName, TrialConfig
 from models.datasets.pixels import content_ids
 from models.datasets.prepared import Dropped, Manifest, SplitInfo
 from models.digests import digest_file, digest_of
 from models.files import read_lines
+from models.networks import CnnConfig
 from models.training.fit import train_trial
 from models.training.source import package_versions
 from models.trials import EpochRecord, Outcome, TrialFiles, TrialResult, TrialSpec

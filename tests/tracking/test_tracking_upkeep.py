@@ -32,7 +32,7 @@ def run_python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a process with pitchpipe importable, in the working directory."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests/support'}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -154,7 +154,10 @@ def test_first_opens_at_once_leave_one_sound_database(
     """Three processes that open a missing database all succeed and agree on the experiment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
-    code = f"from flows.tracking import open_tracking; print(open_tracking({NAME!r}).experiment_id)"
+    code = f"""
+        from flows.tracking.store import open_tracking
+        print(open_tracking({NAME!r}).experiment_id)
+        """
     processes = [run_python(code) for _ in range(3)]
     answers = [process.communicate() for process in processes]
     assert [out for out, _ in answers] == [b"1\n"] * 3, answers

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from models.config import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
-from models.networks import build_network
+from models.networks import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
 from models.networks.serving import ServingNetwork
 
 KINDS: tuple[NetworkConfig, ...] = (
@@ -20,7 +19,7 @@ KINDS: tuple[NetworkConfig, ...] = (
 
 def serving(config: NetworkConfig, *, channels: int = 1, image_size: int = 28) -> ServingNetwork:
     torch.manual_seed(0)
-    network = build_network(config, channels=channels, image_size=image_size, classes=10)
+    network = config.build(channels=channels, image_size=image_size, classes=10)
     return ServingNetwork(network, mean=(0.3,) * channels, std=(0.25,) * channels).eval()
 
 
@@ -32,7 +31,7 @@ def pixels(count: int, *, channels: int = 1, image_size: int = 28) -> torch.Tens
 
 def test_the_default_cnn_is_the_article_s() -> None:
     """320 + 18,496 + 36,928 + 36,928 + 650 = 93,322 parameters on 28x28x1 with 10 classes."""
-    network = build_network(CnnConfig(), channels=1, image_size=28, classes=10)
+    network = CnnConfig().build(channels=1, image_size=28, classes=10)
     counts = {name: parameter.numel() for name, parameter in network.named_parameters()}
     assert counts == {
         "convolutions.0.weight": 288,
@@ -52,7 +51,7 @@ def test_the_default_cnn_is_the_article_s() -> None:
 def test_the_cnn_computes_what_keras_would() -> None:
     """Pooling before ReLU is the same function as the article's ReLU before pooling."""
     torch.manual_seed(1)
-    network = build_network(CnnConfig(), channels=1, image_size=28, classes=10).eval()
+    network = CnnConfig().build(channels=1, image_size=28, classes=10).eval()
     images = torch.randn(3, 1, 28, 28)
     weight = dict(network.named_parameters())
     features = images

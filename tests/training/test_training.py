@@ -8,9 +8,12 @@ import pytest
 import torch
 from training_fixtures import SMALL_CNN, Trials, ignore, spec_of, write_prepared
 
-from models.config import AdamConfig, GdConfig, MlpConfig, SgdConfig, TrialConfig
-from models.config.trial import EarlyStoppingConfig, ShiftAugmentation
+from models.augmentations import ShiftAugmentation
+from models.config import TrialConfig
+from models.config.trial import EarlyStoppingConfig
 from models.errors import IntegrityError
+from models.networks import MlpConfig
+from models.optimizers import AdamConfig, GdConfig, SgdConfig
 from models.training import classifier, fit
 from models.training.checkpoint import load_serving, load_weights, weights_digest
 from models.training.fit import train_trial

@@ -6,10 +6,14 @@ import pytest
 import torch
 from training_fixtures import SMALL_CNN, Trials
 
-from models.config import AdamConfig, SgdConfig, TrialConfig
-from models.config.trial import ShiftAugmentation
+from models.augmentations import ShiftAugmentation
+from models.config import TrialConfig
+from models.optimizers import AdamConfig, SgdConfig
+from models.processes import LINUX
 from models.training.checkpoint import load_weights
 from models.trials import TrialFailure
+
+FORKED = pytest.mark.skipif(not LINUX, reason="trials on several devices are refused elsewhere")
 
 CONFIG = TrialConfig(
     network=SMALL_CNN,
@@ -24,6 +28,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     return Trials.of(tmp_path_factory.mktemp("distributed") / "prepared")
 
 
+@FORKED
 def test_two_processes_train_what_one_does(trials: Trials, tmp_path: Path) -> None:
     """At the same global minibatch, weights and history agree within float tolerance."""
     one = trials.result(tmp_path / "one", CONFIG, 3)
@@ -41,6 +46,7 @@ def test_two_processes_train_what_one_does(trials: Trials, tmp_path: Path) -> No
         assert theirs.validation_loss == pytest.approx(mine.validation_loss, rel=1e-4)
 
 
+@FORKED
 def test_two_processes_resume_to_the_same_bits(trials: Trials, tmp_path: Path) -> None:
     """1 + 1 epochs over two processes equal 2, though a minibatch may leave one process none."""
     config = CONFIG.model_copy(update={"devices": 2, "minibatch_size": 7})
@@ -49,6 +55,7 @@ def test_two_processes_resume_to_the_same_bits(trials: Trials, tmp_path: Path) -
     assert parts.weights_digest == trials.result(tmp_path / "whole", config, 2).weights_digest
 
 
+@FORKED
 def test_divergence_in_a_process_is_the_trial_s(trials: Trials, tmp_path: Path) -> None:
     """A fault in any of the processes becomes the trial's recorded failure."""
     optimizer = SgdConfig(learning_rate=100, weight_decay=1.0)

@@ -15,28 +15,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from models.config import AdamConfig, GdConfig, SgdConfig, TrialConfig
+from models.augmentations import NoAugmentation, ShiftAugmentation
+from models.config import TrialConfig
 from models.config.trial import (
     ConstantSchedule,
     CosineSchedule,
     EarlyStoppingConfig,
     ExponentialSchedule,
-    NoAugmentation,
     Objective,
     ScheduleConfig,
-    ShiftAugmentation,
     StepSchedule,
 )
 from models.datasets.prepared import Split
 from models.digests import digest_source
+from models.optimizers import AdamConfig, GdConfig, SgdConfig, adagrad
 from models.training import source
-from models.training.augmentation import augment
 from models.training.checkpoint import weights_digest
 from models.training.early_stopping import best_record, should_stop_early
 from models.training.epoch_scores import EpochScores, cross_entropy_sum, f1_macro
 from models.training.lr_schedules import learning_rate_factor
 from models.training.minibatches import CHUNK, SLICE, Minibatches
-from models.training.optimizers import build_optimizer
 from models.training.seeding import derived_seed
 from models.trials import EpochRecord
 
@@ -242,7 +240,7 @@ def test_cross_entropy_worked_by_hand() -> None:
 def stepped(config: TrialConfig, gradients: list[float], start: float = 1.0) -> float:
     """One weight after steps along given gradients."""
     weight = torch.nn.Parameter(torch.tensor([start]))
-    optimizer = build_optimizer(config.optimizer, [weight])
+    optimizer = config.optimizer.build([weight])
     for gradient in gradients:
         weight.grad = torch.tensor([gradient])
         optimizer.step()
@@ -262,7 +260,7 @@ def test_steps_worked_by_hand() -> None:
 def test_images_as_they_are_stay_so() -> None:
     """No augmentation returns the very images."""
     images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
-    assert augment(images, NoAugmentation(), 3) is images
+    assert NoAugmentation().augment(images, 3) is images
 
 
 @settings(deadline=None)
@@ -271,7 +269,7 @@ def test_a_shift_moves_each_image_as_a_whole(seed: int, pixels: int, channels: i
     """The one bright pixel moves by at most `pixels` or leaves; all else is black."""
     images = torch.zeros(20, channels, 9, 9, dtype=torch.uint8)
     images[:, :, 4, 4] = 200
-    moved = augment(images, ShiftAugmentation(pixels=pixels), seed)
+    moved = ShiftAugmentation(pixels=pixels).augment(images, seed)
     assert moved.shape == images.shape
     assert moved.dtype == torch.uint8
     count, *_ = moved.shape
@@ -280,14 +278,14 @@ def test_a_shift_moves_each_image_as_a_whole(seed: int, pixels: int, channels: i
         assert len(places) <= 1
         assert all(max(abs(row - 4), abs(column - 4)) <= pixels for row, column in places)
         assert torch.equal(image, image[:1].expand_as(image))
-    assert torch.equal(moved, augment(images, ShiftAugmentation(pixels=pixels), seed))
+    assert torch.equal(moved, ShiftAugmentation(pixels=pixels).augment(images, seed))
     assert pixels > 4 or int((moved > 0).sum()) == count * channels
 
 
 def test_mirroring_turns_about_half_of_the_images() -> None:
     """Each image is itself or its mirror image, and both occur."""
     images = torch.arange(9, dtype=torch.uint8).reshape(1, 1, 3, 3).expand(100, 1, 3, 3)
-    found = augment(images, ShiftAugmentation(pixels=0, mirror=True), 1)
+    found = ShiftAugmentation(pixels=0, mirror=True).augment(images, 1)
     turned = [torch.equal(image, images[0].flip(2)) for image in found]
     kept = [torch.equal(image, images[0]) for image in found]
     assert all(one != other for one, other in zip(turned, kept, strict=True))
@@ -312,7 +310,7 @@ def test_the_source_digest_needs_no_torch() -> None:
     code = (
         "import sys; from models.training.source import training_source_digest, package_versions; "
         "assert len(training_source_digest()) == 64; package_versions(); "
-        "from models.training.environment import ALLOCATOR_ENVIRONMENT; "
+        "from models.training.worker import ALLOCATOR_ENVIRONMENT; "
         "sys.exit('torch' in sys.modules or 'pytorch_lightning' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -347,12 +345,12 @@ def test_every_module_that_training_imports_is_in_the_source_digest() -> None:
 
 def test_comments_keep_the_digest_and_statements_change_it(tmp_path: Path) -> None:
     """The digest is of the syntax tree without docstrings."""
-    file = tmp_path / "optimizers.py"
-    shutil.copy(Path(source.__file__).with_name("optimizers.py"), file)
+    file = tmp_path / "adagrad.py"
+    shutil.copy(Path(adagrad.__file__), file)
     before = digest_source([file], relative_to=tmp_path)
     text = file.read_text()
-    file.write_text(text.replace("Optimisers by their config.", "Other words.") + "\n# why\n")
+    file.write_text(text.replace('"""Adagrad."""', '"""Other words."""') + "\n# why\n")
     assert digest_source([file], relative_to=tmp_path) == before
-    file.write_text(text.replace("lr=rate", "lr=2 * rate", 1))
+    file.write_text(text.replace("lr=self.learning_rate", "lr=2 * self.learning_rate", 1))
     ast.parse(file.read_text())
     assert digest_source([file], relative_to=tmp_path) != before

@@ -1,39 +1,31 @@
 """Interrupted training: whatever is lost, the result is the bit-same."""
 
 import contextlib
-import multiprocessing
 import shutil
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
 from training_fixtures import SMALL_CNN, Trials
 
-from models.config import (
-    AdamConfig,
-    GdConfig,
-    MlpConfig,
-    NetworkConfig,
-    OptimizerConfig,
-    RnnConfig,
-    SgdConfig,
-    TrialConfig,
-)
-from models.config.trial import (
-    AdagradConfig,
-    AdamWConfig,
-    AugmentationConfig,
-    CosineSchedule,
-    ExponentialSchedule,
-    NoAugmentation,
-    RmspropConfig,
-    ScheduleConfig,
-    ShiftAugmentation,
-    StepSchedule,
-)
+from models.augmentations import AugmentationConfig, NoAugmentation, ShiftAugmentation
+from models.config import TrialConfig
+from models.config.trial import CosineSchedule, ExponentialSchedule, ScheduleConfig, StepSchedule
 from models.datasets.prepared import read_manifest
 from models.files import read_lines
+from models.networks import MlpConfig, NetworkConfig, RnnConfig
+from models.optimizers import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    GdConfig,
+    OptimizerConfig,
+    RmspropConfig,
+    SgdConfig,
+)
+from models.processes import children_context
 from models.trials import EpochRecord, TrialFiles, TrialResult
 
 EPOCHS = 3
@@ -294,8 +286,9 @@ def test_killed_with_9_again_and_again_a_trial_ends_as_if_never_killed(
     trials: Trials, tmp_path: Path
 ) -> None:
     """Real processes, killed at moments that vary, within an epoch or while files are written."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["models.training.fit"])
+    context = children_context()
+    if isinstance(context, ForkServerContext):
+        context.set_forkserver_preload(["models.training.fit"])
     directory, kills = tmp_path / "killed", 0
     while not (directory / TrialFiles.RESULT).exists():
         receiver, sender = context.Pipe(duplex=False)

@@ -22,10 +22,10 @@ from flows.datasets.deliveries import QUARANTINE
 from flows.datasets.files import VERSIONS
 from flows.datasets.ingest import ensure_ingested
 from flows.records import ledger
-from flows.records.champion import DATABASE
+from flows.records.champion import MLFLOW_DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.trial_store import STORE
-from flows.retraining.decide import EFFORTS
+from flows.retraining.decide import PAST, remember
 from flows.runtime.prefect_server import SERVICES, RunningServices
 from flows.runtime.retraining_lock import LOCK, OWNER, Owner
 from flows.runtime.servers import free_port
@@ -35,6 +35,7 @@ from flows.tracking.store import open_tracking
 from flows.upkeep.doctor import Finding, databases, examine_project, machine
 from flows.upkeep.doctor.databases import PREFECT_DATABASE
 from models.config import load_params
+from models.decision import Completed, Fingerprint
 from models.files import append_line, write_text
 from models.processes import this_process
 
@@ -155,10 +156,10 @@ def damage(database: Path) -> Callable[[Patch], None]:
 
 
 def flip_a_page_of_mlflow(_: Patch) -> None:
-    content = bytearray(DATABASE.read_bytes())
+    content = bytearray(MLFLOW_DATABASE.read_bytes())
     for page in range(4, len(content) // 4096):
         content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
-    DATABASE.write_bytes(content)
+    MLFLOW_DATABASE.write_bytes(content)
 
 
 def execute(database: Path, *statements: str) -> None:
@@ -169,15 +170,15 @@ def execute(database: Path, *statements: str) -> None:
 
 
 def break_off_the_schema(_: Patch) -> None:
-    execute(DATABASE, "CREATE TABLE _alembic_tmp_metrics (key TEXT)")
+    execute(MLFLOW_DATABASE, "CREATE TABLE _alembic_tmp_metrics (key TEXT)")
 
 
 def come_from_a_later_mlflow(_: Patch) -> None:
-    execute(DATABASE, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    execute(MLFLOW_DATABASE, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
 
 
 def come_from_an_earlier_mlflow(_: Patch) -> None:
-    execute(DATABASE, "UPDATE alembic_version SET version_num = '451aebb31d03'")
+    execute(MLFLOW_DATABASE, "UPDATE alembic_version SET version_num = '451aebb31d03'")
 
 
 def leave_a_run_running(_: Patch) -> None:
@@ -229,8 +230,8 @@ def flip_a_bit_of_a_history(_: Patch) -> None:
 
 
 def flip_a_bit_of_the_past(_: Patch) -> None:
-    append_line(EFFORTS, '{"finished":"2026-01-01T00:00:00Z","seconds":1.0}')
-    flip_a_bit(EFFORTS)
+    append_line(PAST, '{"finished":"2026-01-01T00:00:00Z","seconds":1.0}')
+    flip_a_bit(PAST)
 
 
 def change_the_evidence(_: Patch) -> None:
@@ -254,6 +255,20 @@ def garble(name: str) -> Callable[[Patch], None]:
 def exchange_what_a_trial_is(_: Patch) -> None:
     other = trial_spec().model_copy(update={"dataset": "0" * 64})
     (STORE / trial_spec().key / "trial.json").write_text(other.model_dump_json())
+
+
+def retrain_on_another_dataset(_: Patch) -> None:
+    remember(
+        Completed(
+            fingerprint=Fingerprint(data="a", params="b", source="c", environment="d"),
+            finished=datetime.now(UTC),
+            verdict="PROMOTE",
+            version=1,
+            champion=1,
+            name="photos-classifier",
+            dataset="photos",
+        )
+    )
 
 
 def spoil_a_trial(_: Patch) -> None:
@@ -330,7 +345,7 @@ class Fault:
 FAULTS = [
     Fault(spoil_params, "error", "search.epochs", "pitchpipe params --schema"),
     Fault(put_a_file_where_a_folder_belongs, "error", ".prefect is a file", "mv .prefect"),
-    Fault(open_a_folder_to_all, "warning", "write into mlruns", "chmod o-w mlruns"),
+    Fault(open_a_folder_to_all, "warning", "mlruns is writable for all users", "chmod o-w mlruns"),
     Fault(
         take_a_folder_away, "warning" if os.geteuid() == 0 else "error", "mlruns", "sudo chown -R"
     ),
@@ -341,21 +356,29 @@ FAULTS = [
         "pip install -c constraints.txt 'fastapi",
     ),
     Fault(set_a_run_id, "warning", "MLFLOW_RUN_ID", "unset MLFLOW_RUN_ID"),
-    Fault(allow_pickle, "warning", "run code when loaded", "unset MLFLOW_ALLOW_PICKLE"),
+    Fault(allow_pickle, "warning", "execute code on loading", "unset MLFLOW_ALLOW_PICKLE"),
     Fault(track_into_a_folder, "error", "./mlruns is a folder", "unset MLFLOW_TRACKING_URI"),
     Fault(track_to_a_server_that_is_down, "error", "does not answer", "unset MLFLOW_TRACKING_URI"),
     Fault(talk_to_a_prefect_that_is_down, "error", "does not answer", "unset PREFECT_API_URL"),
     Fault(leave_services_that_do_not_answer, "error", "the MLflow UI of", f"kill {os.getpid()}"),
-    Fault(damage(DATABASE), "error", "mlflow.db cannot be read", "pitchpipe sync"),
+    Fault(damage(MLFLOW_DATABASE), "error", "mlflow.db cannot be read", "pitchpipe sync"),
     Fault(flip_a_page_of_mlflow, "error", "mlflow.db", "pitchpipe sync"),
-    Fault(break_off_the_schema, "error", "was broken off", "pitchpipe sync"),
+    Fault(break_off_the_schema, "error", "was interrupted", "pitchpipe sync"),
     Fault(come_from_a_later_mlflow, "error", "a later MLflow", "make install"),
     Fault(come_from_an_earlier_mlflow, "warning", "an earlier MLflow", "mlflow db upgrade"),
     Fault(leave_a_run_running, "warning", "1 runs are RUNNING", "pitchpipe sync"),
     Fault(damage(PREFECT_DATABASE), "error", "prefect.db cannot be read", "mv .prefect/prefect"),
     Fault(leave_a_flow_run_running, "warning", "1 flow runs are Running", "pitchpipe run"),
-    Fault(change_the_ledger, "error", "it was changed", "pitchpipe audit --verify"),
-    Fault(lose_the_registry, "error", "the ledger last saw version 1", "pitchpipe adopt"),
+    Fault(change_the_ledger, "error", "it was changed", "pitchpipe audit"),
+    Fault(
+        lose_the_registry, "error", "none in MLflow and version 1 in the ledger", "pitchpipe adopt"
+    ),
+    Fault(
+        retrain_on_another_dataset,
+        "warning",
+        "params.yaml names digits; the last retraining was of photos",
+        "--set data.name=photos",
+    ),
     Fault(spoil_a_trial, "warning", "1 trials cannot be read", "remove their folders"),
     Fault(spoil_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
     Fault(exchange_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
@@ -379,6 +402,7 @@ FAULTS = [
     Fault(garble(".prefect/project.id"), "error", "does not hold 32 hex digits", "rm .prefect/"),
     Fault(garble("data/raw/digits.dvc"), "error", "is no file of `dvc add`", "rm data/raw/digits"),
     Fault(break_the_schedules, "error", "0: cron '0 3 * * 5L'", "mend that in schedules.yaml"),
+    Fault(break_the_schedules, "error", "0: cron '0 3 * * 5L'", "fix that in schedules.yaml"),
     Fault(
         ask_with_params_that_are_gone,
         "error",
@@ -386,18 +410,18 @@ FAULTS = [
         "pitchpipe schedule remove weekly",
     ),
     Fault(ask_with_an_override_that_is_none, "error", "search.epochz", "in schedules.yaml"),
-    Fault(schedule_without_up, "warning", "nobody serves the schedules: nightly", "pitchpipe up"),
+    Fault(schedule_without_up, "warning", "schedules are not served: nightly", "pitchpipe up"),
     Fault(
         set_a_delivery_aside,
         "warning",
         "1 deliveries are quarantined in data/quarantine: monday-",
         "read data/quarantine/monday-0123456789ab/report.txt",
     ),
-    Fault(spoil_weights, "error", "its weights are not those", "rm -r mlruns/trials/", deep=True),
-    Fault(change_a_batch, "error", "is not what the last version", "pitchpipe data restore"),
+    Fault(spoil_weights, "error", "its weights do not match", "rm -r mlruns/trials/", deep=True),
+    Fault(change_a_batch, "error", "is not as in the last version", "pitchpipe data restore"),
     Fault(forget_the_versions, "warning", "was never versioned", "pitchpipe data add"),
     Fault(corrupt_the_cache, "error", "is corrupted in DVC's cache", "dvc add", deep=True),
-    Fault(keep_data_from_git, "warning", "git does not know", "git add --force data/raw"),
+    Fault(keep_data_from_git, "warning", "git does not track", "git add --force data/raw"),
     Fault(fill_the_disk, "error", "0.2 GB are free", "pitchpipe gc"),
 ]
 
@@ -423,7 +447,7 @@ def test_a_lock_that_outlived_its_process_is_found(monkeypatch: Patch) -> None:
     with FileLock(LOCK):
         [found] = faults_of(examine_project())
 
-    assert (found.level, found.remedy) == ("error", "fuser --kill mlruns/retraining.lock")
+    assert (found.level, found.remedy) == ("error", "fuser -k mlruns/retraining.lock")
     assert faults_of(examine_project()) == []
 
 

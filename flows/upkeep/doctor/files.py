@@ -1,9 +1,10 @@
-"""What pitchpipe itself keeps: params, trials, ledger, data, and git's share in them."""
+"""Checks of the project's files: params, trials, ledger, datasets, and what git tracks."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flows.datasets.current import read_resolved
@@ -12,47 +13,63 @@ from flows.datasets.files import RAW, RESOLVED, VERSIONS, batch_digests
 from flows.datasets.restore import cache_faults
 from flows.datasets.versions import damaged_lines, logged_versions
 from flows.records import ledger
-from flows.records.champion import read_champion
+from flows.records.champion import MLFLOW_DATABASE, read_champion
 from flows.records.trial_store import STORE
-from flows.retraining.decide import EFFORTS
+from flows.retraining.decide import PAST, other_default
 from flows.runtime.environment import IDENTITY, project_identity
 from flows.upkeep.doctor.finding import Finding, error, warning
-from models.config import Record, load_params, read_record, read_record_lines
+from models.config import Params, Record, read_record, read_record_lines
 from models.decision import PastRetraining
 from models.digests import digest_file
 from models.errors import ConfigError, IntegrityError, PitchpipeError
 from models.trials import TrialFailure, TrialFiles, TrialResult, TrialSpec, read_history
 
 
-def params_file() -> Iterator[Finding]:
-    """Validate params.yaml whole."""
+def params(read_params: Callable[[], Params]) -> Iterator[Finding]:
+    """Validate the params."""
     try:
-        load_params()
+        read_params()
     except PitchpipeError as fault:
         yield error(str(fault), "pitchpipe params --schema")
 
 
-def champion() -> Iterator[Finding]:
-    """Compare the champion of the project's own database with what the ledger last saw."""
+def default_dataset() -> Iterator[Finding]:
+    """Compare params.yaml with the dataset of the last retraining."""
+    notice = other_default()
+    if notice is not None:
+        what, _, remedy = notice.partition(": ")
+        yield warning(what, remedy)
+
+
+def champions(read_params: Callable[[], Params]) -> Iterator[Finding]:
+    """Compare the project's own database with the ledger: each registered name's champion."""
     if "MLFLOW_TRACKING_URI" in os.environ:
         return  # asking a server takes MLflow's import; `pitchpipe audit` does
-    try:
-        name = load_params().registered_name
-        recorded, now = ledger.read().champion_of(name), read_champion(name)
-    except (PitchpipeError, sqlite3.Error):
-        return  # which the checks of these files say
-    found = now.version if now else None
-    if recorded != found:
-        seen = "no champion" if found is None else f"version {found} as champion"
-        yield error(
-            f"MLflow knows {seen} of {name}, and the ledger last saw version {recorded}: its "
-            "database was lost or replaced, or the alias was moved by hand",
-            "put a copy of mlruns/mlflow.db back, or: pitchpipe adopt --reason R",
-        )
+    recorded = ledger.read()
+    names = {entry.name for entry in recorded.entries}
+    with contextlib.suppress(PitchpipeError):  # a finding of the params' own check
+        names.add(read_params().registered_name)
+    for name in sorted(names):
+        try:
+            found = read_champion(name)
+        except sqlite3.Error:
+            return  # a finding of the database's own check
+        now, before = found.version if found else None, recorded.champion_of(name)
+        if now != before:
+            yield error(
+                f"{name}: the champion is {_version(now)} in MLflow and {_version(before)} in the "
+                "ledger: the database was lost or replaced, or the alias was moved by hand",
+                f"restore a copy of {MLFLOW_DATABASE}, or: pitchpipe adopt --reason R "
+                f"--model {name}",
+            )
+
+
+def _version(number: int | None) -> str:
+    return "none" if number is None else f"version {number}"
 
 
 def trial_store(*, deep: bool) -> Iterator[Finding]:
-    """Read every trial's records; deep: hash the weights of each, too."""
+    """Read every trial's records; deep: also hash the weights of each."""
     broken, damaged = [], []
     for spec in sorted(STORE.glob(f"*/{TrialFiles.SPEC}")):
         trial = spec.parent
@@ -68,11 +85,11 @@ def trial_store(*, deep: bool) -> Iterator[Finding]:
     if broken:
         yield warning(
             f"{len(broken)} trials cannot be read by this release, such as {broken[0]}",
-            "leave them for the release that wrote them, or remove their folders; what is "
-            "asked for again is trained again",
+            "keep them for the release that wrote them, or remove their folders: a trial that is "
+            "needed is trained again",
         )
     for trial in damaged:
-        yield error(f"{trial}: its weights are not those of its result", f"rm -r {trial}")
+        yield error(f"{trial}: its weights do not match its result", f"rm -r {trial}")
 
 
 def _is_broken(trial: Path) -> bool:
@@ -106,7 +123,7 @@ def _has_its_weights(trial: Path) -> bool:
 def ledger_chain() -> Iterator[Finding]:
     """Check the ledger's chain, and the evidence that its entries name."""
     found = ledger.read()
-    remedy = "bring the file back from a copy; `pitchpipe audit --verify` checks it against MLflow"
+    remedy = "bring the file back from a copy; `pitchpipe audit` checks it against MLflow"
     for problem in found.problems:
         yield error(f"{ledger.LEDGER}: {problem}", remedy)
     for problem in ledger.evidence_problems(found.entries):
@@ -115,11 +132,11 @@ def ledger_chain() -> Iterator[Finding]:
 
 def records() -> Iterator[Finding]:
     """Read the small files by which a project is known and its retrainings are counted."""
-    lines = read_record_lines(EFFORTS, PastRetraining.model_validate_json)
+    lines = read_record_lines(PAST, PastRetraining.model_validate_json)
     for number in [number for number, line in enumerate(lines, start=1) if line is None]:
         yield warning(
-            f"{EFFORTS}, line {number}: is damaged; limits on retrainings do not count it",
-            f"sed -i {number}d {EFFORTS}",
+            f"{PAST}, line {number}: is damaged; limits on retrainings do not count it",
+            f"sed -i {number}d {PAST}",
         )
     if RESOLVED.exists():
         try:
@@ -157,18 +174,18 @@ def datasets(*, deep: bool) -> Iterator[Finding]:
         for batch in before.keys() | now.keys():
             if now.get(batch) != before.get(batch):
                 yield error(
-                    f"data/raw/{name}/{batch} is not what the last version holds",
+                    f"data/raw/{name}/{batch} is not as in the last version",
                     f"pitchpipe data restore {versions[-1].digest[:12]}",
                 )
         for fault in cache_faults(versions[-1]) if deep else ():
             yield error(
-                f"{fault.path}: {fault.batch} is {fault.fault} in DVC's cache",
-                f"rm -f {fault.path} && dvc add {RAW / name}",
+                f"{fault.where}: {fault.message}",
+                f"rm -f {fault.where} && dvc add {RAW / name}",
             )
 
 
 def git_tracking() -> Iterator[Finding]:
-    """Ask git whether it knows the files that say which data there is."""
+    """Check that git tracks the files that identify the data."""
     wanted = [*RAW.glob("*.dvc"), *([VERSIONS] if VERSIONS.exists() else [])]
     if not wanted or not Path(".git").exists():
         return
@@ -187,6 +204,6 @@ def git_tracking() -> Iterator[Finding]:
     if lines:
         unknown = " ".join(line[3:] for line in lines)
         yield warning(
-            f"git does not know {unknown}: a clone would not find the data",
+            f"git does not track {unknown}: a clone would not find the data",
             f"git add --force {unknown} && git commit",
         )

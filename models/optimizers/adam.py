@@ -1,0 +1,62 @@
+"""Adam, and Adam with decoupled weight decay."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from models.optimizers.base import OptimizerBase
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class AdamConfig(OptimizerBase):
+    """Adam (Kingma & Ba, 2015)."""
+
+    name: Literal["adam"] = "adam"
+    learning_rate: float = Field(0.001, gt=0, le=10)
+    """Step size."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the gradient's running mean."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay of the squared gradient's running mean."""
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    """L2 penalty."""
+
+    def build(self, parameters: "Iterable[nn.Parameter]") -> "Optimizer":
+        from torch.optim import Adam  # noqa: PLC0415 - see OptimizerBase
+
+        return Adam(
+            parameters,
+            lr=self.learning_rate,
+            betas=(self.beta1, self.beta2),
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+class AdamWConfig(OptimizerBase):
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+    learning_rate: float = Field(0.001, gt=0, le=10)
+    """Step size."""
+    beta1: float = Field(0.9, ge=0, lt=1)
+    """Decay of the gradient's running mean."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Decay of the squared gradient's running mean."""
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    """Share of the step size by which weights shrink a step."""
+
+    def build(self, parameters: "Iterable[nn.Parameter]") -> "Optimizer":
+        from torch.optim import AdamW  # noqa: PLC0415 - see OptimizerBase
+
+        return AdamW(
+            parameters,
+            lr=self.learning_rate,
+            betas=(self.beta1, self.beta2),
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
