@@ -29,6 +29,13 @@ URLS = {
     "postgresql://user:p@s3cr3t@host/db?sslmode=require": "postgresql://host/db",
     "mysql://host/db?password=s3cr3t": "mysql://host/db",
     "azure://box/path?sig=s3cr3t": "azure://box/path",
+    "https://host/a?token=s3cr3t'x": "https://host/a",
+    "https://host/a?sig=(s3cr3t)x&b=1": "https://host/a",
+    "https://host/cb#access_token=s3cr3t": "https://host/cb",
+    "https://host/?a=b#s3cr3t": "https://host/",
+    "https://host/#/runs?token=s3cr3t": "https://host/#/runs",
+    "https://host/#/experiments/7/runs": "https://host/#/experiments/7/runs",
+    "host:5000?token=s3cr3t": "host:5000",
     "s3://bucket/path": "s3://bucket/path",
     "sqlite:///mlruns/mlflow.db": "sqlite:///mlruns/mlflow.db",
     "git@host:team/project.git": "git@host:team/project.git",
@@ -50,6 +57,18 @@ def test_no_password_is_left(password: str) -> None:
     shown = without_credentials(f"https://user:~{password}~@host.example:1/path")
     assert f"~{password}~" not in shown
     assert without_credentials(shown) == shown == "https://host.example:1/path"
+
+
+@given(
+    secret=st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S")), min_size=3),
+    url=st.sampled_from(["https://host/a?k={}", "db://host?k={}&b=c", "http://host/b#k={}"]),
+    around=st.sampled_from(["{}", "no answer from {} (again)", "'{}'", "({}): refused", "<{}>."]),
+)
+def test_no_secret_of_a_query_or_a_fragment_is_left(secret: str, url: str, around: str) -> None:
+    """Whatever its characters, and wherever in a sentence the URL is."""
+    shown = without_credentials(around.format(url.format(f"~{secret}~")))
+    assert f"~{secret}" not in shown
+    assert "://host" in shown
 
 
 def test_what_mlflow_says_is_shown_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
