@@ -1,9 +1,7 @@
-"""Processes: which one is it, is it alive; how children are started and end with their parent."""
+"""Processes: identity, liveness, usable cores, and how children are started."""
 
-import ctypes
 import multiprocessing
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -17,18 +15,17 @@ from models.errors import PitchpipeError
 from models.record import Record
 
 LINUX = sys.platform == "linux"
-"""Has a signal for children whose parent died, and libraries that bear a fork."""
+"""Whether libraries bear a fork."""
 SHORTEST_SOCKET_BYTES = 104
 """A socket's path with its closing zero: so many on macOS, 108 on Linux."""
-_PR_SET_PDEATHSIG = 1
 _ONE_AT_A_TIME = threading.Lock()
 _SAME_START_SECONDS = 1.5
 # psutil adds the ticks since boot to the time of boot, which the kernel gives in whole seconds:
-# a clock that is set by a little moves every start by one. No process number is used again so soon.
+# a clock that is adjusted moves every start by one. No process number is used again so soon.
 
 
 class ProcessIdentity(Record):
-    """A process told apart from a later one with the same number."""
+    """A process, distinguished from a later one with the same number."""
 
     pid: int
     started: float
@@ -37,7 +34,7 @@ class ProcessIdentity(Record):
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a process of another host counts as alive: we cannot know."""
+        """Whether it still runs; a process of another host counts as alive, as it may be."""
         if self.host != socket.gethostname():
             return True
         try:
@@ -49,7 +46,7 @@ class ProcessIdentity(Record):
 
 
 def this_process() -> ProcessIdentity:
-    """Identify the running process."""
+    """Return the identity of this process."""
     process = psutil.Process()
     return ProcessIdentity(
         pid=process.pid, started=process.create_time(), host=socket.gethostname()
@@ -105,27 +102,3 @@ def _choose_folder_of_sockets() -> None:
             util.get_temp_dir()
         finally:
             tempfile.tempdir = usual
-
-
-def die_with_parent() -> None:
-    """End this child when its parent ends, however that happens."""
-    if LINUX:
-        # The kernel does it, whatever this process is busy with.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        watch_parent()
-
-
-def watch_parent() -> None:
-    """End this child of multiprocessing's when the process that asked for it ends.
-
-    By a thread that waits for the parent's end of a pipe to be closed.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from models.trials import Scores
 
-DATABASE = Path("mlruns/mlflow.db")
+MLFLOW_DATABASE = Path("mlruns/mlflow.db")
+"""MLflow's store where MLFLOW_TRACKING_URI names no other."""
 _ALIAS = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'"
 _TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
 
@@ -21,7 +22,7 @@ class Champion:
     """On the test split, when it was registered."""
 
 
-def read_champion(name: str, database: Path = DATABASE) -> Champion | None:
+def read_champion(name: str, database: Path = MLFLOW_DATABASE) -> Champion | None:
     """Return the champion of a registered name; None where there is none.
 
     Raises sqlite3.Error where the database cannot be read.

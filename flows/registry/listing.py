@@ -7,7 +7,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from flows.registry.records import VersionRecord
-from flows.tracking.store import Tracking, mlflow_errors
+from flows.tracking.store import Tracking, all_pages, mlflow_errors
 from models.errors import ConfigError
 
 
@@ -64,13 +64,8 @@ def find_registration(tracking: Tracking, digest: str) -> int | None:
 
 
 def _search(tracking: Tracking, condition: str) -> Iterator[ModelVersion]:
-    token: str | None = None
-    while True:
-        page = tracking.client.search_model_versions(condition, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    search = tracking.client.search_model_versions
+    return all_pages(lambda token: search(condition, page_token=token))
 
 
 def _record(version: ModelVersion, pointing: dict[str, int]) -> VersionRecord:

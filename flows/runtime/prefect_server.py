@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
+from flows.runtime.environment import environment_variables
 from flows.runtime.servers import (
     PREFECT_HOME,
     answers,
@@ -81,12 +82,12 @@ def prefect_api() -> Iterator[Callable[[], None]]:
         yield _ask_users_server
     elif services and answers(f"{services.prefect}/api/health"):
         environment = server_environment(f"{services.prefect}/api")
-        with _environment(environment), _standing_in(services, environment):
+        with environment_variables(environment), _standing_in(services, environment):
             yield lambda: None
     else:
         server = prefect_server(free_port(0))
         environment = server_environment(f"{server.url}/api")
-        with _environment(environment), server.start(environment):
+        with environment_variables(environment), server.start(environment):
             yield server.wait_ready
 
 
@@ -130,20 +131,6 @@ def _ask_users_server() -> None:
             f"({without_credentials(str(error))}); start that "
             "server, or unset the variable to let pitchpipe start one"
         )
-
-
-@contextlib.contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:

@@ -25,25 +25,31 @@ from flows.runtime.servers import (
 from flows.schedules.status_page import StatusPage
 from flows.tracking.experiment import page_of
 from flows.tracking.store import Tracking, mlflow_errors, open_tracking, tracking_uri
-from models.config import load_params
+from models.config import Params
 from models.credentials import without_credentials
 from models.errors import BusyError, PitchpipeError
 from models.files import write_text
 from models.processes import this_process
 
 
-def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
-    """Start both servers and the schedules' worker, and show where all stands.
+def serve_until_interrupted(
+    read_params: Callable[[], Params], *, mlflow_port: int, prefect_port: int
+) -> None:
+    """Start both servers and the schedules' worker, and show the status until Ctrl-C.
 
-    They end with us, however we end. Raises BusyError where another `up` of this project lives;
+    read_params: which dataset and registered name the status is about; read again and again.
+    All of them end with this process, however it ends.
+    Raises BusyError where another `up` of this project lives;
     TrackingError where the user's MLflow is away; PitchpipeError when one of them ends.
     """
     _refuse_second()
     prepare_environment()
-    # The schema is made by one process, before a server with several threads opens it.
-    tracking = open_tracking(load_params().registered_name)
+    # One process creates the schema, before a server with several threads opens the database.
+    tracking = open_tracking(read_params().registered_name)
     with mlflow_errors():
-        _ = tracking.experiment_id  # a tracking server that is away is said before any is started
+        _ = (
+            tracking.experiment_id
+        )  # fails here where the tracking server is away, before any is started
     prefect = prefect_server(free_port(prefect_port))
     api = f"{prefect.url}/api"
     with contextlib.ExitStack() as stack:
@@ -56,7 +62,7 @@ def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
             mlflow_url = mlflow.url
         for server in servers:
             server.wait_ready()
-        page = StatusPage(links(prefect, mlflow_url, tracking), SCHEDULES_LOG)
+        page = StatusPage(links(prefect, mlflow_url, tracking), SCHEDULES_LOG, read_params)
         worker = stack.enter_context(schedule_worker().start(schedules_environment(api)))
         announce(prefect.url, mlflow_url)
         with page:
@@ -73,14 +79,14 @@ def _refuse_second() -> None:
 
 
 def announce(prefect: str, mlflow: str) -> None:
-    """Write down where the services are, for `run` to find."""
+    """Record the addresses of the services, for `run` to find."""
     mlflow = without_credentials(mlflow)
     services = RunningServices(process=this_process(), prefect=prefect, mlflow=mlflow)
     write_text(SERVICES, services.model_dump_json(indent=2))
 
 
 def links(prefect: Server, mlflow: str, tracking: Tracking) -> dict[str, str]:
-    """Where to look. Runs: MLflow's own first page speaks of traces and judges."""
+    """Pages to look at. Runs: MLflow's own first page is about traces and judges."""
     mlflow = without_credentials(mlflow)
     return {
         "MLflow": mlflow,
@@ -96,10 +102,10 @@ def _wait_for_the_end_of_one(
     try:
         while all(child.alive for child in children):
             refresh()
-            time.sleep(0.5)  # until Ctrl-C; there is no one event for all that is shown
+            time.sleep(0.5)  # until Ctrl-C; no single event covers all that is shown
     finally:
         ended = [child for child in children if not child.alive]
-        # Flow runs first: they tell the servers how they ended.
+        # Flow runs first: they report their end to the servers.
         worker.stop()
         for server in servers:
             server.ask_to_end()

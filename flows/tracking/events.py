@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from flows.records.lineage import DatasetFacts
-from models.config import Record
-from models.files import read_lines
+from models.config import Record, read_record_lines
 from models.processes import ProcessIdentity, this_process
 from models.trials import EpochRecord, Outcome, TrialSpec
 
@@ -140,8 +139,7 @@ class Journal:
 
 def read_journal(journal: Path) -> Iterator[AnyEvent]:
     """Events of a journal in order, up to the first that cannot be read."""
-    for line in read_lines(journal):
-        try:
-            yield _EVENT.validate_json(line)
-        except ValidationError:
+    for event in read_record_lines(journal, _EVENT.validate_json):
+        if event is None:
             return
+        yield event

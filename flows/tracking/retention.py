@@ -17,7 +17,7 @@ from flows.tracking.events import JOURNALS, now_ms
 from flows.tracking.experiment import REPORT
 from flows.tracking.projection import JOURNAL
 from flows.tracking.runs import Runs
-from flows.tracking.store import Tracking, mlflow_errors
+from flows.tracking.store import Tracking, all_pages, mlflow_errors
 
 _DAY_MS = 86_400_000
 
@@ -168,21 +168,13 @@ def _hard_deleting(tracking: Tracking) -> _HardDeleting | None:
 
 def _models(tracking: Tracking) -> list[LoggedModel]:
     """Logged models of the experiment; of a database of ours, those that were deleted as well."""
-    store, found = _hard_deleting(tracking), list(_live_models(tracking))
+    store, search = _hard_deleting(tracking), tracking.client.search_logged_models
+    experiments = [tracking.experiment_id]
+    found = list(all_pages(lambda token: search(experiments, page_token=token)))
     if store is not None:
         deleted = store._get_deleted_logged_models()  # noqa: SLF001 - as `mlflow gc` does
         found += [store.get_logged_model(model_id, allow_deleted=True) for model_id in deleted]
     return found
-
-
-def _live_models(tracking: Tracking) -> Iterator[LoggedModel]:
-    token: str | None = None
-    while True:
-        page = tracking.client.search_logged_models([tracking.experiment_id], page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _is_ours(runs: Sequence[Run]) -> bool:

@@ -17,7 +17,7 @@ from mlflow.entities import (
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from flows.records.lineage import DatasetFacts
-from flows.tracking.store import Tracking
+from flows.tracking.store import Tracking, all_pages
 
 MOST_FACTS, MOST_METRICS = 100, 1000
 """What MLflow takes in one request."""
@@ -43,18 +43,8 @@ class Runs:
 
         view: one of MLflow's ViewType; by default runs that nobody deleted.
         """
-        token: str | None = None
-        while True:
-            page = self._tracking.client.search_runs(
-                [self._tracking.experiment_id],
-                filter_string=condition,
-                run_view_type=view,
-                page_token=token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        search, experiments = self._tracking.client.search_runs, [self._tracking.experiment_id]
+        return all_pages(lambda token: search(experiments, condition, view, page_token=token))
 
     def find(self, condition: str) -> Run | None:
         """Return the newest run that satisfies a condition."""

@@ -4,11 +4,11 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import mlflow
 from filelock import FileLock
@@ -20,9 +20,11 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.store.entities.paged_list import PagedList
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from flows.records.champion import MLFLOW_DATABASE
 from flows.runtime.environment import check_address
 from flows.tracking.experiment import experiment_tags
 from models.credentials import without_credentials
@@ -57,8 +59,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-LOCAL_URI = "sqlite:///mlruns/mlflow.db"
+LOCAL_URI = f"sqlite:///{MLFLOW_DATABASE}"
 ARTIFACTS = Path("mlruns/artifacts")
 
 
@@ -127,6 +130,15 @@ def open_tracking(name: str) -> Tracking:
             _create_schema(database, uri)
             _ = tracking.experiment_id
     return tracking
+
+
+def all_pages(fetch: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
+    """Every item of a paged search of MLflow; fetch: a page by its token, None for the first."""
+    page = fetch(None)
+    yield from page
+    while page.token:
+        page = fetch(page.token)
+        yield from page
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flows.datasets.files import data_lock
 from flows.datasets.restore import copy_batches, find_version
-from flows.engines.local import LocalEngine, TrialJob, stop_on_signals, warm_up
+from flows.engines.local import LocalEngine, stop_on_signals, warm_up
 from flows.records.lineage import Lineage, environment_facts
 from flows.records.trial_store import directory_of
 from flows.registry.loading import VersionFiles, open_version
@@ -28,6 +28,7 @@ from models.evaluation.records import Evaluation
 from models.evaluation.scores import evaluate
 from models.training.checkpoint import load_serving
 from models.training.source import package_versions, training_source_digest
+from models.training.worker import TrialJob
 from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_history
 
 log = logging.getLogger(__name__)

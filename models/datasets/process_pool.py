@@ -1,4 +1,4 @@
-"""Cores: work on pieces done in processes of their own, in order, which end when we end."""
+"""Parallel map over pieces of work, in order, on processes that end with this one."""
 
 import itertools
 import time
@@ -7,40 +7,41 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from typing import TypeVar
 
-from models.processes import children_context, usable_cores, watch_parent
+from models.lifetime import end_with_parent
+from models.processes import children_context, usable_cores
 
 HERE_SECONDS = 1.0
-"""Work in this process at first: starting others costs about as much."""
+"""Time to work in this process before others are started, which costs about as much."""
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def on_all_cores(
+def map_on_cores(
     act: Callable[[Piece], Result], pieces: Iterable[Piece]
 ) -> Iterator[tuple[Piece, Result]]:
-    """Yield each piece with its result, in their order; after a second's work on all cores.
+    """Yield each piece with its result, in order; after HERE_SECONDS on all cores.
 
-    Results travel between processes; of the pieces, two for each core are held at once.
+    Pieces and results travel between processes; two pieces for each core are held at once.
     """
     coming = iter(pieces)
     cores = usable_cores()
     until = time.monotonic() + HERE_SECONDS
     for piece in coming:
         if cores > 1 and time.monotonic() > until:
-            yield from _in_processes(act, itertools.chain([piece], coming), cores)
+            yield from _map_in_processes(act, itertools.chain([piece], coming), cores)
         else:
             yield piece, act(piece)
 
 
-def _in_processes(
+def _map_in_processes(
     act: Callable[[Piece], Result], pieces: Iterable[Piece], cores: int
 ) -> Iterator[tuple[Piece, Result]]:
-    # Forked processes would inherit threads and locks of whoever calls.
+    # Forked processes would inherit threads and locks of the caller.
     context = children_context()
     waiting: deque[tuple[Piece, Future[Result]]] = deque()
-    # An idle worker waits for ever on a pipe that it holds itself.
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=watch_parent) as pool:
+    # An idle worker of a pool whose process was killed waits for ever on a pipe it holds itself.
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=end_with_parent) as pool:
         for piece in pieces:
             waiting.append((piece, pool.submit(act, piece)))
             if len(waiting) > 2 * cores:

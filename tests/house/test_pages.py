@@ -62,6 +62,27 @@ def test_the_report_shows_scores_and_figures_and_asks_the_network_for_nothing(
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_the_report_fits_a_telephone(
+    page: Page, retrained: tuple[ProjectFolder, Ran], width: int
+) -> None:
+    """The page never scrolls sideways; tables too wide for it scroll on their own, to the end."""
+    folder, ran = retrained
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto((folder.root / ran.document["report"]).as_uri())
+    page.locator("summary").click()
+    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('main *')].filter(one => !one.closest('.wide') &&"
+        " one.getBoundingClientRect().right > window.innerWidth + 1).length"
+    )
+    last = page.get_by_role("columnheader", name="State")
+    last.scroll_into_view_if_needed()
+
+    assert (wider, cut) == (0, 0)
+    expect(last).to_be_in_viewport()
+
+
 @pytest.fixture(scope="module")
 def mlflow_ui(retrained: tuple[ProjectFolder, Ran]) -> Iterator[str]:
     """Address of the MLflow UI of the retrained project, served by `pitchpipe up`."""
@@ -93,7 +114,7 @@ def test_a_click_each_leads_from_experiment_to_retraining_report_version_and_dat
         page.get_by_role("link", name="report", exact=True).click()
 
     report = opened.value.frame_locator("iframe")
-    expect(report.get_by_text("What was selected").first).to_be_visible()
+    expect(report.get_by_text("Leaderboard").first).to_be_visible()
     assert report.locator("img").count() >= 4
     expect(opened.value.get_by_text("calibration.png").first).to_be_visible()
 

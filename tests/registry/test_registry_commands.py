@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from registry_commands import Command, answer, pitchpipe
-from registry_records import BARS, BarsNetwork, bars_registration
+from registry_records import BARS, BarsNetwork, Command, answer, bars_registration
 
 from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
-__all__ = ["pitchpipe"]
 
 MOVED = {"action", "from", "to", "verdict", "reasons", "ledger_entry"}
 
@@ -86,7 +84,7 @@ def test_manual_approval(pitchpipe: Command, bars: Path) -> None:
     assert answer(pitchpipe, "approve", "1")["to"] == 1
     code, _, err = pitchpipe("approve", "1")
     assert code == 2
-    assert "does not wait" in err
+    assert "does not await" in err
 
 
 def test_rejecting(pitchpipe: Command) -> None:
@@ -114,11 +112,12 @@ def test_an_alias_moved_in_the_ui_is_named_by_the_next_command(
 
 
 def test_tampering_is_found_by_audit(pitchpipe: Command) -> None:
-    """One changed word, and --verify exits 1."""
+    """One changed word, and it exits 1, with --verify or without."""
     pitchpipe("promote", "1")
     path = Path("mlruns/ledger.jsonl")
     path.write_text(path.read_text().replace("PROMOTE", "REJECT", 1))
-    found = answer(pitchpipe, "audit", "--verify", code=1)
+    found = answer(pitchpipe, "audit", code=1)
+    assert answer(pitchpipe, "audit", "--verify", code=1) == found
     assert found["valid"] is False
     assert "entry 1 does not have its digest" in found["problems"][0]
 

@@ -179,8 +179,8 @@ def test_a_cool_down_of_any_allowed_length_is_kept(
     """The account is not forgotten before the longest of the limits is over."""
     monkeypatch.chdir(tmp_path)
     ended = datetime.now(UTC) - timedelta(days=days, hours=-1)
-    decide.EFFORTS.parent.mkdir()
-    decide.EFFORTS.write_text(PastRetraining(finished=ended, seconds=5).model_dump_json() + "\n")
+    decide.PAST.parent.mkdir()
+    decide.PAST.write_text(PastRetraining(finished=ended, seconds=5).model_dump_json() + "\n")
     params = Params(retraining=RetrainingParams(cool_down_hours=24 * days))
 
     decision = decide.decide(params, Request(trigger="cron"), now=NOW)

@@ -4,17 +4,20 @@ import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running, Scheduled
 from project_folder import ProjectFolder, Ran
 
 from flows.runtime.prefect_records import close_orphans, project_tag
 from flows.runtime.servers import PREFECT_HOME, free_port, prefect_server, server_environment
+from flows.schedules import deployments
 from flows.schedules.config import Schedule
 from flows.schedules.deployments import apply_schedules, plan_run, run_missed, run_now
 from models.errors import ConfigError
@@ -85,6 +88,35 @@ def test_deployments_follow_the_file(client: SyncPrefectClient) -> None:
     assert not second["nightly"].schedules[0].active
     assert second["arrivals"].updated == first["arrivals"].updated
     assert list(there(client)) == ["arrivals"]
+
+
+def test_a_deployment_of_another_release_is_renewed(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its flow may have been moved to another module: the old one cannot be imported any more."""
+    with monkeypatch.context() as patch:
+        patch.setattr(deployments, "ENTRYPOINT", "flows.earlier.retrain_on_schedule")
+        apply_schedules((NIGHTLY,))
+        assert there(client)["nightly"].entrypoint == "flows.earlier.retrain_on_schedule"
+
+    apply_schedules((NIGHTLY,))
+
+    assert there(client)["nightly"].entrypoint == deployments.ENTRYPOINT
+
+
+def test_two_that_apply_the_schedules_at_once_do_not_collide(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up` and `schedule run-now`: one has made pool and deployments since the other looked."""
+    apply_schedules((NIGHTLY,))
+    missing = ObjectNotFound(http_exc=Exception("it was not there yet"))
+    with monkeypatch.context() as patch:
+        patch.setattr(deployments, "_deployments", lambda _: [])
+        patch.setattr(SyncPrefectClient, "read_work_pool", Mock(side_effect=missing))
+
+        apply_schedules((NIGHTLY, ARRIVALS))
+
+    assert {"arrivals", "nightly"} == set(there(client))
 
 
 def test_a_name_taken_by_another_project_of_the_server_is_refused(
@@ -177,5 +209,5 @@ def test_running_now_needs_a_deployment(client: SyncPrefectClient) -> None:
     run = run_now("arrivals")
 
     assert client.read_flow_run(run.id).deployment_id == there(client)["arrivals"].id
-    with pytest.raises(ConfigError, match="'weekly': Prefect has none"):
+    with pytest.raises(ConfigError, match="'weekly': not in Prefect"):
         run_now("weekly")

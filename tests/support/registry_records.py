@@ -1,8 +1,11 @@
 """Trials, retrainings and datasets as records, for tests of the mirror and the registry."""
 
 import dataclasses
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ from models.processes import ProcessIdentity
 from models.trials import EpochRecord, Scores, TrialFailure, TrialResult, TrialSpec
 
 NAME, BARS = "digits-classifier", "bars-classifier"
+Command = Callable[..., tuple[int, str, str]]
+"""Arguments -> exit code, standard output, standard error."""
 CLASSES = ("zero", "one", "two")
 DATASET = DatasetFacts(
     name="digits",
@@ -164,3 +169,10 @@ def store_history(trials: Path, spec: TrialSpec, epochs: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     lines = [epoch_record(epoch).model_dump_json() + "\n" for epoch in range(1, epochs + 1)]
     (directory / "history.jsonl").write_text("".join(lines))
+
+
+def answer(pitchpipe: Command, *arguments: str, code: int = 0) -> Any:
+    """The JSON document of a command that must exit so."""
+    found, out, err = pitchpipe(*arguments, "--json")
+    assert found == code, err
+    return json.loads(out)

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from registry_commands import Command, answer, pitchpipe
-from registry_records import BARS, BarsNetwork, bars_registration
+from registry_records import BARS, BarsNetwork, Command, answer, bars_registration
 
 from flows.records import drift_reports
 from flows.records.drift_reports import drift_records, latest_drift
@@ -24,7 +23,6 @@ from models.datasets.prepared import open_split, read_manifest
 from models.errors import InputError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
-__all__ = ["pitchpipe"]
 
 PREPARED = Path("data/prepared")
 FEW = DriftParams(minimum_images=20, permutations=199)
@@ -237,5 +235,5 @@ def test_what_cannot_be_compared_is_refused(
 def test_an_image_alone_says_too_little(bars_tracking: Tracking, tmp_path: Path) -> None:
     """One image is a source like any, and far too few."""
     folder = images_of(tmp_path / "same")
-    with pytest.raises(InputError, match="1 different images asked about"):
+    with pytest.raises(InputError, match="1 different images to compare"):
         monitor_version(bars_tracking, folder / "00.png", FEW, version="1")

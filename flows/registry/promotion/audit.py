@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from flows.records import ledger
-from flows.records.ledger import Entry, faults_against
+from flows.records.ledger import Entry, evidence_problems, faults_against
 from flows.registry.promotion.aliases import HEAD_TAG, edit_aliases, seen_head
 from flows.tracking.store import Tracking
 
@@ -22,13 +22,13 @@ class Audit:
 
 
 def audit_ledger(tracking: Tracking) -> Audit:
-    """Check the chain, the head that MLflow was shown, and the champion's alias.
+    """Check the chain, the evidence, the head that MLflow was shown, and the champion's alias.
 
     What a crash left between alias and ledger is settled first, and stands in the ledger then.
     """
     with edit_aliases(tracking) as held:
         found = ledger.read()
-        problems = list(found.problems)
+        problems = [*found.problems, *evidence_problems(found.entries)]
         head = seen_head(tracking)
         if head is not None:
             problems += faults_against(found, head)
