@@ -1,7 +1,8 @@
-"""The champion in the project's own database, read without MLflow, whose import takes seconds."""
+"""The champion, read from the project's own database without MLflow, whose import takes seconds."""
 
 import contextlib
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,19 +35,18 @@ def read_champion(name: str, database: Path = MLFLOW_DATABASE) -> Champion | Non
         if found is None:
             return None
         tags = dict(connection.execute(_TAGS, (name, int(found[0]))).fetchall())
-    return Champion(int(found[0]), _scores(tags))
+    return Champion(int(found[0]), scores_of_tags(tags))
 
 
 def open_read_only(database: Path) -> sqlite3.Connection:
-    """Open a database so that nothing is written to it, waiting two seconds for who writes."""
+    """Open a database for reading, waiting two seconds for a writer."""
     return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
 
 
-def _scores(tags: dict[str, str]) -> Scores | None:
+def scores_of_tags(tags: Mapping[str, str]) -> Scores | None:
+    """Scores on the test split when a version was registered, by its tags; None without them."""
+    names = Scores.model_fields
     try:
-        return Scores.model_validate({name: float(tags[f"test.{name}"]) for name in _NAMES})
+        return Scores.model_validate({name: float(tags[f"test.{name}"]) for name in names})
     except (KeyError, ValueError):
         return None
-
-
-_NAMES = tuple(Scores.model_fields)

@@ -68,15 +68,5 @@ def drift_records(name: str) -> list[DriftRecord]:
     return sorted((record for record in found if record is not None), key=lambda one: one.at)
 
 
-def latest_drift(name: str, *, since: datetime | None = None) -> DriftRecord | None:
-    """Return the newest record that says drift; since: only if it is newer than that."""
-    drifting = [
-        record
-        for record in drift_records(name)
-        if record.report.drift and (since is None or record.at > since)
-    ]
-    return drifting[-1] if drifting else None
-
-
 def _path(name: str, identity: str) -> Path:
     return REPORTS / name / f"{identity[:16]}.json"

@@ -185,9 +185,9 @@ def _mirrored(
 ) -> Candidate:
     stored = Stored(
         record.name,
-        days=record.days,
-        bytes=sum(bytes_of(path) for path in (*record.folders(), *record.told_from)),
-        needed_by="a running process" if record.going_on else needed_by,
+        days=record.age_days,
+        bytes=sum(bytes_of(path) for path in (*record.folders(), *record.sources)),
+        needed_by="a running process" if record.is_running else needed_by,
     )
     (judged,) = judge_by_age([stored], days)
     return Candidate(kind, judged, partial(remove_mirrored, tracking, record, discard=discard))

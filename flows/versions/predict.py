@@ -1,5 +1,7 @@
-"""Batch prediction: any images in, a row for each out, a bounded number of them in memory."""
+"""Batch prediction for any images, with a bounded number of them in memory."""
 
+import dataclasses
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +22,10 @@ from models.processes import usable_cores
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a version says of one image."""
+    """A version's prediction for one image."""
 
     image: str
-    """Path below the source, its unprintable characters escaped; or split and row."""
+    """Path below the source, with unprintable characters escaped; or split and row."""
     label: str | None
     """The most probable class; None where the image could not be read."""
     probabilities: dict[str, float] | None
@@ -41,23 +43,16 @@ class Prediction:
 
     def document(self) -> dict[str, JsonValue]:
         """One row of `pitchpipe predict --json`."""
-        shares: JsonValue = None if self.probabilities is None else {**self.probabilities}
-        return {
-            "image": self.image,
-            "label": self.label,
-            "probabilities": shares,
-            "milliseconds": self.milliseconds,
-            "error": self.error,
-        }
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """An image on its way to the network."""
+    """An image to predict."""
 
     name: str
     pixels: Pixels | None
-    """In the shape that the version takes; None where it could not be read."""
+    """In the version's image shape; None where it could not be read."""
     error: str | None = None
 
 
@@ -67,12 +62,12 @@ def predict_source(
     """Predict every image of a source, in its order, streaming.
 
     source: an image, a folder of images however nested, or any data source (Parquet, IDX, NPZ).
-    An image that cannot be read or decoded is a row that says so. Raises InputError where there is
-    no image at all. threads: CPU threads; by default all that this process may use.
+    An image that cannot be read or decoded gets a row with the error. Raises InputError where there
+    is no image at all. threads: CPU threads; by default all that this process may use.
     """
-    count = 0
-    for minibatch in _minibatches(_pictures(source, version)):
-        yield from _predicted(version, minibatch, threads or usable_cores())
+    pictures, count = _pictures(source, version), 0
+    while minibatch := list(itertools.islice(pictures, MINIBATCH)):
+        yield from _predict(version, minibatch, threads or usable_cores())
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image ({', '.join(sorted(SUFFIXES))})")
@@ -89,18 +84,7 @@ def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
             yield _Picture(name, conform(pixels, image_size=side, channels=channels))
 
 
-def _minibatches(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:
-    minibatch: list[_Picture] = []
-    for picture in pictures:
-        minibatch.append(picture)
-        if len(minibatch) == MINIBATCH:
-            yield minibatch
-            minibatch = []
-    if minibatch:
-        yield minibatch
-
-
-def _predicted(
+def _predict(
     version: LoadedVersion, minibatch: list[_Picture], threads: int
 ) -> Iterator[Prediction]:
     lineage = version.files.lineage

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from mlflow.exceptions import MlflowException
 
 from flows.records import ledger
 from flows.records.ledger import (
@@ -25,7 +24,7 @@ from flows.records.ledger import (
     unfinished,
 )
 from flows.records.promotion import Move
-from flows.registry.listing import aliases
+from flows.registry.listing import aliases, list_versions, registered_model
 from flows.registry.records import CHALLENGER, CHAMPION, PREVIOUS
 from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import BusyError, ConfigError, PitchpipeError
@@ -70,7 +69,8 @@ class AliasEditor:
             f"alias champion of {self.tracking.name} points to {_called(self.champion)}, but the "
             f"ledger last saw {_called(recorded)}"
         )
-        if recorded is not None and not is_registered(self.tracking, recorded):
+        known = {record.version for record in list_versions(self.tracking)}
+        if recorded is not None and recorded not in known:
             return (
                 f"{seen}, which MLflow does not know: its database was lost or replaced. Put a "
                 "copy of it back (`pitchpipe sync` rebuilds runs, not versions), or `pitchpipe "
@@ -180,25 +180,11 @@ def edit_aliases(tracking: Tracking) -> Iterator[AliasEditor]:
         yield AliasEditor(tracking, entries, aliases(tracking).get(CHAMPION))
 
 
-def is_registered(tracking: Tracking, version: int | None = None) -> bool:
-    """Whether MLflow knows a version, or the name at all: its database may have been lost."""
-    with mlflow_errors():
-        if version is None:
-            return bool(tracking.client.search_registered_models(f"name = '{tracking.name}'"))
-        found = tracking.client.search_model_versions(f"name = '{tracking.name}'")
-        return version in {int(one.version) for one in found}
-
-
 def seen_head(tracking: Tracking) -> Head | None:
-    """Return the ledger's head that MLflow was last shown; None: none, or none that can be read."""
-    with mlflow_errors():
-        try:
-            tags = tracking.client.get_registered_model(tracking.name).tags or {}
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-    length, separator, digest = tags.get(HEAD_TAG, "").partition(":")
+    """Return the ledger's head that MLflow was last told; None where there is no readable one."""
+    registered = registered_model(tracking)
+    text = registered.tags.get(HEAD_TAG, "") if registered else ""
+    length, separator, digest = text.partition(":")
     return Head(length=int(length), digest=digest) if separator and length.isdecimal() else None
 
 
@@ -212,7 +198,7 @@ def _read(tracking: Tracking) -> tuple[Entry, ...]:
 def _show(tracking: Tracking, entry: Entry) -> None:
     """Mirror an entry as tags, for MLflow's own pages."""
     client, name = tracking.client, tracking.name
-    if not is_registered(tracking):  # a database that was lost has nothing to show it on
+    if registered_model(tracking) is None:  # the database was lost
         return
     head = seen_head(tracking)
     # A ledger that was cut must go on disagreeing with what MLflow has seen.

@@ -1,4 +1,4 @@
-"""The audit: the ledger against itself, against MLflow's memory of it, and against the alias."""
+"""Audit: check the ledger's chain, its head as MLflow has it, and the champion's alias."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from flows.tracking.store import Tracking
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the ledger says, and whether it may be believed."""
+    """The entries of the ledger, and what is wrong with them."""
 
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]
@@ -24,9 +24,9 @@ class Audit:
 def audit_ledger(tracking: Tracking) -> Audit:
     """Check the chain, the evidence, the head that MLflow was shown, and the champion's alias.
 
-    What a crash left between alias and ledger is settled first, and stands in the ledger then.
+    A move that a crash interrupted is settled first, with an entry of its own.
     """
-    with edit_aliases(tracking) as held:
+    with edit_aliases(tracking) as editor:
         found = ledger.read()
         problems = [*found.problems, *evidence_problems(found.entries)]
         head = seen_head(tracking)
@@ -37,6 +37,6 @@ def audit_ledger(tracking: Tracking) -> Audit:
                 f"{tracking.name} has no readable tag {HEAD_TAG} in MLflow, so a cut of the ledger "
                 "could not be seen; the next promotion or rollback writes it again"
             )
-        if held.hand_moved:
-            problems.append(held.hand_moved)
+        if editor.hand_moved:
+            problems.append(editor.hand_moved)
     return Audit(entries=found.entries, problems=tuple(problems))

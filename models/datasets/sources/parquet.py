@@ -19,6 +19,7 @@ from models.datasets.sources.values import check_count, number_labels
 from models.errors import InputError
 
 _PIECE_ROWS = 512
+_PIECE_BYTES, _READ_BYTES = 2**27, 2**28
 _MAX_LABEL_BYTES = 2**28
 _SHARD = re.compile(r"(?P<stem>.*?)-?(?P<number>\d{5})-of-(?P<count>\d{5})")
 
@@ -215,15 +216,38 @@ def _rows(shard: _Shard, labels: Labels) -> Iterator[EncodedRows]:
     with _opened(shard.path) as file:
         has_split = "split" in file.schema_arrow.names
         columns = [shard.image, *(["split"] if has_split else [])]
-        for piece in file.iter_batches(batch_size=_PIECE_ROWS, columns=columns):
+        for piece in _pieces(file, columns, shard.image):
             own = labels[start : start + len(piece)]
-            files, paths = _images(piece.column(shard.image), shard)
-            splits = piece.column("split").to_pylist() if has_split else [None] * len(piece)
+            files, paths = _images(piece[shard.image], shard)
+            splits = piece["split"].to_pylist() if has_split else [None] * len(piece)
             yield EncodedRows(files, paths, own, tuple(_split(split, shard) for split in splits))
             start += len(piece)
 
 
-def _images(column: pa.Array, shard: _Shard) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
+def _pieces(file: pq.ParquetFile, columns: list[str], image: str) -> Iterator[pa.Table]:
+    """Read _PIECE_ROWS at a time; fewer where they are large.
+
+    A value that is stored once may stand in many rows: 3 kB unpack to 32 GB. Hence as many rows at
+    once as would be _READ_BYTES, were each as large as all values of its row group together.
+    """
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+    stored = (c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == image)
+    most = max(1, min(_PIECE_ROWS, _READ_BYTES // max([1, *stored])))
+    at_once = 2 ** (most.bit_length() - 1)  # a divisor of _PIECE_ROWS
+    waiting: list[pa.RecordBatch] = []
+    length = 0
+    for batch in file.iter_batches(batch_size=at_once, columns=columns):
+        waiting.append(batch)
+        length += batch.nbytes
+        if len(waiting) * at_once >= _PIECE_ROWS or length >= _PIECE_BYTES:
+            yield pa.Table.from_batches(waiting)
+            waiting, length = [], 0
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _images(column: pa.ChunkedArray, shard: _Shard) -> tuple[tuple[bytes, ...], tuple[str, ...]]:
     rows = [row if isinstance(row, dict) else {"bytes": row} for row in column.to_pylist()]
     files = tuple(file for row in rows if isinstance(file := row.get("bytes"), bytes))
     if len(files) != len(rows):
