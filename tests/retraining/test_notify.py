@@ -81,7 +81,7 @@ def webhook(served: Webhook, monkeypatch: pytest.MonkeyPatch) -> Webhook:
     served.answers.clear()
     served.received.clear()
     monkeypatch.setenv(VARIABLE, served.url)
-    monkeypatch.setattr(send_notification, "wait", lambda _: None)
+    monkeypatch.setattr("flows.retraining.notify.wait", lambda _: None)
     return served
 
 
@@ -194,7 +194,7 @@ def test_pauses_grow_and_end_with_the_last_attempt(
 ) -> None:
     """1, 2, 4 seconds; none after giving up."""
     pauses: list[float] = []
-    monkeypatch.setattr(send_notification, "wait", pauses.append)
+    monkeypatch.setattr("flows.retraining.notify.wait", pauses.append)
     webhook.answers[:] = [500] * 4
     assert not send_notification(
         outcome_message(retraining()), PARAMS.model_copy(update={"attempts": 4})
