@@ -20,6 +20,7 @@ from flows.schedules.config import SCHEDULES, Schedule, read_schedules
 from flows.search.progress import format_scores
 from models.config import Params, Record
 from models.credentials import without_credentials
+from models.decision import Completed
 from models.errors import PitchpipeError
 from models.trials import Scores
 
@@ -43,18 +44,9 @@ class ChampionStatus(Record):
     """On the test split, when it was registered; null where the source does not know."""
 
 
-class LastRun(Record):
+class LastRun(Completed):
     """The last retraining that came to a verdict, whatever its dataset."""
 
-    finished: str
-    """ISO 8601, UTC."""
-    name: str | None
-    """Registered name; null in records of earlier releases."""
-    dataset: str | None
-    verdict: str
-    version: int | None
-    champion: int | None
-    """After it."""
     reasons: tuple[str, ...]
     """Of the gate."""
 
@@ -111,8 +103,10 @@ class Status(Record):
             said = f"process {running.process.pid} ({running.command}), {began}"
             yield "retraining now", said, self.sources["running"]
         if last is not None:
-            of = f"{last.name} " if last.name else ""
-            said = f"{last.finished}: {last.verdict}, {of}version {last.version}"
+            of = f" of {last.name}" if last.name else ""
+            said = (
+                f"{last.finished:%Y-%m-%d %H:%M:%S} UTC: {last.verdict}, version {last.version}{of}"
+            )
             yield "last retraining", said, self.sources["last_run"]
         if self.last_decision is not None:
             said = f"{self.last_decision.time}: {self.last_decision.reason}"
@@ -176,7 +170,8 @@ def _services(*, ask: bool) -> Iterator[ServiceStatus]:
 def _champion(name: str, *, ask_servers: bool) -> tuple[ChampionStatus | None, str]:
     """Return the champion and where it was read."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
+    # MLflow sets the variable itself where this process has opened the project's database.
+    if not uri or uri == f"sqlite:///{DATABASE.absolute()}":
         found, source = _in_database(name), str(DATABASE)
     elif ask_servers:
         found, source = _in_tracking(name), without_credentials(uri)
@@ -215,22 +210,17 @@ def _last_run(name: str) -> LastRun | None:
         for entry in _ledger().of(last.name or name)
         if entry.verdict is not None and entry.intends is None and entry.after == last.version
     ]
-    return LastRun(
-        finished=last.finished.isoformat(timespec="seconds"),
-        name=last.name,
-        dataset=last.dataset,
-        verdict=last.verdict,
-        version=last.version,
-        champion=last.champion,
-        reasons=verdicts[-1].reasons if verdicts else (),
-    )
+    return LastRun(**dict(last), reasons=verdicts[-1].reasons if verdicts else ())
 
 
 def _last_decision(name: str, last: LastRun | None) -> LastDecision | None:
     decisions = [entry for entry in _ledger().of(name) if entry.action == "decision"]
-    if not decisions or (last is not None and decisions[-1].time < last.finished):
+    if not decisions:
         return None
-    return LastDecision(time=decisions[-1].time, reason=decisions[-1].reasons[0])
+    time, reason = decisions[-1].time, decisions[-1].reasons[0]
+    if last is not None and datetime.fromisoformat(time) < last.finished:
+        return None
+    return LastDecision(time=time, reason=reason)
 
 
 def _ledger() -> Ledger:
