@@ -96,24 +96,24 @@ class Status(Record):
         """Title, text and source of each fact that people are shown."""
         champion, last, running = self.champion, self.last_run, self.running
         scores = f", test {format_scores(champion.test)}" if champion and champion.test else ""
-        said = f"version {champion.version}{scores}" if champion else "none yet: pitchpipe run"
-        yield "champion", f"{self.name} {said}", self.sources["champion"]
+        text = f"version {champion.version}{scores}" if champion else "none yet: pitchpipe run"
+        yield "champion", f"{self.name} {text}", self.sources["champion"]
         if running is not None:
             began = f"since {running.since:%Y-%m-%d %H:%M:%S} UTC"
-            said = f"process {running.process.pid} ({running.command}), {began}"
-            yield "retraining now", said, self.sources["running"]
+            text = f"process {running.process.pid} ({running.command}), {began}"
+            yield "retraining now", text, self.sources["running"]
         if last is not None:
             of = f" of {last.name}" if last.name else ""
-            said = (
+            text = (
                 f"{last.finished:%Y-%m-%d %H:%M:%S} UTC: {last.verdict}, version {last.version}{of}"
             )
-            yield "last retraining", said, self.sources["last_run"]
+            yield "last retraining", text, self.sources["last_run"]
         if self.last_decision is not None:
-            said = f"{self.last_decision.time}: {self.last_decision.reason}"
-            yield "last decision", said, self.sources["last_decision"]
+            text = f"{self.last_decision.time}: {self.last_decision.reason}"
+            yield "last decision", text, self.sources["last_decision"]
         if counts := {name: count for name, count in self.deliveries if count}:
-            said = ", ".join(f"{count} {name}" for name, count in counts.items())
-            yield "deliveries", said, self.sources["deliveries"]
+            text = ", ".join(f"{count} {name}" for name, count in counts.items())
+            yield "deliveries", text, self.sources["deliveries"]
         if self.notice is not None:
             yield "notice", self.notice, self.sources["last_run"]
 
