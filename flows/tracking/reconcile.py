@@ -14,7 +14,7 @@ from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_jou
 from flows.tracking.projection import EVENT_COUNT, JOURNAL, Projection, owner_of
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, is_outage, mlflow_errors
-from flows.tracking.writer import short
+from flows.tracking.writer import error_line
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def sync_runs(tracking: Tracking) -> SyncReport:
                 name = log_missing()
             except (MlflowException, KeyError, OSError) as error:
                 _raise_if_down(tracking, error)
-                refused.append(f"{called}: {short(error)}")
+                refused.append(f"{called}: {error_line(error)}")
                 continue
             if name is None:
                 whole += 1
