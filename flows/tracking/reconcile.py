@@ -96,8 +96,8 @@ def _log_report(tracking: Tracking, record: DriftRecord) -> str | None:
     """Log a report; return its name, None where nothing was missing."""
     if is_being_logged(tracking, record):
         return None
-    run_id = log_missing_report(tracking, record)
-    if run_id is None:
+    run_id, was_missing = log_missing_report(tracking, record)
+    if not was_missing:
         return None
     remember_drift(record.model_copy(update={"run_id": run_id}))
     return f"drift of {record.source}"
