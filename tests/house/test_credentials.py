@@ -16,7 +16,7 @@ from flows.schedules.status_page import Link, StatusPage
 from flows.schedules.up import announce, links
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import Tracking, TrackingError, mlflow_errors, open_tracking
-from flows.tracking.writer import short
+from flows.tracking.writer import error_line
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
 
@@ -167,4 +167,4 @@ def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
 
 def test_refusals_are_noted_without_the_password() -> None:
     """They end in the summary and in the log."""
-    assert SECRET not in short(MlflowException("to https://user:s3cr3t@host/api: no"))
+    assert SECRET not in error_line(MlflowException("to https://user:s3cr3t@host/api: no"))
