@@ -1,5 +1,7 @@
 """`pitchpipe predict | evaluate | serve | reproduce | export | import | monitor`."""
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -162,7 +164,7 @@ def export(
         typer.echo(f"version {exported.version} -> {file} (digest {exported.digest[:12]})")
 
 
-@with_params(model=True)
+@with_params(model=True, warn=False)
 def import_version(
     project: Project,
     file: Annotated[Path, typer.Argument(help="Zip file that `export` wrote.", show_default=False)],
@@ -171,19 +173,23 @@ def import_version(
 ) -> None:
     """Check a file that `export` wrote, and register its content as a version.
 
+    It keeps the registered name that it had where it was exported; --model gives it another.
+
     Example: pitchpipe import digits.zip
     """
-    tracking = project.tracking()
-    from flows.versions.transfer import import_file
+    source = project.user_path(file)
+    from flows.versions.transfer import exported_name, import_file
 
-    imported = import_file(tracking, project.user_path(file))
+    name = project.model or exported_name(source)
+    imported = import_file(replace(project, model=name).tracking(), source)
     if as_json:
         emit(imported)
-    else:
-        typer.echo(
-            f"{file} -> version {imported.version} (digest {imported.digest[:12]}); "
-            f"`pitchpipe promote {imported.version}` asks the gate"
-        )
+        return
+    named = "" if name == project.params.registered_name else f" --model {shlex.quote(name)}"
+    typer.echo(
+        f"{file} -> version {imported.version} of {name} (digest {imported.digest[:12]}); "
+        f"`pitchpipe promote {imported.version}{named}` asks the gate"
+    )
 
 
 def _with_progress(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":

@@ -1,26 +1,35 @@
 """Tags and Markdown description of a version in MLflow."""
 
+from flows.records.lineage import Lineage
 from flows.registry.records import Registration
 from models.digests import digest_of
+from models.evaluation.records import Evaluation
 
 
 def tags_of(registration: Registration, *, model_digest: str) -> dict[str, str]:
     """Tags of a version: scores, and the digest of everything it was made from."""
-    result, code = registration.result, registration.code
-    facts = registration.dataset.model_dump(exclude_none=True)
     return {
         "registration": registration.digest,
         "model.digest": model_digest,
+        **facts_of(registration, registration.evaluation),
+    }
+
+
+def facts_of(made: Registration | Lineage, evaluation: Evaluation) -> dict[str, str]:
+    """Tags that say what a version was made from and how it scored."""
+    result, code = made.result, made.code
+    facts = made.dataset.model_dump(exclude_none=True)
+    return {
         "weights.digest": result.weights_digest,
         "trial.key": result.key,
         "trial.budget": str(result.budget),
         "trial.epoch": str(result.best_epoch),
-        "config.digest": digest_of(registration.params),
-        "source.digest": registration.spec.source,
+        "config.digest": digest_of(made.params),
+        "source.digest": made.spec.source,
         "git.commit": code.commit or "none",
         "git.dirty": "unknown" if code.dirty is None else str(code.dirty).lower(),
         **{f"dataset.{name}": value for name, value in facts.items()},
-        **{f"test.{name}": repr(value) for name, value in registration.evaluation.scores},
+        **{f"test.{name}": repr(value) for name, value in evaluation.scores},
     }
 
 

@@ -69,6 +69,14 @@ def find_registration(tracking: Tracking, digest: str) -> int | None:
     return int(found.version) if found is not None else None
 
 
+def find_files(tracking: Tracking, digest: str) -> int | None:
+    """Return the first version that was registered with files of such a digest, if there is one."""
+    same = (
+        record for record in list_versions(tracking) if record.tags.get("model.digest") == digest
+    )
+    return min((record.version for record in same), default=None)
+
+
 def _search(tracking: Tracking, condition: str) -> Iterator[ModelVersion]:
     search = tracking.client.search_model_versions
     return all_pages(lambda token: search(condition, page_token=token))

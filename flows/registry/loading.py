@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from flows.records.lineage import Lineage
 from flows.registry.fetching import fetch_files
 from flows.registry.listing import find_version
-from flows.registry.packing import files_digest, load_network
+from flows.registry.networks import load_network
+from flows.registry.packing import files_digest
 from flows.registry.records import EVALUATION, LINEAGE, VersionRecord, read_extra, read_trained_ids
-from flows.registry.safety import check_safe
+from flows.registry.safety.files import check_safe
 from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import IntegrityError
 from models.evaluation.records import Evaluation

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
+from pydantic import Field
+
 from flows.runtime.environment import environment_variables
 from flows.runtime.servers import (
     PREFECT_HOME,
     answers,
     free_port,
+    new_password,
     prefect_server,
     server_environment,
 )
@@ -34,6 +37,8 @@ class RunningServices(Record):
     """Base address of the Prefect server."""
     mlflow: str
     """Address of the MLflow UI."""
+    password: str | None = Field(None, repr=False)
+    """Of both servers; null in what an older release wrote, whose servers ask for none."""
 
 
 def running_services(path: Path = SERVICES) -> RunningServices | None:
@@ -81,12 +86,14 @@ def prefect_api() -> Iterator[Callable[[], None]]:
     if "PREFECT_API_URL" in os.environ:
         yield _ask_users_server
     elif services and answers(f"{services.prefect}/api/health"):
-        environment = server_environment(f"{services.prefect}/api")
+        # What asks for no password passes over one.
+        password = services.password or new_password()
+        environment = server_environment(f"{services.prefect}/api", password)
         with environment_variables(environment), _standing_in(services, environment):
             yield lambda: None
     else:
         server = prefect_server(free_port(0))
-        environment = server_environment(f"{server.url}/api")
+        environment = server_environment(f"{server.url}/api", new_password())
         with environment_variables(environment), server.start(environment):
             yield server.wait_ready
 

@@ -14,7 +14,11 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterTags,
@@ -164,16 +168,19 @@ def _has_crashed(client: SyncPrefectClient, deployment: UUID) -> bool:
 
 
 def _ensure_pool(client: SyncPrefectClient) -> None:
-    from prefect.workers.process import ProcessWorker  # noqa: PLC0415 - costs a second
-
+    """Make the project's pool, or see that it starts flow runs as `_job_template` says."""
+    template = _job_template()
     try:
-        client.read_work_pool(project_tag())
+        pool = client.read_work_pool(project_tag())
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
         with contextlib.suppress(ObjectAlreadyExists):  # `up` and a command may do so at once
             client.create_work_pool(
                 WorkPoolCreate(name=project_tag(), type="process", base_job_template=template)
             )
+    else:
+        if pool.base_job_template != template:
+            update = WorkPoolUpdate(base_job_template=template)
+            client.update_work_pool(project_tag(), update)
 
 
 def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
@@ -192,7 +199,7 @@ def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
         work_pool_name=project_tag(),
         tags=[project_tag()],
         entrypoint=ENTRYPOINT,
-        job_variables=_job(),
+        job_variables={},
     )
     if not schedule.active:  # Prefect drops the runs it planned itself, but not ours
         cancel_missed(deployment, now=None, client=client)
@@ -207,19 +214,25 @@ def _prefects(schedule: Schedule) -> CronSchedule | IntervalSchedule | None:
     return None
 
 
-def _job() -> dict[str, object]:
-    """Job variables of a flow run: our interpreter, in the project, without telemetry.
+def _job_template() -> dict[str, object]:
+    """How a worker starts every flow run: our interpreter, in the project, without telemetry.
 
-    The command saves the process by which Prefect would look for the flow's workspace.
+    Nothing in it can be chosen by who asks for a run. `env` is missing for that reason: Prefect
+    merges the job variable of that name into it, declared or not. A command of its own saves
+    Prefect's process that looks for the flow's workspace.
     """
     quiet = {name: os.environ.get(name, value) for name, value in SAFE_DEFAULTS.items()}
+    settings = {**quiet, "PREFECT_HOME": str(PREFECT_HOME.resolve())}
+    words = [f"{name}={value}" for name, value in settings.items()]
     return {
-        "command": shlex.join([sys.executable, "-m", "prefect.engine"]),
-        "working_dir": str(Path.cwd()),
-        "env": {**quiet, "PREFECT_HOME": str(PREFECT_HOME.resolve())},
+        "job_configuration": {
+            "command": shlex.join(["env", *words, sys.executable, "-m", "prefect.engine"]),
+            "working_dir": str(Path.cwd()),
+        },
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
     }
 
 
 def _version(schedule: Schedule) -> str:
-    """Digest of everything in a deployment."""
-    return digest_of([ENTRYPOINT, schedule.model_dump(mode="json"), str(_job())])[:12]
+    """Digest of everything in a deployment; earlier releases gave it job variables."""
+    return digest_of([ENTRYPOINT, schedule.model_dump(mode="json"), "no job variables"])[:12]

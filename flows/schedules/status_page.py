@@ -1,6 +1,7 @@
 """Output of `pitchpipe up`: a page that is updated on a terminal, lines elsewhere."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -9,8 +10,11 @@ from typing import Self
 from pydantic import ValidationError
 from rich.console import Console, Group
 from rich.live import Live
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
+from flows.runtime.prefect_server import SERVICES
 from flows.schedules.config import Schedule
 from flows.schedules.status import Status, read_status
 from models.config import Params, load_params
@@ -25,12 +29,38 @@ _IN_EVENTS = ("last decision", "deliveries")
 """Facts that lines of the worker tell already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page to look at."""
+
+    title: str
+    server: str
+    """Its address, without a slash at the end."""
+    page: str = ""
+    """What follows the slash."""
+    password: str | None = None
+    """Of the server, which asks for one."""
+    note: str = ""
+
+    @property
+    def public(self) -> str:
+        """What anybody may read, in logs too."""
+        return f"{self.server}/{self.page}" if self.page else self.server
+
+    @property
+    def signed_in(self) -> str:
+        """What opens the page at once; for a terminal, not for a log."""
+        if self.password is None:
+            return self.public
+        return f"{self.server}/?token={self.password}{self.page}"
+
+
 class StatusPage:
     """Links, status and schedules of the project; each decision and delivery as a line."""
 
     def __init__(
         self,
-        links: Mapping[str, str],
+        links: Sequence[Link],
         decisions: Path,
         read_params: Callable[[], Params] = load_params,
     ) -> None:
@@ -49,8 +79,11 @@ class StatusPage:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
         else:
-            for title, link in self._links.items():
-                self._console.print(f"{title:<9}{link}")
+            for link in self._links:
+                note = f"  ({link.note})" if link.note else ""
+                self._console.print(f"{link.title:<9}{link.public}{note}")
+            if any(link.password for link in self._links):
+                self._console.print(f"{'Password':<9}in {SERVICES}")
         self.refresh()
         if self._live is None:
             self._console.print(ENDING)
@@ -86,8 +119,12 @@ class StatusPage:
 
     def _page(self, now: datetime) -> Group:
         facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for title, text in self._links.items():
-            facts.add_row(title, text)
+        facts.add_column()
+        facts.add_column(overflow="fold")
+        for link in self._links:  # a link that fills two lines can be clicked all the same
+            note = f"  ({link.note})" if link.note else ""
+            linked = Text.assemble((link.signed_in, Style(link=link.signed_in)), note)
+            facts.add_row(link.title, linked)
         for title, text, source in self._facts():
             facts.add_row(title, f"{text} [{source}]")
         parts = [facts]

@@ -20,11 +20,11 @@ from models.datasets.image_statistics import (
 )
 from models.datasets.labelled_images import EncodedRows, Labels, PixelRows, Rows
 from models.datasets.pixels import Pixels, conform, content_ids
-from models.datasets.process_pool import map_on_cores
 from models.datasets.raw import RawDataset
 from models.datasets.split_assignment import Pictures
 from models.datasets.splits import Claim, carve_validation
 from models.errors import InputError, IntegrityError
+from models.processes import map_on_cores
 
 _DECLARED: dict[SplitName, Claim] = {
     "train": Claim.TRAIN,

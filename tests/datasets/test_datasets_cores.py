@@ -11,8 +11,9 @@ import psutil
 import pytest
 from data_fixtures import class_folders, noise
 
+from models import processes
 from models.config import DataParams
-from models.datasets import process_pool, scanning
+from models.datasets import scanning
 from models.datasets.ingest import Ingested, ingest
 from models.datasets.prepare import prepare
 from models.datasets.scanning import Fault, scan_pieces, scan_rows
@@ -24,11 +25,11 @@ DATA = DataParams(name="pets", image_size=8)
 
 KILLED = """
 import os, signal
-from models.datasets import process_pool
+from models import processes
 if __name__ == "__main__":
-    process_pool.HERE_SECONDS = -1.0
+    processes.HERE_SECONDS = -1.0
     pieces = ["__import__('os').getpid()"] * 8
-    for _, pid in process_pool.map_on_cores(eval, pieces):
+    for _, pid in processes.map_on_cores(eval, pieces):
         print(pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -36,7 +37,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def _many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_pool, "HERE_SECONDS", -1.0)
+    monkeypatch.setattr(processes, "HERE_SECONDS", -1.0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
 
 

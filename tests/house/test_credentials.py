@@ -1,5 +1,6 @@
 """Passwords in URLs: taken out before anything is shown, stored or handed on."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from registry_records import NAME, flow_run_info
 
 from flows.runtime.prefect_server import prefect_api
-from flows.runtime.servers import mlflow_environment, mlflow_server, prefect_server
-from flows.schedules.status_page import StatusPage
+from flows.runtime.servers import mlflow_environment, mlflow_server
+from flows.schedules.status_page import Link, StatusPage
 from flows.schedules.up import announce, links
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import Tracking, TrackingError, mlflow_errors, open_tracking
@@ -115,14 +116,45 @@ def test_up_shows_and_keeps_addresses_without_passwords(
     store = "https://user:s3cr3t@mlflow.example"
     far = Tracking(uri=store, name=NAME)
     far.__dict__["experiment_id"] = "7"  # as the server would have answered
-    announce("http://127.0.0.1:4200", store)
-    with StatusPage(links(prefect_server(4200), store, far), tmp_path / "none.log"):
+    services = announce("http://127.0.0.1:4200", store, "ours")
+    with StatusPage(links(services, far), tmp_path / "none.log"):
         shown = capsys.readouterr().out
     assert "https://mlflow.example/#/experiments/7/runs" in shown
+    assert "ours" not in shown
     assert SECRET not in shown
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written
     assert not any(SECRET in path.read_text() for path in written)
+
+
+OURS = "http://127.0.0.1:5000"
+LINK = Link("Runs", OURS, page="#/experiments/1", password=SECRET, note="empty")
+
+
+def test_the_password_of_our_servers_is_not_printed_into_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody sits at a terminal: the file that holds it is named."""
+    monkeypatch.chdir(tmp_path)
+    with StatusPage([LINK], tmp_path / "none.log"):
+        shown = capsys.readouterr().out
+    assert f"Runs     {OURS}/#/experiments/1  (empty)\nPassword in .prefect/services.json" in shown
+    assert SECRET not in shown
+
+
+def test_a_terminal_is_shown_links_that_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole, and to be clicked, however narrow the terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    with StatusPage([LINK], tmp_path / "none.log"):
+        shown = capsys.readouterr().out
+    whole = f"{OURS}/?token={SECRET}#/experiments/1"
+    pieces = re.findall(r"\x1b]8;[^;]*;(http[^\x1b]*)\x1b\\([^\x1b]*)", shown)
+    assert {target for target, _ in pieces} == {whole}
+    assert "".join(text for _, text in pieces) == whole
 
 
 def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
@@ -130,7 +162,7 @@ def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
     uri = "postgresql://user:s3cr3t@host/db"
     server = mlflow_server(5000)
     assert SECRET not in " ".join(server.arguments)
-    assert mlflow_environment(uri)["MLFLOW_BACKEND_STORE_URI"] == uri
+    assert mlflow_environment(uri, "ours")["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def test_refusals_are_noted_without_the_password() -> None:

@@ -11,9 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from project_folder import REPOSITORY, ProjectFolder, clean_environment, code_blocks, make_project
+from project_folder import (
+    REPOSITORY,
+    ProjectFolder,
+    clean_environment,
+    code_blocks,
+    make_project,
+    users_prefect,
+    users_prefect_environment,
+)
 
-from flows.runtime.servers import free_port, prefect_server, server_environment
+from flows.runtime.servers import free_port
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SMALL = ("data.limit=150", "search.epochs=1", "trial.network.channels=[4, 4, 4]")
@@ -34,10 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectFolder]:
     project = make_project(root)
     shutil.copytree(REPOSITORY / "examples", root / "examples")
     draw_photos(root / "photos")
-    server = prefect_server(free_port(0))
+    server = users_prefect(free_port(0))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        with server.start(server_environment(f"{server.url}/api")):
+        with server.start(users_prefect_environment(server)):
             server.wait_ready()
             yield ProjectFolder(root, {"PREFECT_API_URL": f"{server.url}/api"})
     assert project.root == root

@@ -168,7 +168,7 @@ def test_export_and_import_into_another_project(
     before = answer(pitchpipe, "trace", "1")
     enter_other_project(tmp_path / "other", migrated_database, monkeypatch)
     imported = answer(pitchpipe, "import", str(file))
-    assert imported == {"version": 1, "digest": exported["digest"]}
+    assert imported == exported == {"name": BARS, "version": 1, "digest": exported["digest"]}
     assert answer(pitchpipe, "import", str(file)) == imported
     [row] = answer(pitchpipe, "versions")
     assert row["aliases"] == []
@@ -202,6 +202,38 @@ def test_an_import_is_in_the_ledger_of_the_other_machine(
     assert "import none -> 1" in pitchpipe("audit")[1]
     assert answer(pitchpipe, "promote", "1", "--force", "--reason", "trusted")["to"] == 1
     assert answer(pitchpipe, "audit", "--verify")["valid"] is True
+
+
+def test_an_import_is_found_by_the_name_it_came_with(
+    pitchpipe: Command, tmp_path: Path, migrated_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a project of other images it keeps its name, unless told; the way on says which."""
+    file = str(tmp_path / "bars.zip")
+    answer(pitchpipe, "export", "2", file)
+    enter_other_project(tmp_path / "other", migrated_database, monkeypatch)
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("bars", "cats"))
+    code, out, err = pitchpipe("import", file)
+    assert code == 0, err
+    assert f"version 1 of {BARS}" in out
+    assert f"`pitchpipe promote 1 --model {BARS}`" in out
+    assert answer(pitchpipe, "versions") == []
+    [row] = answer(pitchpipe, "versions", "--model", BARS)
+    assert row["version"] == 1
+    named = answer(pitchpipe, "import", file, "--model", "cats-classifier")
+    assert (named["name"], named["version"]) == ("cats-classifier", 1)
+    assert (
+        "`pitchpipe promote 1` asks" in pitchpipe("import", file, "--model", "cats-classifier")[1]
+    )
+
+
+def test_what_is_no_export_leaves_no_registry_behind(pitchpipe: Command, tmp_path: Path) -> None:
+    """It is refused before anything is opened, with exit code 2 and one line."""
+    (tmp_path / "bars.zip").write_bytes(b"no zip")
+    code, out, err = pitchpipe("import", str(tmp_path / "bars.zip"))
+    assert (code, out) == (2, "")
+    assert "bars.zip: cannot be read" in err
+    assert len(err.splitlines()) == 1
 
 
 def enter_other_project(

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project_folder import QUICK, ProjectFolder, Ran, make_project, overrides
+from project_folder import (
+    QUICK,
+    ProjectFolder,
+    Ran,
+    make_project,
+    overrides,
+    users_prefect,
+    users_prefect_environment,
+)
 
 from flows.records.ledger import Action, Entry
 from flows.records.promotion import Judgement, Move, Promotion
@@ -24,7 +32,7 @@ from flows.retraining.notify import (
     outcome_message,
     send_notification,
 )
-from flows.runtime.servers import free_port, prefect_server, server_environment
+from flows.runtime.servers import free_port
 from models.config import NotifyParams, Params, load_params
 from models.config.policies import Verdict
 from models.decision import Decision
@@ -260,7 +268,7 @@ def told(
 ) -> tuple[ProjectFolder, list[Ran], list[Any]]:
     """A project with gate.approval manual: one retraining failed, one passed, one approved."""
     root = tmp_path_factory.mktemp("told") / "project"
-    server = prefect_server(free_port(0))
+    server = users_prefect(free_port(0))
     make_project(root)
     project = ProjectFolder(root, {VARIABLE: served.url, "PREFECT_API_URL": f"{server.url}/api"})
     configured = (f"notify.webhook_variable={VARIABLE}", "gate.approval=manual", *QUICK)
@@ -269,7 +277,7 @@ def told(
     served.received.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)  # Prefect's database goes where the process stands
-        started = server.start(server_environment(f"{server.url}/api"))
+        started = server.start(users_prefect_environment(server))
     with started:
         server.wait_ready()
         ran = [

@@ -18,7 +18,7 @@ from flows.retraining.decide import remember
 from flows.runtime.retraining_lock import only_retraining
 from flows.schedules.config import Schedule, add_schedule
 from flows.schedules.status import Deliveries, Status, read_status
-from flows.schedules.status_page import StatusPage, in_words
+from flows.schedules.status_page import Link, StatusPage, in_words
 from flows.tracking.store import Tracking
 from models.config import load_params
 from models.decision import Completed, Fingerprint
@@ -226,7 +226,7 @@ def test_the_page_stays_where_params_become_invalid(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     params = Path("params.yaml")
     params.write_text(f"registry: {{name: {NAME}}}\n")
-    with StatusPage({"MLflow": "http://127.0.0.1:5000"}, Path("none.log")) as page:
+    with StatusPage((Link("MLflow", "http://127.0.0.1:5000"),), Path("none.log")) as page:
         assert f"champion: {NAME} none yet" in capsys.readouterr().out
         params.write_text("registry: {nmae: x}\n")
         page.refresh()
@@ -248,7 +248,7 @@ def test_a_tick_that_changes_nothing_prints_its_decision_alone(
     log = Path("worker.log")
     log.touch()
     line = 'decision: {"retrain":false,"reason":"nothing changed","not_before":null}'
-    with StatusPage({}, log) as page:
+    with StatusPage((), log) as page:
         capsys.readouterr()
         ledger.append(LedgerAction(action="decision", name=NAME, reasons=("nothing changed",)))
         log.write_text(f"12:00 a line of the log\n{line}\n")
