@@ -1,4 +1,4 @@
-"""kill -9 of every command, before any of its writes: all holds, and the command ends well again."""
+"""kill -9 of every command, before any of its writes: all holds, and it ends well again."""
 
 import random
 import zipfile

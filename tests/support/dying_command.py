@@ -5,6 +5,7 @@
 Also imported by the warm server of warm_commands.py, which forks instead of starting anew.
 """
 
+import ctypes
 import json
 import os
 import resource
@@ -32,6 +33,8 @@ class Fate:
     """No file may grow beyond; writing more fails as on a full disk (EFBIG for ENOSPC)."""
     memory_bytes: int | None = None
     """Address space of the process."""
+    unprivileged: bool = False
+    """Permissions of files count for it, also where a superuser runs the tests."""
     clock_back: float = 0.0
     """Seconds by which `time.time` and `datetime.now` are behind."""
     count_into: str | None = None
@@ -74,9 +77,20 @@ def suffer(fate: Fate) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fate.file_bytes, fate.file_bytes))
     if fate.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (fate.memory_bytes, fate.memory_bytes))
+    if fate.unprivileged:
+        _drop_capabilities()
     if fate.clock_back:
         real, back = time.time, fate.clock_back
         time.time = lambda: real() - back
+
+
+def _drop_capabilities() -> None:
+    """Give up all capabilities for good (capset(2), version 3: two words of 32 for each set)."""
+    if os.geteuid() == 0:
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
+            raise OSError(ctypes.get_errno(), "capset")
 
 
 def _listen(fate: Fate) -> None:
@@ -101,7 +115,7 @@ def _count_fsyncs(events: _Events) -> None:
         events.tick()
         real(descriptor)
 
-    os.fsync = fsync
+    os.fsync = fsync  # type: ignore[assignment] # called with numbers here
 
 
 def _count_commits(events: _Events) -> None:

@@ -157,7 +157,7 @@ def _runs(root: Path, *, at_rest: bool) -> Found:
 
 def _lives(owner: Json) -> bool:
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1
+        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
     except psutil.NoSuchProcess:
         return False
 

@@ -1,4 +1,4 @@
-"""The stored project of tests/golden, unpacked: two versions, trials, schedules, drift, a ledger."""
+"""The stored project of tests/golden, unpacked: two versions, trials, schedules, a ledger."""
 
 import shutil
 import sqlite3

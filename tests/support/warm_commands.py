@@ -1,7 +1,7 @@
 """`pitchpipe ...` in children of a server that has imported all of it: 0.05 s, not seconds.
 
-Each command is a process of its own, forked where the console script would be started: kills, limits
-and closed descriptors hit it alone. Used by tests that call hundreds of commands.
+Each command is a process of its own, forked where the console script would be started: kills and
+limits hit it alone. Used by tests that call hundreds of commands.
 """
 
 import json
@@ -50,7 +50,7 @@ PRELOAD = (
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class WarmCommands:
     """A server that forks commands, one at a time for each of its connections."""
 
