@@ -27,9 +27,9 @@ from models.config import DriftParams, TrialConfig
 from models.datasets.pixels import content_ids
 from models.datasets.prepared import open_split, read_manifest
 from models.digests import digest_of
-from models.monitoring.embedding import look
+from models.monitoring.embedding import predict_and_embed
 from models.monitoring.report import compare
-from models.monitoring.sample import Sample, gathered, sample_of
+from models.monitoring.sample import Sample, gather, sample_of
 from models.training.checkpoint import load_serving
 from models.training.fit import train_trial
 from models.training.source import package_versions
@@ -162,7 +162,7 @@ def part(sample: Sample, rows: NDArray[np.intp]) -> Sample:
 
 def seen(network: nn.Module, images: Images) -> Sample:
     """See images (n, 28, 28), in their order."""
-    probabilities, embeddings = look(network, images[:, None], threads=1)
+    probabilities, embeddings = predict_and_embed(network, images[:, None], threads=1)
     return sample_of(
         images[:, None], ids_of(images), probabilities=probabilities, embeddings=embeddings
     )
@@ -197,7 +197,7 @@ def trained(epochs: int) -> tuple[nn.Module, Sample, set[bytes]]:
     known = {row.tobytes() for split in (validation, train) for row in split.ids}
     reference = seen(network, np.asarray(validation.images[:, 0]))
     print(f"validation accuracy after {epochs} epochs: {result.scores.accuracy:.4f}")
-    return network, gathered([reference], most=PARAMS.most_images), known
+    return network, gather([reference], most=PARAMS.most_images), known
 
 
 def read_train(folder: Path) -> tuple[Images, NDArray[np.int64]]:

@@ -28,8 +28,9 @@ from scipy import integrate, optimize, stats
 
 from models.config import GateParams
 from models.evaluation.intervals import wilson
-from models.gate import GateInput, decide
+from models.gate.inputs import GateInput
 from models.gate.paired import images_needed, mcnemar_p
+from models.gate.verdict import decide
 
 GATE = GateParams(resamples=400)
 
@@ -231,7 +232,6 @@ def _version(
         labels=labels,
         test_digest="simulated",
         classes=tuple(map(str, range(evidence.shape[1]))),
-        image_shape=(1, 28, 28),
         trained_on_test=0,
         weights_megabytes=0.4,
     )

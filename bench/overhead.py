@@ -24,9 +24,9 @@ from typing import Any
 
 from flows.datasets.current import PREPARED
 from flows.records.trial_store import directory_of
-from flows.search.planning import plan_search
 from flows.search.progress import Observers, SearchProgress
-from flows.search.search_state import SearchEntry, SearchState, open_search
+from flows.search.search import Search, SearchState
+from flows.search.tuning import SearchTrial
 from models.config import Params, load_params
 from models.datasets.prepared import read_manifest
 from models.digests import digest_of
@@ -69,9 +69,9 @@ class Timed:
         return 1000 * sum(part) / len(part)
 
 
-def stub(entry: SearchEntry, job: Job) -> TrialResult:
+def stub(trial: SearchTrial, job: Job) -> TrialResult:
     """Leave what a trained trial leaves, but for its weights."""
-    directory, score = directory_of(entry.key), int(entry.key[:4], 16) / 0x10000
+    directory, score = directory_of(trial.key), int(trial.key[:4], 16) / 0x10000
     record = EpochRecord(
         epoch=1,
         train_loss=1.0,
@@ -83,26 +83,26 @@ def stub(entry: SearchEntry, job: Job) -> TrialResult:
         seconds=60.0,
     )
     result = TrialResult(
-        key=entry.key,
-        config=entry.spec.config,
+        key=trial.key,
+        config=trial.spec.config,
         budget=job.budget,
         epochs=1,
         best_epoch=1,
         scores=record.scores,
         seconds=60.0,
         checkpoint="epoch-0001.ckpt",
-        checkpoint_digest=digest_of(entry.key),
-        weights_digest=digest_of(entry.key),
+        checkpoint_digest=digest_of(trial.key),
+        weights_digest=digest_of(trial.key),
     )
     text = result.model_dump_json(indent=2) + "\n"
-    write_text(directory / TrialFiles.SPEC, entry.spec.model_dump_json(indent=2) + "\n")
+    write_text(directory / TrialFiles.SPEC, trial.spec.model_dump_json(indent=2) + "\n")
     append_line(directory / TrialFiles.HISTORY, record.model_dump_json())
     write_text(result_path(directory, job.budget), text)
     write_text(directory / TrialFiles.RESULT, text)
     return result
 
 
-def keep_books(state: SearchState, timed: Timed) -> None:
+def run_stubbed(state: SearchState, timed: Timed) -> None:
     """Have every trial handed out, trained by the stub, and its outcome taken."""
     while True:
         began = time.perf_counter()
@@ -110,10 +110,10 @@ def keep_books(state: SearchState, timed: Timed) -> None:
         asked = time.perf_counter() - began
         if taken is None:
             return
-        job, entry = taken
-        outcome = stub(entry, job)
+        job, trial = taken
+        outcome = stub(trial, job)
         began = time.perf_counter()
-        state.ended(job, outcome)
+        state.record(job, outcome)
         timed.seconds.append(asked + time.perf_counter() - began)
 
 
@@ -130,18 +130,18 @@ def bookkeeping(trials: int) -> Iterator[str]:
         total=trials, epochs=trials, budget=1, objective=params.trial.objective
     ) as progress:
         began = time.perf_counter()
-        state = open_search(params, manifest, "cpu", observers=Observers((progress,)))
+        state = Search(params, manifest, "cpu").start(Observers((progress,)))
         opened = time.perf_counter() - began
-        keep_books(state, timed)
+        run_stubbed(state, timed)
         state.close()
     began = time.perf_counter()
-    plan = plan_search(params, manifest, "cpu")
+    preview = Search(params, manifest, "cpu").preview
     planned = time.perf_counter() - began
     yield f"bookkeeping a trial, a grid of {trials:,}, by how many had finished before; 50 ms asked"
     for after in (0, trials // 100, trials // 10, trials - WINDOW):
         yield f"{timed.window(after):>9.2f} ms  after {after:,}"
-    yield f"{1000 * opened:>9.2f} ms  opening the book of them all, once"
-    yield f"{1000 * planned / plan.total:>9.2f} ms  a trial, to find all of them in the store"
+    yield f"{1000 * opened:>9.2f} ms  opening the search of them all, once"
+    yield f"{1000 * planned / preview.total:>9.2f} ms  a trial, to find all of them in the store"
     began = time.perf_counter()
     pitchpipe("trials", "--json")
     yield f"{time.perf_counter() - began:>9.2f} s   `pitchpipe trials --json`, all of them listed\n"

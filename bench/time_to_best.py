@@ -33,8 +33,8 @@ from models.config.search import Pruner
 from models.datasets.batches import write_batch
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
-from models.datasets.sources.fashion_mnist import fashion_mnist
-from models.search.grid_search import grid
+from models.datasets.sources.builtin import fashion_mnist
+from models.search.search_space import search_space
 from models.search.strategies import pruned_strategy
 from models.search.strategy import FixedProposer, Job
 from models.training.fit import train_trial
@@ -117,7 +117,7 @@ def train(folder: Path) -> Curves:
     (folder / "raw").mkdir()
     write_batch(folder / "raw/batch.parquet", source.classes, source.rows())
     prepare(folder / "raw", folder / "prepared", data)
-    return Curves(trials=[curve(p.config, p.label, folder) for p in grid(PARAMS)])
+    return Curves(trials=[curve(p.config, p.label, folder) for p in search_space(PARAMS)])
 
 
 def curve(config: TrialConfig, label: str, folder: Path) -> Curve:
@@ -144,7 +144,7 @@ def curve(config: TrialConfig, label: str, folder: Path) -> Curve:
 def replay(curves: Curves, pruner: Pruner, order: list[int]) -> list[Step]:
     """Search as pitchpipe does, with workers that take as long as the trials took."""
     search = SearchParams(pruner=pruner, epochs=EPOCHS, reduction_factor=REDUCTION)
-    proposals = grid(PARAMS)
+    proposals = search_space(PARAMS)
     strategy = pruned_strategy(
         FixedProposer([proposals[trial] for trial in order]), search, by="accuracy"
     )

@@ -31,7 +31,7 @@ from models.config import DataParams, Fractions, SplitName, TrialConfig
 from models.datasets.batches import write_batch
 from models.datasets.prepare import prepare
 from models.datasets.prepared import open_split, read_manifest
-from models.datasets.sources.fashion_mnist import fashion_mnist
+from models.datasets.sources.builtin import fashion_mnist
 from models.training.fit import train_trial
 from models.training.source import package_versions
 from models.training.worker import ALLOCATOR_ENVIRONMENT

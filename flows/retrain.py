@@ -12,12 +12,14 @@ from flows.retraining.conclude import conclude, with_verdict
 from flows.retraining.decide import decide, fingerprint, record_no_retraining, recording_duration
 from flows.retraining.prefect_artifacts import completed_state
 from flows.retraining.search_loop import tune
-from flows.retraining.session import open_reconciled_tracking, open_session
+from flows.retraining.session import open_session, reconcile_tracking
 from flows.retraining.summary_markdown import local_minute
 from flows.runtime.prefect_records import close_orphans, untagged
 from flows.runtime.retraining_lock import only_retraining
-from flows.search.planning import search_result
+from flows.search.tuning import search_result
 from flows.tasks import evaluate_on_test, prepare_data, promote, register_version, train
+from models.config import Params
+from models.decision import Decision, Fingerprint
 
 
 def _flow_run_name() -> str:
@@ -32,22 +34,29 @@ def retrain(request: Request) -> State[Retraining]:
     with only_retraining(), untagged():
         ensure_ingested(params.data)
         close_orphans(except_for=UUID(str(flow_run.id)))
-        now = fingerprint(params)
-        decision = decide(params, request, now=now)
-        if not decision.retrain:
-            open_reconciled_tracking(params)
-            return completed_state(record_no_retraining(decision, params))
-        dataset = prepare_data(params.data)
-        with (
-            recording_duration(request),
-            open_session(params, request, dataset, flow_run=str(flow_run.id)) as session,
-        ):
-            tuning = tune(params, dataset, session, submit=train.submit)
-            result = search_result(decision, tuning, dataset)
-            if not request.tune_only:
-                evaluated = evaluate_on_test(tuning, dataset, params)
-                version = register_version(evaluated, params, session)
-                promotion = promote(version, params, session, allowed=request.promote)
-                result = with_verdict(result, evaluated, promotion)
-            concluded = now if request.promote else None
-            return completed_state(conclude(result, session, params=params, fingerprint=concluded))
+        inputs = fingerprint(params)
+        decision = decide(params, request, now=inputs)
+        if decision.retrain:
+            return completed_state(_retrain(request, params, decision, inputs=inputs))
+        reconcile_tracking(params)
+        return completed_state(record_no_retraining(decision, params))
+
+
+def _retrain(
+    request: Request, params: Params, decision: Decision, *, inputs: Fingerprint
+) -> Retraining:
+    """Run the steps; inputs: what the result is compared with the next time."""
+    dataset = prepare_data(params.data)
+    with (
+        recording_duration(request),
+        open_session(params, request, dataset, flow_run=str(flow_run.id)) as session,
+    ):
+        tuning = tune(session, submit=train.submit)
+        result = search_result(decision, tuning, dataset)
+        if not request.tune_only:
+            evaluated = evaluate_on_test(tuning, session)
+            version = register_version(evaluated, session)
+            promotion = promote(version, session)
+            result = with_verdict(result, evaluated, promotion)
+        remembered = inputs if request.promote else None
+        return conclude(result, session, params=params, fingerprint=remembered)

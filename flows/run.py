@@ -1,4 +1,4 @@
-"""One retraining from the outside: lock, data, decision, what is known, servers, flow."""
+"""Runs one retraining: takes the lock, decides, and starts Prefect's server and the flow."""
 
 import time
 from typing import cast
@@ -10,29 +10,30 @@ from flows.retraining.decide import decide, record_no_retraining
 from flows.retraining.notify import notifying_failure
 from flows.runtime.prefect_server import prefect_api
 from flows.runtime.retraining_lock import only_retraining
-from flows.search.planning import cached_search, search_result
+from flows.search.search import open_prepared_search
+from flows.search.tuning import search_result
 from models.config import Params
 from models.decision import Decision
-from models.search.strategies import proposer_of
+from models.search.search_space import search_space
 
-_UPKEEP_SECONDS = 5.0
-"""For which `up`, which has just been started, may hold the lock to close what the dead left."""
+_LOCK_SECONDS = 5.0
+"""To wait for the lock: `up`, just started, may hold it to close what a killed run left open."""
 
 
 def run_retraining(request: Request) -> Retraining:
     """Retrain once if there is a reason to.
 
-    Raises BusyError where another retraining runs here; NoTrialSucceededError where all failed.
+    Raises BusyError if another retraining runs here; NoTrialSucceededError if all trials failed.
     """
     began = time.monotonic()
     params = request.params()
     check_engine(request)
     check_devices(params, request)
-    proposer_of(params)  # an impossible combination is refused before anything is begun
-    with only_retraining(wait_seconds=_UPKEEP_SECONDS) as died, notifying_failure(params):
+    search_space(params)  # refuses an impossible combination before anything is started
+    with only_retraining(wait_seconds=_LOCK_SECONDS) as died, notifying_failure(params):
         ensure_ingested(params.data)
         decision = decide(params, request)
-        # What a killed one left open in MLflow and Prefect is for the flow to close.
+        # The flow closes what a killed retraining left open in MLflow and Prefect.
         result = None if died else _without_flow(request, params, decision)
         if result is None:
             result = _run_flow(request)
@@ -40,16 +41,18 @@ def run_retraining(request: Request) -> Retraining:
 
 
 def _without_flow(request: Request, params: Params, decision: Decision) -> Retraining | None:
-    """Nothing to do, or a search that the store answers whole; None where there is work."""
+    """Return the result if nothing is to be trained; None: the flow must run."""
     if not decision.retrain:
         return record_no_retraining(decision, params)
-    tuning = cached_search(params, device_of(request)) if request.tune_only else None
-    return search_result(decision, tuning, raw_version(params.data.name)) if tuning else None
+    search = open_prepared_search(params, device_of(request)) if request.tune_only else None
+    if search is None or search.preview.result is None:
+        return None
+    return search_result(decision, search.preview.result, raw_version(params.data.name))
 
 
 def _run_flow(request: Request) -> Retraining:
     if request.engine == "processes":
-        from flows.engines.local import warm_up  # noqa: PLC0415 - a no-op needs none of these
+        from flows.engines.local import warm_up  # noqa: PLC0415 - not needed to decide
 
         warm_up()
     with prefect_api() as wait_for_api:

@@ -1,4 +1,4 @@
-"""Prefect tasks: thin; policy in the decorator, work delegated."""
+"""Prefect tasks: their names and policies; the work itself is in flows.retraining."""
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -7,14 +7,16 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.datasets.current import DatasetVersion, prepare_dataset
-from flows.engines.local import Engine, TrialJob
+from flows.engines.local import Engine
+from flows.records.promotion import Promotion
 from flows.retraining.evaluate import Evaluated, evaluate_selected
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
-from flows.retraining.promote import Promotion, promote_if_better, register_selected
+from flows.retraining.promote import promote_if_better, register_selected
 from flows.retraining.session import Session
-from flows.search.plan import Tuning
 from flows.search.progress import Observers, format_scores
-from models.config import DataParams, Params
+from flows.search.tuning import Tuning
+from models.config import DataParams
+from models.training.worker import TrialJob
 from models.trials import Outcome, TrialFailure
 
 
@@ -26,7 +28,7 @@ def prepare_data(data: DataParams) -> DatasetVersion:
 
 @task(name="train", task_run_name="{job.label}", cache_policy=NO_CACHE)
 def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outcome]:
-    """Have one trial trained; a failed trial is a completed task with its reason."""
+    """Train one trial; a failed trial is a completed task run that says why."""
     outcome = engine.train(job, lambda record: observers.epoch(job.spec.key, record))
     with ignoring_artifact_errors():
         create_markdown_artifact(trial_markdown(outcome), key="trial", description=job.label)
@@ -36,18 +38,18 @@ def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outco
 
 
 @task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)
-def evaluate_on_test(tuning: Tuning, dataset: DatasetVersion, params: Params) -> Evaluated:
+def evaluate_on_test(tuning: Tuning, session: Session) -> Evaluated:
     """Score the selected trial once, on the test split, and write its report."""
-    return evaluate_selected(tuning, dataset, params)
+    return evaluate_selected(tuning, session.dataset, session.params)
 
 
 @task(name="register version", task_run_name="register version", cache_policy=NO_CACHE)
-def register_version(evaluated: Evaluated, params: Params, session: Session) -> int:
-    """Register the selected network, its normalisation inside, with its lineage."""
-    return register_selected(evaluated, params, session)
+def register_version(evaluated: Evaluated, session: Session) -> int:
+    """Register the selected network with its preprocessing and lineage; return the version."""
+    return register_selected(evaluated, session.params, session)
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
-def promote(version: int, params: Params, session: Session, *, allowed: bool) -> Promotion:
-    """Ask the gate, and move the champion where it says so."""
-    return promote_if_better(version, params, session, allowed=allowed)
+def promote(version: int, session: Session) -> Promotion:
+    """Ask the gate about a version, and move the champion if it says so and the request allows."""
+    return promote_if_better(version, session.params, session, allowed=session.request.promote)

@@ -1,4 +1,4 @@
-"""URLs as they may be shown and stored: whoever may read them need not be let in by them."""
+"""Removal of credentials from URLs, before they are shown or stored."""
 
 import re
 
@@ -9,10 +9,23 @@ _USER = re.compile(
     """,
     re.VERBOSE,
 )
-_QUERY = re.compile(r"([a-zA-Z][\w+.-]*://[^\s?'\"]*)\?[^\s'\")]*")
-"""Where passwords and signatures stand too: `?password=...`, `?sig=...`."""
+_CLOSING = r"[)\]}>'\".,;:!]*"
+"""Ends a URL in a sentence. Within a query it may be part of a secret."""
+_URL = re.compile(rf"(?P<url>[a-zA-Z][\w+.-]*://\S*?)(?={_CLOSING}(?:\s|$))")
+_PAIR = re.compile(rf"\?[\w.%-]+=\S*?(?={_CLOSING}(?:\s|$))")
+"""The query of an address without scheme."""
 
 
 def without_credentials(text: str) -> str:
-    """Leave user, password and query out of a URL, or out of every URL in a text."""
-    return _QUERY.sub(r"\1", _USER.sub("", text))
+    """Remove user, password, query and fragment from a URL, or from every URL in a text.
+
+    Passwords and signatures are in queries, too (`?sig=...`), and tokens in fragments. A fragment
+    that is a page's route, as of MLflow's UI (`#/experiments/7`), is kept.
+    """
+    return _PAIR.sub("", _URL.sub(_bare, _USER.sub("", text)))
+
+
+def _bare(match: re.Match[str]) -> str:
+    base = match["url"].partition("?")[0]
+    address, _, fragment = base.partition("#")
+    return base if re.fullmatch(r"/[^=]*", fragment) else address

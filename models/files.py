@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside the target, flushed, then renamed."""
+"""Atomic and durable file writes, and append-only files of lines."""
 
 import contextlib
 import os
@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-"""The project's params file, seen from its root."""
+"""The project's params file, relative to its root."""
 
 _BLOCK = 4096
 
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary path in the target's folder; on success flush it and rename it over target.
+    """Yield a temporary path beside target; on success flush it and rename it over target.
 
-    A reader sees the old file or the new one, never a part; on an error nothing is left behind.
+    A reader sees the old file or the new one, never a part. On an error the temporary is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
@@ -37,7 +37,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line and flush it; a torn last line left by a crash is cut off first."""
+    """Append one line durably, after cutting off an incomplete last line left by a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         _cut_torn_line(file.fileno())
@@ -46,31 +46,28 @@ def append_line(path: Path, line: str) -> None:
         os.fsync(file.fileno())
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the whole lines of an append-only file; none where it is missing, no torn last one."""
-    if not path.exists():
-        return []
-    # Not splitlines: it splits at U+2028 and its like, which JSON leaves as they are.
-    return [line.decode() for line in path.read_bytes().split(b"\n")[:-1]]
+def read_lines(path: Path) -> list[bytes]:
+    """Return the complete lines of an append-only file, undecoded; none if the file is missing.
 
-
-def last_line(path: Path) -> str | None:
-    """Return the last whole line of an append-only file, reading no more than its end.
-
-    None where there is none; a torn line is none.
+    Bytes, so that a damaged line is invalid JSON to its reader and the other lines stay readable.
     """
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def last_line(path: Path) -> bytes | None:
+    """Return the last complete line of an append-only file, reading only the end of the file."""
     if not path.exists():
         return None
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         tail = b""
-        # Two line feeds hold the line between them; the first line of all has only its own.
+        # A line lies between two line feeds; only the first line of the file has one.
         while end > 0 and tail.count(b"\n") < 2:
             start = max(0, end - _BLOCK)
             file.seek(start)
             tail, end = file.read(end - start) + tail, start
     lines = tail.split(b"\n")[:-1]
-    return lines[-1].decode() if lines else None
+    return lines[-1] if lines else None
 
 
 def _cut_torn_line(descriptor: int) -> None:

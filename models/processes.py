@@ -1,34 +1,38 @@
-"""Processes: which one is it, is it alive; how children are started and end with their parent."""
+"""Processes: identity, liveness, usable cores, how children are started, a parallel map."""
 
-import ctypes
+import itertools
 import multiprocessing
 import os
-import signal
 import socket
 import sys
 import tempfile
 import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import util
 from multiprocessing.context import ForkServerContext, SpawnContext
+from typing import TypeVar
 
 import psutil
 
 from models.errors import PitchpipeError
+from models.lifetime import end_with_parent
 from models.record import Record
 
 LINUX = sys.platform == "linux"
-"""Has a signal for children whose parent died, and libraries that bear a fork."""
+"""Whether libraries bear a fork."""
 SHORTEST_SOCKET_BYTES = 104
 """A socket's path with its closing zero: so many on macOS, 108 on Linux."""
-_PR_SET_PDEATHSIG = 1
 _ONE_AT_A_TIME = threading.Lock()
 _SAME_START_SECONDS = 1.5
 # psutil adds the ticks since boot to the time of boot, which the kernel gives in whole seconds:
-# a clock that is set by a little moves every start by one. No process number is used again so soon.
+# a clock that is adjusted moves every start by one. No process number is used again so soon.
 
 
 class ProcessIdentity(Record):
-    """A process told apart from a later one with the same number."""
+    """A process, distinguished from a later one with the same number."""
 
     pid: int
     started: float
@@ -37,7 +41,7 @@ class ProcessIdentity(Record):
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a process of another host counts as alive: we cannot know."""
+        """Whether it still runs; a process of another host counts as alive, as it may be."""
         if self.host != socket.gethostname():
             return True
         try:
@@ -49,7 +53,7 @@ class ProcessIdentity(Record):
 
 
 def this_process() -> ProcessIdentity:
-    """Identify the running process."""
+    """Return the identity of this process."""
     process = psutil.Process()
     return ProcessIdentity(
         pid=process.pid, started=process.create_time(), host=socket.gethostname()
@@ -107,25 +111,42 @@ def _choose_folder_of_sockets() -> None:
             tempfile.tempdir = usual
 
 
-def die_with_parent() -> None:
-    """End this child when its parent ends, however that happens."""
-    if LINUX:
-        # The kernel does it, whatever this process is busy with.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        watch_parent()
+HERE_SECONDS = 1.0
+"""Time to work in this process before others are started, which costs about as much."""
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 
 
-def watch_parent() -> None:
-    """End this child of multiprocessing's when the process that asked for it ends.
+def map_on_cores(
+    act: Callable[[Piece], Result], pieces: Iterable[Piece]
+) -> Iterator[tuple[Piece, Result]]:
+    """Yield each piece with its result, in order; after HERE_SECONDS on all cores.
 
-    By a thread that waits for the parent's end of a pipe to be closed.
+    Pieces and results travel between processes; two pieces for each core are held at once.
     """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+    coming = iter(pieces)
+    cores = usable_cores()
+    until = time.monotonic() + HERE_SECONDS
+    for piece in coming:
+        if cores > 1 and time.monotonic() > until:
+            yield from _map_in_processes(act, itertools.chain([piece], coming), cores)
+        else:
+            yield piece, act(piece)
 
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _map_in_processes(
+    act: Callable[[Piece], Result], pieces: Iterable[Piece], cores: int
+) -> Iterator[tuple[Piece, Result]]:
+    # Forked processes would inherit threads and locks of the caller.
+    context = children_context()
+    waiting: deque[tuple[Piece, Future[Result]]] = deque()
+    # An idle worker of a pool whose process was killed waits for ever on a pipe it holds itself.
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=end_with_parent) as pool:
+        for piece in pieces:
+            waiting.append((piece, pool.submit(act, piece)))
+            if len(waiting) > 2 * cores:
+                oldest, future = waiting.popleft()
+                yield oldest, future.result()
+        for left, future in waiting:
+            yield left, future.result()

@@ -3,12 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from models.config import Record, TrialConfig, read_record
+from models.config import Record, TrialConfig, read_record, read_record_lines
 from models.config.trial import Objective
 from models.digests import digest_of
-from models.files import read_lines
 
 Device = Literal["cpu", "cuda"]
 
@@ -91,14 +88,11 @@ class EpochRecord(Record):
 
 
 def read_history(directory: Path) -> tuple[EpochRecord, ...]:
-    """Whole records of a trial, from the first epoch on; what is torn or out of order ends them."""
+    """Return a trial's epochs from the first, up to a line that is damaged or out of order."""
     records: list[EpochRecord] = []
-    for line in read_lines(directory / TrialFiles.HISTORY):
-        try:
-            record = EpochRecord.model_validate_json(line)
-        except ValidationError:
-            break
-        if record.epoch != len(records) + 1:
+    history = directory / TrialFiles.HISTORY
+    for record in read_record_lines(history, EpochRecord.model_validate_json):
+        if record is None or record.epoch != len(records) + 1:
             break
         records.append(record)
     return tuple(records)

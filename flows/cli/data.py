@@ -1,14 +1,11 @@
-"""`pitchpipe data ...` and `pitchpipe prepare`: images in, versions, arrays."""
+"""`pitchpipe data ...` and `pitchpipe prepare`: batches, versions and arrays of a dataset."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.options import JsonOption, ParamsOption, Project, SetOption, emit, enter_project
-
-if TYPE_CHECKING:
-    from models.config import DataParams, Params
+from flows.cli.options import DatasetOption, JsonOption, Project, emit, with_params
 
 data_app = typer.Typer(help="Add, check, list and restore images.", no_args_is_help=True)
 
@@ -19,12 +16,9 @@ SourceArgument = Annotated[
         show_default=False,
     ),
 ]
-DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="Dataset; default: data.name of the params.")
-]
 FormatOption = Annotated[
     Literal["folder", "parquet", "idx", "npz", "digits"] | None,
-    typer.Option("--format", help="Format; default: found by looking."),
+    typer.Option("--format", help="Format; default: detected."),
 ]
 SplitOption = Annotated[
     Literal["train", "validation", "test"] | None,
@@ -39,161 +33,136 @@ def mount(app: typer.Typer) -> None:
 
 
 @data_app.command("add")
+@with_params()
 def add(
-    context: typer.Context,
+    project: Project,
     source: SourceArgument,
     *,
     dataset: DatasetOption = None,
     name: Annotated[str | None, typer.Option("--name", help="Name of the batch.")] = None,
     kind: FormatOption = None,
     split: SplitOption = None,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave unreadable files out, with a warning for each."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add images as a new immutable batch, checked and versioned.
 
     Example: pitchpipe data add photos/ --dataset pets
     """
-    project = enter_project(context)
-    data = _data(project, params_file, overrides, dataset=dataset)
-    from flows.cli.data_documents import add_source
+    data = project.of_dataset(dataset).params.data
     from flows.cli.display.datasets import print_added
+    from flows.datasets.ingest import add_source
 
-    document = add_source(project.user_path(source), data, name=name, kind=kind, split=split)
-    emit(document.model_dump(mode="json")) if as_json else print_added(document)
+    added = add_source(
+        project.user_path(source), data, name=name, kind=kind, split=split, skip_bad=skip_bad
+    )
+    emit(added) if as_json else print_added(added)
 
 
 @data_app.command("check")
+@with_params()
 def check(
-    context: typer.Context,
+    project: Project,
     source: SourceArgument,
     *,
     dataset: DatasetOption = None,
     kind: FormatOption = None,
     split: SplitOption = None,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the checks that `data add` runs; write nothing. Exits 2 where there are errors.
+    """Run the checks of `data add` and write nothing; exits 2 where there are errors.
 
     Example: pitchpipe data check photos/
     """
-    project = enter_project(context)
-    data = _data(project, params_file, overrides, dataset=dataset)
-    from flows.cli.data_documents import source_report
+    data = project.of_dataset(dataset).params.data
     from flows.cli.display.datasets import print_report
+    from flows.datasets.ingest import check_source
 
-    document = source_report(project.user_path(source), data, kind=kind, split=split)
-    emit(document.model_dump(mode="json")) if as_json else print_report(document)
-    raise typer.Exit(2 if document.errors else 0)
+    report = check_source(project.user_path(source), data, kind=kind, split=split)
+    emit(report) if as_json else print_report(report)
+    raise typer.Exit(2 if report.errors else 0)
 
 
 @data_app.command("status")
-def status(
-    context: typer.Context,
-    *,
-    dataset: DatasetOption = None,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what the dataset is, and what changed since its last version.
+@with_params()
+def status(project: Project, *, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+    """Show the dataset and its changes since its last version.
 
-    Every byte in DVC's cache is compared. Exits 1 where a file there is missing or corrupted.
+    Every file of DVC's cache is hashed. Exits 1 where one is missing or corrupted.
 
     Example: pitchpipe data status
     """
-    project = enter_project(context)
-    params = _params(project, params_file, overrides, dataset=dataset)
-    from flows.cli.data_documents import status_document
+    params = project.of_dataset(dataset).params
     from flows.cli.display.datasets import print_status
+    from flows.datasets.status import dataset_status
 
-    document = status_document(params.data, params.inbox)
-    emit(document.model_dump(mode="json")) if as_json else print_status(document)
-    raise typer.Exit(1 if document.problems else 0)
+    found = dataset_status(params.data, params.inbox)
+    emit(found) if as_json else print_status(found)
+    raise typer.Exit(1 if found.problems else 0)
 
 
 @data_app.command("inbox")
-def inbox(
-    context: typer.Context,
-    *,
-    dataset: DatasetOption = None,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Add what was delivered into data/inbox/<dataset>/; a bad delivery is quarantined.
+@with_params()
+def inbox(project: Project, *, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+    """Add the deliveries in data/inbox/<dataset>/; bad ones are quarantined.
 
-    Exits 0 in either case: `quarantined` of the JSON document says what could not be added.
+    Exits 0 in either case: `quarantined` of the JSON document lists what could not be added.
 
     Example: pitchpipe data inbox --dataset pets
     """
-    project = enter_project(context)
-    params = _params(project, params_file, overrides, dataset=dataset)
-    from flows.cli.data_documents import take
+    params = project.of_dataset(dataset).params
     from flows.cli.display.datasets import print_taken
+    from flows.datasets.inbox import take_deliveries
 
-    document = take(params.data, params.inbox)
-    emit(document.model_dump(mode="json")) if as_json else print_taken(document)
+    taken = take_deliveries(params.data, params.inbox)
+    emit(taken) if as_json else print_taken(taken)
 
 
 @data_app.command("log")
-def log(
-    context: typer.Context,
-    *,
-    dataset: DatasetOption = None,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the versions of the dataset, newest first, and what was made from each.
+@with_params()
+def log(project: Project, *, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+    """List the versions of the dataset, newest first, with the runs and models made from each.
 
     Runs and registered versions are those of the params' registry.name.
 
     Example: pitchpipe data log --dataset pets
     """
-    project = enter_project(context)
-    params = _params(project, params_file, overrides, dataset=dataset)
-    from flows.cli.data_documents import log_documents
+    params = project.of_dataset(dataset).params
     from flows.cli.display.datasets import print_log
+    from flows.registry.dataset_uses import used_versions
 
-    documents = log_documents(params.data.name, registered=params.registered_name)
-    if as_json:
-        emit([document.model_dump(mode="json") for document in documents])
-    else:
-        print_log(params.data.name, documents)
+    versions = used_versions(params.data.name, registered=params.registered_name)
+    emit(versions) if as_json else print_log(params.data.name, versions)
 
 
 @data_app.command("restore")
+@with_params()
 def restore(
-    context: typer.Context,
+    project: Project,
     digest: Annotated[str, typer.Argument(help="Digest of a version, or its first digits.")],
     *,
     dataset: DatasetOption = None,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring an older version back, byte for byte, from DVC's cache or remote, and prepare it.
+    """Restore an older version, byte for byte, from DVC's cache or remote, and prepare it.
 
     Example: pitchpipe data restore 3f2a9c
     """
-    project = enter_project(context)
-    data = _data(project, params_file, overrides, dataset=None)
-    from flows.cli.data_documents import restore_dataset
+    data = project.params.data
     from flows.cli.display.datasets import print_restored
+    from flows.datasets.restore import restore_dataset
 
-    document = restore_dataset(digest, data, dataset=dataset)
-    emit(document.model_dump(mode="json")) if as_json else print_restored(document)
+    restored = restore_dataset(digest, data, dataset=dataset)
+    emit(restored) if as_json else print_restored(restored)
 
 
+@with_params(warn=False)  # the command of DVC's stage, too
 def prepare(
-    context: typer.Context,
+    project: Project,
     *,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Read data/prepare.yaml, as DVC's stage does.")
     ] = False,
@@ -201,7 +170,7 @@ def prepare(
         bool,
         typer.Option(
             "--write-params",
-            help="Write data/prepare.yaml, as DVC's stage, and stop; --json prints what it holds.",
+            help="Only write data/prepare.yaml, as DVC's stage; --json prints its content.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -210,29 +179,17 @@ def prepare(
 
     Example: pitchpipe prepare --set data.image_size=32
     """
-    project = enter_project(context)
-    from flows.cli.data_documents import prepare_document
     from flows.cli.display.datasets import print_prepared
-    from flows.datasets.current import read_resolved, write_resolved
+    from flows.datasets.current import prepare_here, read_resolved, write_resolved
 
-    data = read_resolved() if resolved else _data(project, params_file, overrides, dataset=None)
+    data = read_resolved() if resolved else project.params.data
+    write_resolved(data)
     if write_params:
-        write_resolved(data)
         if as_json:
-            emit({"data": data.model_dump(mode="json")})
+            emit({"data": data})
         return
-    document = prepare_document(data)
-    emit(document.model_dump(mode="json")) if as_json else print_prepared(document)
-
-
-def _data(
-    project: Project, params_file: Path | None, overrides: list[str] | None, *, dataset: str | None
-) -> "DataParams":
-    return _params(project, params_file, overrides, dataset=dataset).data
-
-
-def _params(
-    project: Project, params_file: Path | None, overrides: list[str] | None, *, dataset: str | None
-) -> "Params":
-    named = [f"data.name={dataset}"] if dataset else []
-    return project.params(params_file, [*(overrides or ()), *named])
+    manifest = prepare_here(data)
+    if as_json:
+        emit({**dict(manifest), "warnings": manifest.checks})
+    else:
+        print_prepared(manifest)

@@ -1,10 +1,11 @@
-"""`pitchpipe up | status | doctor | gc`: the project's services, state and upkeep."""
+"""`pitchpipe up | status | doctor | gc`: services, state and upkeep of the project."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from flows.cli.options import JsonOption, ParamsOption, SetOption, emit, enter_project
+from flows.cli.options import JsonOption, Project, emit, with_params
 
 
 def mount(app: typer.Typer) -> None:
@@ -13,8 +14,9 @@ def mount(app: typer.Typer) -> None:
         app.command(command.__name__)(command)
 
 
+@with_params(warn=False)
 def up(
-    context: typer.Context,
+    project: Project,
     *,
     mlflow_port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port of the MLflow UI, if it is free.")
@@ -23,35 +25,39 @@ def up(
         int, typer.Option(min=1, max=65535, help="Port of the Prefect server, if it is free.")
     ] = 4200,
 ) -> None:
-    """Start MLflow's UI and Prefect's server on loopback and serve the schedules; Ctrl-C stops all.
+    """Start MLflow's UI and Prefect's server on loopback and serve the schedules until Ctrl-C.
+
+    Decisions of the schedules are shown in words on a terminal, as JSON elsewhere.
 
     Example: pitchpipe up
     """
-    enter_project(context)
     from flows.schedules.up import serve_until_interrupted
 
-    serve_until_interrupted(mlflow_port=mlflow_port, prefect_port=prefect_port)
+    serve_until_interrupted(project.load_params, mlflow_port=mlflow_port, prefect_port=prefect_port)
 
 
-def status(context: typer.Context, *, as_json: JsonOption = False) -> None:
-    """Show services, the champion, what retrains now and what came last.
+@with_params(warn=False)
+def status(project: Project, *, as_json: JsonOption = False) -> None:
+    """Show services, schedules, the champion, the retraining in progress and the last one.
+
+    Each fact names the file or server that it was read from.
 
     Example: pitchpipe status --json
     """
-    enter_project(context)
-    from flows.upkeep.status import project_status
+    from flows.schedules.status import read_status
 
-    found = project_status()
+    found = read_status(project.params, ask_servers=True)
     if as_json:
-        emit(found.model_dump(mode="json"))
+        emit(found)
         return
     from flows.cli.display.project import print_status
 
-    print_status(found)
+    print_status(found, datetime.now(UTC))
 
 
+@with_params(warn=False)
 def doctor(
-    context: typer.Context,
+    project: Project,
     *,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also hash all weights and DVC's cache.")
@@ -60,16 +66,15 @@ def doctor(
 ) -> None:
     """Examine stores, locks, ports, packages and disk; each finding comes with its remedy.
 
-    Exit code 1 where a finding is an error. Changes nothing.
+    Changes nothing. Exits 1 where a finding is an error.
 
     Example: pitchpipe doctor --json
     """
-    enter_project(context)
     from flows.upkeep.doctor import examine_project
 
-    findings = examine_project(deep=deep)
+    findings = examine_project(project.load_params, deep=deep)
     if as_json:
-        emit({"findings": [finding.model_dump(mode="json") for finding in findings]})
+        emit({"findings": findings})
     else:
         from flows.cli.display.project import print_findings
 
@@ -78,28 +83,23 @@ def doctor(
         raise typer.Exit(1)
 
 
+@with_params()
 def gc(
-    context: typer.Context,
+    project: Project,
     *,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go; remove nothing.")
+        bool, typer.Option("--dry-run", help="List what would be removed; remove nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove old trials, runs, flow runs and leftovers, as `retention:` in the params says.
+    """Remove old trials, runs, flow runs and leftovers, by `retention:` of the params.
 
-    What a version, the ledger or a running process needs always stays.
+    What a version, the ledger or a running process needs is kept.
 
     Example: pitchpipe gc --dry-run --set retention.trials_days=30
     """
-    project = enter_project(context)
     from flows.cli.display.project import print_cleaning
-    from flows.records.retraining import Request
     from flows.upkeep.gc import clean
 
-    path = project.params_path(params_file)
-    request = Request(params_file=str(path), overrides=overrides or [])
-    cleaned = clean(request, dry_run=dry_run)
+    cleaned = clean(project.request(), dry_run=dry_run)
     emit(cleaned.document()) if as_json else print_cleaning(cleaned)

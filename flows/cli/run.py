@@ -1,13 +1,22 @@
 """`pitchpipe run | tune | params`."""
 
+import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import JsonOption, ParamsOption, Project, SetOption, emit, enter_project
+from flows.cli.options import (
+    JsonOption,
+    ParamsOption,
+    Project,
+    SetOption,
+    emit,
+    enter_project,
+    with_params,
+)
 from flows.records.choices import AskedDevice, EngineName
+from models.files import PARAMS
 
 if TYPE_CHECKING:
     from flows.records.retraining import Request
@@ -16,7 +25,6 @@ WorkersOption = Annotated[
     int | None,
     typer.Option("--workers", min=1, max=1024, help="Trials at once; default: one per core."),
 ]
-
 EngineOption = Annotated[
     EngineName, typer.Option("--engine", help="Where trials run: here, or on a cluster.")
 ]
@@ -31,13 +39,13 @@ DeviceOption = Annotated[
     AskedDevice, typer.Option("--device", help="auto: a GPU where this machine has one.")
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be trained; train nothing.")
+    bool, typer.Option("--dry-run", help="Show what would be trained; train nothing.")
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Where:
-    """Where trials run, in the words of a Request."""
+class _Resources:
+    """Where trials run, in the fields of a Request."""
 
     workers: int | None
     engine: EngineName
@@ -47,16 +55,14 @@ class _Where:
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command("run")(run)
-    app.command("tune")(tune)
-    app.command("params")(params)
+    for command in (run, tune, params):
+        app.command(command.__name__)(command)
 
 
+@with_params()
 def run(
-    context: typer.Context,
+    project: Project,
     *,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Retrain even if nothing changed.")
     ] = False,
@@ -70,24 +76,21 @@ def run(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Retrain once, whole: prepare, tune, evaluate, register, promote.
+    """Retrain once: prepare, tune, evaluate, register, promote.
 
-    Does nothing, and says so, when neither data nor params nor code changed since the last time.
+    Where neither data nor params nor code changed since the last retraining, nothing is done.
 
     Example: pitchpipe run --params examples/fashion_mnist.yaml --set search.epochs=3
     """
-    project = enter_project(context)
-    where = _Where(workers, engine, engine_address, device)
-    request = _request(project, params_file, overrides, where)
-    request = request.model_copy(update={"force": force, "promote": not no_promote})
-    _answer(request, dry_run=dry_run, as_json=as_json)
+    where = asdict(_Resources(workers, engine, engine_address, device))
+    request = project.request(force=force, promote=not no_promote, **where)
+    _execute(project, request, dry_run=dry_run, as_json=as_json)
 
 
+@with_params()
 def tune(
-    context: typer.Context,
+    project: Project,
     *,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
     dry_run: DryRunOption = False,
     workers: WorkersOption = None,
     engine: EngineOption = "processes",
@@ -99,26 +102,43 @@ def tune(
 
     Example: pitchpipe tune --set 'search.axes={minibatch_size: [32, 64]}'
     """
-    project = enter_project(context)
-    where = _Where(workers, engine, engine_address, device)
-    request = _request(project, params_file, overrides, where)
-    request = request.model_copy(update={"tune_only": True, "force": True})
-    _answer(request, dry_run=dry_run, as_json=as_json)
+    where = asdict(_Resources(workers, engine, engine_address, device))
+    request = project.request(tune_only=True, force=True, **where)
+    _execute(project, request, dry_run=dry_run, as_json=as_json)
 
 
-def _answer(request: "Request", *, dry_run: bool, as_json: bool) -> None:
-    """Carry out a request, or say what it would do; print that, and exit."""
+def _execute(project: Project, request: "Request", *, dry_run: bool, as_json: bool) -> None:
+    """Carry out a request, or forecast it; print the outcome and exit with its code."""
     from flows.cli.display.retraining import print_forecast, print_retraining
     from flows.retraining.forecast import forecast_retraining
     from flows.run import run_retraining
 
     if dry_run:
-        ahead = forecast_retraining(request)
-        emit(ahead.document()) if as_json else print_forecast(ahead)
+        forecast = forecast_retraining(request)
+        emit(forecast.document()) if as_json else print_forecast(forecast)
         return
     result = run_retraining(request)
     emit(result.document()) if as_json else print_retraining(result)
+    if result.promotion is not None:
+        _print_as_default(project)
     raise typer.Exit(result.exit_code)
+
+
+def _print_as_default(project: Project) -> None:
+    """After a retraining of another dataset than params.yaml names: what would make it the default.
+
+    On standard error, so that --json stays one document.
+    """
+    from flows.cli.display.retraining import format_differences
+    from models.config import load_params
+
+    params, default = project.params, load_params()
+    if params.data.name != default.data.name:
+        lines = "".join(f"  {line}" for line in format_differences(params, default))
+        sys.stderr.write(
+            f"{PARAMS} names {default.data.name}. To make this retraining of {params.data.name} "
+            f"the default of all commands and schedules, put into {PARAMS}:\n{lines}"
+        )
 
 
 def params(
@@ -131,34 +151,19 @@ def params(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the params as they resolve: file, overrides, defaults.
+    """Print the resolved params: defaults, params file, overrides.
 
     Example: pitchpipe params --set trial.optimizer.name=sgd
     """
     from models.config import Params
 
-    if schema:
+    if schema:  # outside a project, too
         emit(Params.model_json_schema())
         return
-    project = enter_project(context)
-    resolved = project.params(params_file, overrides)
-    document = resolved.model_dump(mode="json")
+    resolved = enter_project(context, params_file, overrides).params
     if as_json:
-        emit(document)
+        emit(resolved)
         return
     import yaml
 
-    typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
-
-
-def _request(
-    project: Project, params_file: Path | None, overrides: list[str] | None, where: _Where
-) -> "Request":
-    from flows.records.retraining import Request
-
-    project.params(params_file, overrides)  # refused now, before anything is begun
-    return Request(
-        params_file=str(project.params_path(params_file)),
-        overrides=overrides or [],
-        **asdict(where),
-    )
+    typer.echo(yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False), nl=False)

@@ -4,7 +4,13 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import JsonOption, emit, enter_project
+from flows.cli.options import (
+    JsonOption,
+    Project,
+    emit,
+    enter_project,
+    with_params,
+)
 
 trials_app = typer.Typer(invoke_without_command=True)
 
@@ -15,28 +21,38 @@ def mount(app: typer.Typer) -> None:
 
 
 @trials_app.callback()
+@with_params()
 def trials(
-    context: typer.Context,
+    project: Project,
     *,
     everything: Annotated[
         bool, typer.Option("--all", help="Also trials of other datasets and older code.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Rows; default: 30 in the table, all with --json."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Dataset; default: the one that is prepared.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the trials on the current dataset, best first by validation.
+    """List the trials of the dataset that is prepared, best first by validation.
+
+    Sorted by the trials' objective, or by that of the params where they have several.
 
     Example: pitchpipe trials --all --json
     """
-    if context.invoked_subcommand:
-        return
-    enter_project(context)
-    from flows.cli.display.trials import leaderboard, print_rows
+    project = project.of_dataset(dataset)
+    from flows.cli.display.trials import leaderboard, print_leaderboard
 
-    rows = leaderboard(everything=everything)
+    params = project.params
+    name = params.data.name if project.names_dataset else None
+    board = leaderboard(params.trial.objective, dataset=name, everything=everything)
     if as_json:
-        emit([row.document() for row in rows])
+        emit([row.document() for row in board.rows[:limit]])
     else:
-        print_rows(rows)
+        print_leaderboard(board, limit=limit)
 
 
 @trials_app.command("show")
@@ -51,13 +67,10 @@ def show(
     Example: pitchpipe trials show 3fa9
     """
     enter_project(context)
-    from flows.cli.display.trials import print_trial, row_of
+    from flows.cli.display.trials import find_row, print_trial
 
-    row = row_of(key)
-    if as_json:
-        emit(row.document(history=True))
-    else:
-        print_trial(row)
+    row = find_row(key)
+    emit(row.document(history=True)) if as_json else print_trial(row)
 
 
 @trials_app.command("compare")
@@ -68,15 +81,12 @@ def compare(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two trials: what they differ in, scores side by side, and both curves.
+    """Compare two trials: differing inputs, scores side by side, and both curves.
 
     Example: pitchpipe trials compare 3fa9 07c2
     """
     enter_project(context)
     from flows.cli.display.trial_comparison import comparison, pair_of, print_comparison
 
-    one, other = pair_of(first, second)
-    if as_json:
-        emit(comparison(one, other))
-    else:
-        print_comparison(one, other)
+    pair = pair_of(first, second)
+    emit(comparison(*pair)) if as_json else print_comparison(*pair)

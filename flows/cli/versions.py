@@ -1,5 +1,7 @@
 """`pitchpipe predict | evaluate | serve | reproduce | export | import | monitor`."""
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,12 +9,10 @@ import typer
 
 from flows.cli.options import (
     JsonOption,
-    ModelOption,
-    ParamsOption,
-    SetOption,
+    Project,
     VersionArgument,
     emit,
-    enter_project,
+    with_params,
 )
 from models.errors import InputError
 
@@ -29,26 +29,25 @@ def mount(app: typer.Typer) -> None:
     app.command("import")(import_version)
 
 
+@with_params(model=True)
 def predict(
-    context: typer.Context,
+    project: Project,
     path: Annotated[Path, typer.Argument(help="Image, folder of images, Parquet, IDX or NPZ.")],
     *,
     version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
     output: Annotated[
         Path | None, typer.Option("--output", help="File ending in .csv, .jsonl or .parquet.")
     ] = None,
-    model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Name the class of every image of a source.
+    """Predict the class of every image of a source.
 
     Example: pitchpipe predict photos/ --output labels.csv
     """
-    project = enter_project(context)
     source, target = project.user_path(path), project.user_path(output) if output else None
     if not source.exists():
-        raise InputError(f"{path}: is not there; name an image, a folder or a data source")
-    tracking = project.tracking(model)
+        raise InputError(f"{path}: does not exist; name an image, a folder or a data source")
+    tracking = project.tracking()
     from flows.registry.loading import load_version
     from flows.versions.predict import predict_source
     from flows.versions.prediction_files import write_predictions, writer_for
@@ -59,84 +58,83 @@ def predict(
     rows = predict_source(loaded, source)
     if target:
         classes = loaded.files.lineage.classes
-        count = write_predictions(target, _shown(rows), classes=classes)
+        count = write_predictions(target, _with_progress(rows), classes=classes)
         if as_json:
             emit({"output": str(target), "images": count})
         else:
             typer.echo(f"{count} images -> {output}")
     elif as_json:
-        emit([row.document() for row in _shown(rows)])
+        emit([row.document() for row in _with_progress(rows)])
     else:
         for row in rows:
             typer.echo(row.line)
 
 
+@with_params(model=True)
 def evaluate(
-    context: typer.Context,
+    project: Project,
     target: Annotated[str, typer.Argument(help="Version, alias, or a trial's key.")],
     *,
     data: Annotated[
         Path | None, typer.Option("--data", help="Labelled images; default: the test split.")
     ] = None,
-    model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a version, alias or trial on today's test split, or on images given.
+    """Score a version, alias or trial on the current test split, or on given images.
 
     Example: pitchpipe evaluate champion --data new-photos/
     """
-    project = enter_project(context)
-    tracking = project.tracking(model)
+    tracking = project.tracking()
     from flows.cli.display.versions import print_scores
     from flows.versions.evaluate import evaluate_target
 
-    bins = project.params().evaluation.calibration_bins
+    bins = project.params.evaluation.calibration_bins
     source = project.user_path(data) if data else None
     found = evaluate_target(tracking, target, bins=bins, source=source)
     emit(found.model_dump(mode="json")) if as_json else print_scores(found)
 
 
+@with_params(model=True)
 def serve(
-    context: typer.Context,
+    project: Project,
     *,
     version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5001,
-    model: ModelOption = None,
 ) -> None:
-    """Serve a version on loopback by MLflow's scoring server, until Ctrl-C.
+    """Serve a version on loopback with MLflow's scoring server, until Ctrl-C.
 
-    Takes {"inputs": [image, ...]} at /invocations, an image as [channel][row][column] of 0..255.
+    Accepts {"inputs": [image, ...]} at /invocations, an image as [channel][row][column] of 0..255.
 
     Example: pitchpipe serve --port 5001
     """
-    tracking = enter_project(context).tracking(model)
+    tracking = project.tracking()
     from flows.versions.serve import serve_version
 
     serve_version(tracking, version, port=port)
 
 
+@with_params(model=True)
 def reproduce(
-    context: typer.Context,
+    project: Project,
     version: VersionArgument,
     *,
-    model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a version again from its data, config and seed, and compare it to the bit.
+    """Retrain a version from its data, config and seed, and compare the two bit by bit.
 
     Works in a scratch folder. Exits 1 where anything differs, and names it: code, environment or
     data; weights, history or scores.
 
     Example: pitchpipe reproduce champion
     """
-    tracking = enter_project(context).tracking(model)
+    tracking = project.tracking()
     from flows.versions.reproduce import reproduce_version
 
     made = reproduce_version(tracking, version, say=lambda line: typer.echo(line, err=True))
     if as_json:
-        emit({"bit_equal": made.bit_equal, "differences": list(made.differences)})
+        emit(made)
     else:
-        equal = "bit-equal: weights, history and scores" if made.bit_equal else "not the same"
+        equal = "bit-equal: weights, history and scores" if made.bit_equal else "not bit-equal"
         typer.echo(f"version {made.version}: {equal}")
         for difference in made.differences:
             typer.echo(f"  - {difference}")
@@ -144,56 +142,58 @@ def reproduce(
         raise typer.Exit(1)
 
 
+@with_params(model=True)
 def export(
-    context: typer.Context,
+    project: Project,
     version: VersionArgument,
     file: Annotated[Path, typer.Argument(help="Zip file to write.", show_default=False)],
     *,
-    model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a version with its lineage, scores, report and ledger entries into one file.
 
     Example: pitchpipe export champion digits.zip
     """
-    project = enter_project(context)
-    tracking = project.tracking(model)
+    tracking = project.tracking()
     from flows.versions.transfer import export_version
 
     exported = export_version(tracking, version, project.user_path(file))
     if as_json:
-        emit({"version": exported.version, "digest": exported.digest})
+        emit(exported)
     else:
         typer.echo(f"version {exported.version} -> {file} (digest {exported.digest[:12]})")
 
 
+@with_params(model=True, warn=False)
 def import_version(
-    context: typer.Context,
+    project: Project,
     file: Annotated[Path, typer.Argument(help="Zip file that `export` wrote.", show_default=False)],
     *,
-    model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a file that `export` wrote, and register what it holds as a version.
+    """Check a file that `export` wrote, and register its content as a version.
+
+    It keeps the registered name that it had where it was exported; --model gives it another.
 
     Example: pitchpipe import digits.zip
     """
-    project = enter_project(context)
-    tracking = project.tracking(model)
-    from flows.versions.transfer import import_file
+    source = project.user_path(file)
+    from flows.versions.transfer import exported_name, import_file
 
-    imported = import_file(tracking, project.user_path(file))
+    name = project.model or exported_name(source)
+    imported = import_file(replace(project, model=name).tracking(), source)
     if as_json:
-        emit({"version": imported.version, "digest": imported.digest})
-    else:
-        typer.echo(
-            f"{file} -> version {imported.version} (digest {imported.digest[:12]}); "
-            f"`pitchpipe promote {imported.version}` asks the gate"
-        )
+        emit(imported)
+        return
+    named = "" if name == project.params.registered_name else f" --model {shlex.quote(name)}"
+    typer.echo(
+        f"{file} -> version {imported.version} of {name} (digest {imported.digest[:12]}); "
+        f"`pitchpipe promote {imported.version}{named}` asks the gate"
+    )
 
 
-def _shown(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":
-    """Count on standard error while rows go by; nothing where that is no terminal."""
+def _with_progress(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":
+    """Yield the rows while a counter runs on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -206,32 +206,28 @@ def _shown(rows: "Iterator[Prediction]") -> "Iterator[Prediction]":
             yield row
 
 
+@with_params(model=True)
 def monitor(
-    context: typer.Context,
+    project: Project,
     path: Annotated[Path, typer.Argument(help="Folder of images, Parquet, IDX or NPZ.")],
     *,
     version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
-    model: ModelOption = None,
-    params_file: ParamsOption = None,
-    overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether images have become others than those that a version was selected on.
+    """Detect drift of images against the validation images of a version, without labels.
 
-    Exits 0 whatever the answer, which is `drift` of the JSON document. Needs no labels.
+    Exits 0 with or without drift: see `drift` of the JSON document.
 
     Example: pitchpipe monitor photos/ --json
     """
-    project = enter_project(context)
     source = project.user_path(path)
     if not source.exists():
-        raise InputError(f"{path}: is not there; name a folder of images or a data source")
+        raise InputError(f"{path}: does not exist; name a folder of images or a data source")
     from flows.cli.display.versions import monitor_document, print_monitored
     from flows.versions.monitor import monitor_version
 
-    params = project.params(params_file, overrides)
-    tracking = project.tracking(model or params.registered_name)
-    record = monitor_version(tracking, source, params.drift, version=version)
+    tracking = project.tracking()
+    record = monitor_version(tracking, source, project.params.drift, version=version)
     if as_json:
         emit(monitor_document(record))
     else:

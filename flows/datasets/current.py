@@ -1,4 +1,4 @@
-"""Which data is this? The one owner of DVC: ingests, prepares, verifies, and says what it has."""
+"""The current dataset: added, prepared by DVC's stage, verified and identified."""
 
 import json
 from dataclasses import dataclass
@@ -9,12 +9,21 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from flows.datasets.dvc import push, remote_url, reproduce, tracked_md5
-from flows.datasets.files import PREPARED, RAW, RESOLVED, RawVersion, data_lock, raw_version
-from flows.datasets.ingest import ensure_ingested, place_embedded, settle_version
-from models.config import DataParams
+from flows.datasets.files import (
+    PREPARED,
+    RAW,
+    RESOLVED,
+    SAMPLE_SHEETS,
+    RawVersion,
+    data_lock,
+    raw_version,
+)
+from flows.datasets.ingest import add_builtin, ensure_ingested, settle_version
+from models.config import DataParams, Record, read_record
+from models.config.yaml_reader import read_yaml
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepare import prepare, remove_abandoned
-from models.datasets.prepared import Manifest, open_split, read_manifest
+from models.datasets.prepared import MANIFEST, Manifest, open_split, read_manifest
 from models.errors import ConfigError, IntegrityError, PitchpipeError
 from models.files import write_text
 
@@ -23,22 +32,24 @@ __all__ = [
     "DatasetVersion",
     "RawVersion",
     "ensure_ingested",
+    "known_manifests",
     "manifest_of",
     "prepare_dataset",
     "prepared_is_current",
+    "prepared_manifest",
     "raw_version",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetVersion:
-    """A version of a dataset, prepared."""
+    """A prepared version of a dataset."""
 
     name: str
     digest: str
     """Of the batches."""
     dvc_md5: str | None
-    """Under which DVC tracks the batches."""
+    """MD5 of the batches in DVC."""
     prepared_digest: str
     """Of the arrays."""
     prepared: Path
@@ -51,7 +62,7 @@ class DatasetVersion:
 
 
 def manifest_of(dataset: DatasetVersion) -> Manifest:
-    """Read the manifest of a prepared dataset that is still the one it was.
+    """Read the manifest of a prepared dataset.
 
     Raises IntegrityError where another command prepared another one in its place meanwhile.
     """
@@ -65,10 +76,10 @@ def manifest_of(dataset: DatasetVersion) -> Manifest:
 
 
 def prepare_dataset(data: DataParams) -> DatasetVersion:
-    """Make prepared/ what `data` asks for, by the DVC stage, where it is not so already.
+    """Prepare the dataset by DVC's stage, unless prepared/ is current.
 
-    The arrays' digests are checked; arrays that were altered are made again, once.
-    Raises InputError or IntegrityError by models.datasets, PitchpipeError where DVC fails.
+    The arrays' digests are verified; arrays that were altered are made again, once. Raises
+    InputError or IntegrityError as models.datasets does, PitchpipeError where DVC fails.
     """
     ensure_ingested(data)
     with data_lock():
@@ -76,11 +87,11 @@ def prepare_dataset(data: DataParams) -> DatasetVersion:
         write_resolved(data)
         reproduce()
         try:
-            manifest = _verified(data)
+            manifest = _verify(data)
         except IntegrityError:
-            # DVC trusts times and lengths: bytes that changed beneath them are its blind spot.
+            # DVC compares times and lengths: it does not see bytes that changed beneath them.
             reproduce(force=True)
-            manifest = _verified(data)
+            manifest = _verify(data)
         remote = remote_url()
         if remote is not None:
             push(data.name)
@@ -98,45 +109,72 @@ def prepare_dataset(data: DataParams) -> DatasetVersion:
 
 
 def prepare_here(data: DataParams) -> Manifest:
-    """Make prepared/ in this process, without DVC: what the stage's command does."""
-    place_embedded(data)
-    # Not data_lock: who runs the stage through DVC holds that one already.
+    """Prepare the dataset in this process, without DVC: the command of DVC's stage."""
+    add_builtin(data)
+    # Not data_lock, which the process that runs the stage through DVC holds.
     with FileLock("data/.prepare.lock"):
         remove_abandoned(PREPARED)
         return prepare(RAW / data.name, PREPARED, data)
 
 
+class _Resolved(Record):
+    """Content of data/prepare.yaml."""
+
+    data: DataParams
+
+
 def write_resolved(data: DataParams) -> None:
-    """Write the `data:` section that the stage shall run with, where it is another."""
+    """Write the `data:` section by which DVC's stage prepares, unless it is there already."""
     text = yaml.safe_dump({"data": data.model_dump(mode="json")}, sort_keys=False)
-    if not RESOLVED.exists() or RESOLVED.read_text(encoding="utf-8") != text:
+    if not RESOLVED.exists() or RESOLVED.read_bytes() != text.encode():
         write_text(RESOLVED, text)
 
 
 def read_resolved() -> DataParams:
-    """Read the `data:` section that the stage shall run with.
+    """Read the `data:` section by which DVC's stage prepares.
 
-    Raises ConfigError where it is missing or wrong.
+    Raises ConfigError where it is missing or damaged.
     """
     try:
-        tree = yaml.safe_load(RESOLVED.read_text(encoding="utf-8"))
-        return DataParams.model_validate_json(json.dumps(tree["data"]))
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValidationError) as error:
+        tree = read_yaml(RESOLVED)
+        return _Resolved.model_validate_json(json.dumps(tree)).data
+    except (ConfigError, ValidationError) as error:
         raise ConfigError(
             f"{RESOLVED}: cannot be read ({error}); `pitchpipe prepare` writes it from params.yaml"
         ) from error
 
 
 def prepared_is_current(data: DataParams) -> bool:
-    """Say whether prepared/ was made by these params from the batches as they are now."""
+    """Whether prepared/ was made by these params from the present batches."""
+    """Whether prepared/ was made by these params from the present batches."""
+    manifest = prepared_manifest()
+    return (
+        manifest is not None
+        and manifest.params == data
+        and manifest.raw_digest == raw_version(data.name).digest
+    )
+
+
+def prepared_manifest() -> Manifest | None:
+    """Read the manifest of the prepared arrays; None where nothing usable is prepared."""
     try:
-        manifest = read_manifest(PREPARED)
+        return read_manifest(PREPARED)
     except PitchpipeError:
-        return False
-    return manifest.params == data and manifest.raw_digest == raw_version(data.name).digest
+        return None
 
 
-def _verified(data: DataParams) -> Manifest:
+def known_manifests() -> list[Manifest]:
+    """Return the manifest of the prepared arrays, then of all that were trained on, newest first.
+
+    Those that cannot be read are left out.
+    """
+    files = SAMPLE_SHEETS.glob(f"*/{MANIFEST}")
+    newest = sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+    trained_on = (read_record(path, Manifest) for path in newest)
+    return [one for one in (prepared_manifest(), *trained_on) if one is not None]
+
+
+def _verify(data: DataParams) -> Manifest:
     manifest = read_manifest(PREPARED)
     if not prepared_is_current(data):
         raise IntegrityError(

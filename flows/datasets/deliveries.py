@@ -1,9 +1,9 @@
-"""Deliveries: what lies in the inbox, what of it is whole, what it is, and where it goes.
+"""Deliveries in the inbox: detection of complete ones, claiming, digests and moves.
 
-A delivery is a file or a folder in <inbox>/<dataset>/. It is whole when nothing in it has changed
-for `inbox.settle_seconds`, by the times the file system gives (ctime: renames and copied times
-count). Names that begin with a dot or end in .part or .tmp are not looked at: whoever renames a
-finished delivery to its name has it taken as one.
+A delivery is a file or a folder in <inbox>/<dataset>/. It is complete when nothing in it has
+changed for `inbox.settle_seconds`, by the file system's change times (ctime, which renames and
+copied times do not hide). Names that begin with a dot or end in .part or .tmp are ignored, so that
+a delivery can be written under such a name and renamed when it is complete.
 """
 
 import errno
@@ -21,10 +21,10 @@ from models.datasets.sources.paths import shown, slug
 from models.digests import digest_file, digest_of
 
 TAKEN = Path("data/taken")
-"""Deliveries that are batches now, as they came."""
+"""Holds deliveries that were added as batches, unchanged."""
 QUARANTINE = Path("data/quarantine")
 _CLAIMED = ".taking"
-"""Folder in a dataset's inbox: what is being taken; a process that was killed left it there."""
+"""Folder in a dataset's inbox that holds the delivery being added, also after a kill."""
 _UNFINISHED = (".part", ".tmp")
 
 now = time.time
@@ -32,36 +32,39 @@ now = time.time
 
 @dataclass(frozen=True, slots=True)
 class InboxState:
-    """What lies where, by name."""
+    """Names of deliveries, by state."""
 
     waiting: tuple[str, ...]
-    """Whole; they will be taken."""
+    """Complete, to be added next."""
     arriving: tuple[str, ...]
     """Empty, or changed a moment ago."""
     quarantined: tuple[str, ...]
-    """Of every dataset."""
+    """Folders of data/quarantine/, each with its report; of every dataset."""
+    path: str
+    """Folder that deliveries for the dataset are put into."""
 
 
 def inbox_state(dataset: str, inbox: InboxParams) -> InboxState:
-    """Look into a dataset's inbox and the quarantine; nothing is moved."""
-    waiting = {path: _is_whole(path, inbox) for path in _entries(_folder(dataset, inbox))}
+    """List the deliveries of a dataset's inbox and of the quarantine."""
+    complete = {path: _is_complete(path, inbox) for path in _entries(_folder(dataset, inbox))}
     claimed = _entries(_folder(dataset, inbox) / _CLAIMED)
     return InboxState(
         waiting=tuple(
-            shown(path.name) for path in [*claimed, *(one for one in waiting if waiting[one])]
+            shown(path.name) for path in [*claimed, *(one for one in complete if complete[one])]
         ),
-        arriving=tuple(shown(path.name) for path in waiting if not waiting[path]),
+        arriving=tuple(shown(path.name) for path in complete if not complete[path]),
         quarantined=quarantined_deliveries(),
+        path=f"{inbox.path}/{dataset}",
     )
 
 
 def quarantined_deliveries() -> tuple[str, ...]:
-    """Return what was set aside, of every dataset: folders in the quarantine, by name."""
+    """Return the names of the folders in the quarantine, of every dataset."""
     return tuple(path.name for path in _entries(QUARANTINE))
 
 
-def claimed_deliveries(dataset: str, inbox: InboxParams) -> Iterator[Path]:
-    """Yield whole deliveries, each moved aside first so that no writer finds it by its name.
+def claim_deliveries(dataset: str, inbox: InboxParams) -> Iterator[Path]:
+    """Move each complete delivery aside, where its writer does not find it by its name; yield it.
 
     Those that a killed process had moved aside come first. The caller moves each one away before
     it asks for the next, and holds the inbox's lock.
@@ -71,25 +74,25 @@ def claimed_deliveries(dataset: str, inbox: InboxParams) -> Iterator[Path]:
     aside.mkdir(parents=True, exist_ok=True)
     yield from _entries(aside)
     for path in _entries(folder):
-        if _is_whole(path, inbox):
+        if _is_complete(path, inbox):
             path.rename(aside / path.name)
             yield aside / path.name
 
 
 def delivery_digest(delivery: Path) -> str:
-    """Digest of a delivery by the names and bytes of its files, whatever it is called itself."""
+    """Return the digest of the names and bytes of a delivery's files, without its own name."""
     return digest_of(
         {
             os.fsencode(path.relative_to(delivery)).hex(): _content_of(path)
-            for path in _below(delivery)
+            for path in _walk(delivery)
             if not path.is_dir() or path.is_symlink()
         }
     )
 
 
-def irregular(delivery: Path) -> tuple[Finding, ...]:
-    """Find links and special files, none of which a delivery may hold: they lead out of it."""
-    kinds = {path: path.lstat().st_mode for path in _below(delivery)}
+def find_irregular_files(delivery: Path) -> tuple[Finding, ...]:
+    """Find links, which may lead out of the delivery, and special files."""
+    kinds = {path: path.lstat().st_mode for path in _walk(delivery)}
     return tuple(
         Finding(
             code="irregular",
@@ -101,11 +104,8 @@ def irregular(delivery: Path) -> tuple[Finding, ...]:
     )
 
 
-def place_for(delivery: Path, digest: str, folder: Path, *, inner: Path = Path()) -> Path:
-    """Return where in a folder a delivery shall lie, named by its name and content.
-
-    The place is free: nothing is at `inner` of it, where the delivery itself will go.
-    """
+def free_place(delivery: Path, digest: str, folder: Path, *, inner: Path = Path()) -> Path:
+    """Return a path in a folder for a delivery, of its name and digest, with nothing at `inner`."""
     name = f"{slug(delivery.stem)}-{digest[:12]}"
     places = [folder / name]
     while (places[-1] / inner).exists():
@@ -114,7 +114,7 @@ def place_for(delivery: Path, digest: str, folder: Path, *, inner: Path = Path()
 
 
 def move(source: Path, target: Path) -> None:
-    """Move a file or folder: at once, or from another file system by a copy that is whole first."""
+    """Rename a file or folder; across file systems, copy it completely, then rename the copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         source.rename(target)
@@ -152,17 +152,17 @@ def _entries(folder: Path) -> list[Path]:
     )
 
 
-def _is_whole(delivery: Path, inbox: InboxParams) -> bool:
+def _is_complete(delivery: Path, inbox: InboxParams) -> bool:
     try:
-        times = {path: path.lstat().st_ctime for path in _below(delivery)}
+        times = {path: path.lstat().st_ctime for path in _walk(delivery)}
     except OSError:
-        return False  # it changes under our eyes
+        return False  # it changes meanwhile
     filled = delivery.is_symlink() or not delivery.is_dir() or len(times) > 1
     return filled and now() - max(times.values()) >= inbox.settle_seconds
 
 
-def _below(delivery: Path) -> Iterator[Path]:
-    """Yield the delivery and everything in it; links are not followed."""
+def _walk(delivery: Path) -> Iterator[Path]:
+    """Yield the delivery and everything in it, without following links."""
     yield delivery
     if delivery.is_dir() and not delivery.is_symlink():
         for folder, folders, files in os.walk(delivery):

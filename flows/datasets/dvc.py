@@ -1,4 +1,4 @@
-"""DVC: tracks the batches, decides whether the arrays are fresh, and pushes where a remote is."""
+"""Interface to DVC: tracking of batches, the preparing stage, cache and remote."""
 
 import configparser
 import contextlib
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, TypeVar
 import yaml
 
 from flows.datasets.files import RAW
+from flows.runtime.environment import environment_variables
 from models.credentials import without_credentials
-from models.errors import BusyError, PitchpipeError
+from models.errors import BusyError, IntegrityError, PitchpipeError
 from models.files import write_text
 
 if TYPE_CHECKING:
@@ -32,22 +33,34 @@ wait = time.sleep
 
 
 def tracked_md5(name: str) -> str | None:
-    """Return the md5 under which DVC tracks the dataset, from its .dvc file; None: not tracked."""
+    """Return the md5 under which DVC tracks the dataset, from its .dvc file; None: not tracked.
+
+    Raises IntegrityError where the file is damaged.
+    """
+    path = RAW / f"{name}.dvc"
     try:
-        content = yaml.safe_load((RAW / f"{name}.dvc").read_text(encoding="utf-8"))
-        return str(content["outs"][0]["md5"])
-    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        content = yaml.safe_load(path.read_bytes())
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = None
+    match content:
+        case {"outs": [{"path": str(), **out}]}:
+            return str(out["md5"]) if "md5" in out else None
+    raise IntegrityError(
+        f"{path}: is damaged, it is no file of `dvc add`; bring it back from git, or delete it: "
+        "the batches in data/raw are then tracked again by the next run"
+    )
 
 
 def track(name: str) -> str | None:
-    """`dvc add` the dataset's folder, waiting for other DVC processes; return its md5."""
+    """`dvc add` the dataset's folder; return its md5."""
     _act(lambda repo: repo.add(str(RAW / name)))
     return tracked_md5(name)
 
 
-def bring(name: str) -> None:
-    """`dvc checkout` the dataset as it is tracked, from the cache, else `dvc pull` it."""
+def checkout(name: str) -> None:
+    """`dvc pull` the dataset as it is tracked; without a remote, `dvc checkout` it."""
     target = str(RAW / f"{name}.dvc")
     _act(lambda repo: repo.pull(targets=[target]) if _remote_url(repo) else repo.checkout([target]))
 
@@ -58,17 +71,17 @@ def push(name: str) -> None:
         if remote_url() is not None:
             _act(lambda repo: repo.push(targets=[str(RAW / f"{name}.dvc")]))
     except PitchpipeError as error:
-        # Work that is done here must not fail for a remote that is away; `dvc push` does it later.
+        # Finished work must not fail because a remote is away; `dvc push` catches up later.
         _log.warning("the dataset was not pushed: %s", error)
 
 
 def cache_path(md5: str) -> Path:
-    """Return where the cache keeps, or would keep, the file of this md5."""
+    """Return the path in the cache for the file of this md5, whether or not it is there."""
     return Path(_act(lambda repo: repo.cache.local.oid_to_path(md5)))
 
 
 def fetch(md5: str) -> None:
-    """Bring a file into the cache from the default remote, where one is configured and has it."""
+    """Fetch a file from the default remote, if any, into the cache, where the remote has it."""
 
     def pull(repo: "Repo") -> None:
         from dvc_data.hashfile.hash_info import HashInfo  # noqa: PLC0415 - half a second
@@ -80,9 +93,9 @@ def fetch(md5: str) -> None:
 
 
 def reproduce(*, force: bool = False) -> bool:
-    """`dvc repro prepare`, by data/prepare.yaml as it is; say whether it ran.
+    """`dvc repro prepare` by the present data/prepare.yaml; return whether the stage ran.
 
-    The stage's command is found beside the running interpreter, whatever the user's PATH.
+    The stage's command is the one beside the running interpreter, whatever the user's PATH.
     """
 
     def act(repo: "Repo") -> bool:
@@ -90,21 +103,22 @@ def reproduce(*, force: bool = False) -> bool:
         _settle_params(repo)
         return ran
 
-    with _interpreter_first():
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with environment_variables({"PATH": path}):
         return _act(act)
 
 
 def _settle_params(repo: "Repo") -> None:
-    """Have DVC take data/prepare.yaml for right, though its stage would have written another."""
+    """Let DVC accept the present data/prepare.yaml as the output of the stage that writes it."""
     from dvc.dependency.param import MissingParamsError  # noqa: PLC0415 - half a second
 
-    # A params.yaml without a data section: all of it is defaults.
+    # A params.yaml without data section, where all params are defaults.
     with contextlib.suppress(MissingParamsError):
         repo.commit("params", force=True)
 
 
 def remote_url() -> str | None:
-    """Return where the default DVC remote is, without credentials; None: there is none."""
+    """Return the URL of the default remote, without credentials; None: there is none."""
     url = _act(_remote_url)
     return None if url is None else without_credentials(url)
 
@@ -122,9 +136,9 @@ def _remote_url(repo: "Repo") -> str | None:
 
 
 def _act(action: Callable[["Repo"], _Result]) -> _Result:
-    """Act on the project's DVC repository; its news and advice on what to type are left out.
+    """Act on the project's DVC repository, without DVC's own messages below warnings.
 
-    Raises BusyError where another process keeps it for ten minutes, PitchpipeError where DVC fails.
+    Raises BusyError where another process holds it for ten minutes, PitchpipeError where DVC fails.
     """
     faults = _faults()
     logging.getLogger("dvc").setLevel(logging.WARNING)
@@ -153,7 +167,7 @@ def _repository() -> Iterator["Repo"]:
 
 
 def _fit_to_git() -> None:
-    """Tell DVC whether git is there: a downloaded archive has none, and gets it later perhaps."""
+    """Set DVC's no_scm by whether there is git, which an unpacked archive may get later."""
     if not Path(".dvc").is_dir():
         return
     config = configparser.ConfigParser()
@@ -172,18 +186,8 @@ def _in_git() -> bool:
     return any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
 
 
-@contextmanager
-def _interpreter_first() -> Iterator[None]:
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
-
-
 def _faults() -> tuple[type[Exception], ...]:
-    """What DVC raises where it cannot act: below its commands, errors are not its own kind."""
+    """Return the exceptions of DVC, whose lower layers do not raise DvcException."""
     from dvc.exceptions import DvcException  # noqa: PLC0415 - half a second
     from dvc_objects.errors import ObjectDBError, ObjectFormatError  # noqa: PLC0415
     from dvc_objects.fs.errors import AuthError, ConfigError, RemoteMissingDepsError  # noqa: PLC0415
@@ -199,7 +203,7 @@ def _is_busy(error: BaseException | None) -> bool:
 
 
 def _reasons(error: BaseException) -> str:
-    """What went wrong, with what was below it."""
+    """Format an error with its causes."""
     below = f": {_reasons(error.__cause__)}" if error.__cause__ else ""
     said = " ".join(str(error).split()) or type(error).__name__
     return without_credentials(f"{said}{below}")

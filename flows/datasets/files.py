@@ -1,4 +1,4 @@
-"""Where datasets live in the project, who may touch them, and what the raw ones are now."""
+"""Paths, locks and digests of the project's datasets."""
 
 import contextlib
 import json
@@ -6,27 +6,28 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
+from flows.runtime.locks import hold
 from models.datasets.raw import batch_files, raw_digest
 from models.digests import digest_file
-from models.errors import BusyError
 from models.files import write_text
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 RESOLVED = Path("data/prepare.yaml")
-"""The `data:` section that prepared/ is made by; the stage's params for DVC."""
+"""The `data:` section by which prepared/ is made; the params file of DVC's stage."""
 VERSIONS = Path("data/versions.jsonl")
+SAMPLE_SHEETS = Path("mlruns/datasets")
+"""Holds a sheet of samples and the manifest of all arrays trained on, by their digest."""
 STAGING = Path("data/.staging")
-"""What is being built; on the file system of data/, so that a rename finishes it."""
+"""Holds what is being built, on the file system of data/, so that a rename completes it."""
 REPLACED = Path("data/.replaced.old")
-"""Datasets that another version is taking the place of; put back where that was broken off."""
+"""Holds datasets while another version replaces them; put back where that was interrupted."""
 _BUILDING = "building-"
 _DIGESTS = Path("data/.digests.json")
 _WAIT_SECONDS = 600.0
@@ -44,10 +45,10 @@ class RawVersion:
 
 
 def raw_version(name: str) -> RawVersion:
-    """Say which batches a dataset has now; an absent dataset has none.
+    """Return the batches that a dataset has now; an absent dataset has none.
 
-    A batch is hashed once: its digest is remembered for as long as the file's device, inode,
-    length and times stay as they were.
+    A batch is hashed once: its digest is cached for as long as the file's device, inode, length and
+    times do not change.
     """
     files = batch_files(RAW / name)
     return RawVersion(
@@ -58,8 +59,8 @@ def raw_version(name: str) -> RawVersion:
 
 
 def batch_digests(name: str) -> list[tuple[Path, str]]:
-    """Return each batch with the SHA-256 of its bytes, remembered while the file is unchanged."""
-    known = _remembered()
+    """Return each batch with the SHA-256 of its bytes, cached while the file does not change."""
+    known = _read_digests()
     files = batch_files(RAW / name)
     settled = {path for path in files if _is_settled(path)}
     now = {path: _stamp(path) for path in files}
@@ -74,19 +75,19 @@ def batch_digests(name: str) -> list[tuple[Path, str]]:
 
 @contextmanager
 def building() -> Iterator[Path]:
-    """Give a folder to build in, removed afterwards; the caller holds `data_lock`."""
+    """Yield a folder to build in, removed on exit; the caller holds `data_lock`."""
     STAGING.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=STAGING, prefix=_BUILDING) as folder:
             yield Path(folder)
     finally:
-        # Not what else is there: downloads are kept, so that they need not be repeated.
+        # Fails where downloads are there, which are kept so that they need not be repeated.
         with contextlib.suppress(OSError):
             STAGING.rmdir()
 
 
 def replace_dataset(new: Path, name: str) -> None:
-    """Put a folder in a dataset's place, whole or not at all, whenever the process is killed.
+    """Replace a dataset by a folder, entirely or not at all, whenever the process is killed.
 
     The caller holds `data_lock`.
     """
@@ -98,8 +99,8 @@ def replace_dataset(new: Path, name: str) -> None:
     shutil.rmtree(REPLACED, ignore_errors=True)
 
 
-def _undo_broken_off() -> None:
-    """Put back a dataset that was moved away for one that never came; remove half-built folders."""
+def _undo_interrupted() -> None:
+    """Put back a dataset whose replacement was interrupted, and remove half-built folders."""
     for old in REPLACED.iterdir() if REPLACED.is_dir() else ():
         if not (RAW / old.name).exists():
             old.rename(RAW / old.name)
@@ -109,18 +110,18 @@ def _undo_broken_off() -> None:
 
 
 def _stamp(path: Path) -> str:
-    """The file as the file system describes it: any write changes one of these."""
+    """Return the file's identity and times, of which any write changes one."""
     status = path.stat()
     times = f"{status.st_mtime_ns}:{status.st_ctime_ns}"
     return f"{path}:{status.st_dev}:{status.st_ino}:{status.st_size}:{times}"
 
 
 def _is_settled(path: Path) -> bool:
-    """Two writes within a clock tick could leave one stamp: what is this fresh is not trusted."""
+    """Whether the file is older than a second: two writes in a clock tick could share a stamp."""
     return time.time() - path.stat().st_ctime > 1
 
 
-def _remembered() -> dict[str, str]:
+def _read_digests() -> dict[str, str]:
     try:
         return TypeAdapter(dict[str, str]).validate_json(_DIGESTS.read_bytes())
     except (OSError, ValidationError):
@@ -129,18 +130,19 @@ def _remembered() -> dict[str, str]:
 
 @contextmanager
 def data_lock() -> Iterator[None]:
-    """Let one process at a time change data/; another waits up to ten minutes.
+    """Hold the lock on data/, for which another process waits up to ten minutes.
 
-    Raises BusyError after that. A holder that dies releases it; what it had broken off is undone
-    by the next.
+    What a holder that died had begun is undone by the next. Raises BusyError after ten minutes.
     """
-    lock = FileLock("data/.pitchpipe.lock", timeout=_WAIT_SECONDS)
-    try:
-        with lock:
-            _undo_broken_off()
-            yield
-    except Timeout as error:
-        raise BusyError(
-            f"data/ is held by another pitchpipe process for more than {_WAIT_SECONDS:.0f} s "
-            f"({lock.lock_file}); wait for it, or end it"
-        ) from error
+    with hold_for("changes data/", Path("data/.pitchpipe.lock")):
+        _undo_interrupted()
+        yield
+
+
+def hold_for(action: str, lock: Path) -> AbstractContextManager[object]:
+    """Hold a lock on data/. Raises BusyError, naming the action, after ten minutes."""
+    busy = (
+        f"another pitchpipe process {action} for more than {_WAIT_SECONDS:.0f} s ({lock}); "
+        "wait for it, or end it"
+    )
+    return hold(lock, seconds=_WAIT_SECONDS, busy=lambda: busy)

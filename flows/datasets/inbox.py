@@ -1,59 +1,54 @@
-"""The inbox: deliveries become batches; bad ones are quarantined with a report."""
+"""Adding of deliveries from the inbox as batches; bad ones are quarantined with a report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from flows.datasets.deliveries import (
     QUARANTINE,
     TAKEN,
-    claimed_deliveries,
+    claim_deliveries,
     delivery_digest,
+    find_irregular_files,
+    free_place,
     inbox_state,
-    irregular,
     move,
-    place_for,
 )
 from flows.datasets.dvc import push, tracked_md5
-from flows.datasets.files import RAW, data_lock
+from flows.datasets.files import RAW, data_lock, hold_for
 from flows.datasets.ingest import (
-    SELF_INGESTING,
-    add_batch,
+    BUILTIN,
+    add_source,
+    check_source,
     ensure_ingested,
-    known_classes,
     settle_version,
 )
+from flows.datasets.versions import DatasetIdentity, dataset_identity
 from models.config import DataParams, InboxParams, Record
 from models.datasets.batches import read_batch
 from models.datasets.checks import Report
-from models.datasets.ingest import check
 from models.datasets.prepared import Finding
 from models.datasets.raw import batch_files
-from models.datasets.sources.detect import find_source
 from models.datasets.sources.paths import shown, slug
-from models.errors import BusyError, InputError, IntegrityError, PitchpipeError
+from models.errors import InputError, IntegrityError, PitchpipeError
 from models.files import write_text
-
-_WAIT_SECONDS = 600.0
 
 
 class Delivered(Record):
-    """A delivery that is a batch now."""
+    """A delivery that was added as a batch."""
 
     delivery: str
     batch: str
     """File of the batch."""
     images: int
     is_new: bool
-    """False: the same images were delivered before; nothing was added."""
+    """False: the same images were delivered before, and nothing was added."""
     warnings: tuple[Finding, ...] = ()
 
 
 class Quarantined(Record):
-    """A delivery that could not be added; kept with this as report.json."""
+    """A delivery that could not be added; this record is its report.json."""
 
     delivery: str
     dataset: str
@@ -67,53 +62,60 @@ class Quarantined(Record):
 
 
 class Taken(Record):
-    """What became of an inbox."""
+    """Result of adding the deliveries of an inbox."""
 
-    added: tuple[Delivered, ...] = ()
-    quarantined: tuple[Quarantined, ...] = ()
-    arriving: tuple[str, ...] = ()
+    added: tuple[Delivered, ...]
+    quarantined: tuple[Quarantined, ...]
+    arriving: tuple[str, ...]
     """Left there, for something in them changed a moment ago."""
+    dataset: DatasetIdentity
+    """With what was added."""
 
 
 def take_deliveries(data: DataParams, inbox: InboxParams) -> Taken:
-    """Add every whole delivery for data.name as a batch, checked and versioned, or quarantine it.
+    """Add every complete delivery for data.name as a batch, after checks, or quarantine it.
 
-    A delivery is known by its content: killed at any point, the next call goes on, and nothing is
-    lost or added twice. What is wrong here, not with a delivery (a full disk, DVC held), raises
-    and leaves the delivery to the next call.
-    Raises BusyError where another process takes deliveries for more than ten minutes.
+    A delivery is identified by its content: after a kill at any point the next call continues, and
+    nothing is lost or added twice. An error that the delivery did not cause (a full disk, a busy
+    DVC) is raised and leaves the delivery to the next call. Raises BusyError where another process
+    takes deliveries for more than ten minutes.
     """
     added: list[Delivered] = []
     quarantined: list[Quarantined] = []
     with _inbox_lock():
-        for delivery in claimed_deliveries(data.name, inbox):
+        for delivery in claim_deliveries(data.name, inbox):
             outcome = _take(delivery, data)
             if isinstance(outcome, Delivered):
                 added.append(outcome)
             else:
                 quarantined.append(outcome)
         arriving = inbox_state(data.name, inbox).arriving
-    return Taken(added=tuple(added), quarantined=tuple(quarantined), arriving=arriving)
+    return Taken(
+        added=tuple(added),
+        quarantined=tuple(quarantined),
+        arriving=arriving,
+        dataset=dataset_identity(data.name),
+    )
 
 
 def _take(delivery: Path, data: DataParams) -> Delivered | Quarantined:
     digest = delivery_digest(delivery)
-    links = irregular(delivery)
+    links = find_irregular_files(delivery)
     if links:
         return _quarantine(delivery, digest, data, Report(links, ()))
     try:
-        outcome = _known(delivery, digest, data) or _added(delivery, digest, data)
+        outcome = _find_added(delivery, digest, data) or _add(delivery, digest, data)
     except (InputError, IntegrityError):
-        report = _report(delivery, data)
+        report = check_source(delivery, data)
         if not report.errors:
-            raise  # the delivery is good, so that something here is not
+            raise  # the delivery is good: the fault is elsewhere
         return _quarantine(delivery, digest, data, report)
-    move(delivery, place_for(delivery, digest, TAKEN / data.name))
+    move(delivery, free_place(delivery, digest, TAKEN / data.name))
     return outcome
 
 
-def _known(delivery: Path, digest: str, data: DataParams) -> Delivered | None:
-    """Complete the batch that was made of the very same delivery, perhaps by a killed process."""
+def _find_added(delivery: Path, digest: str, data: DataParams) -> Delivered | None:
+    """Return the batch of an identical delivery, completed if its process was killed."""
     for path in batch_files(RAW / data.name):
         if path.stem.endswith(f"-{digest[:12]}"):
             with data_lock():
@@ -124,14 +126,14 @@ def _known(delivery: Path, digest: str, data: DataParams) -> Delivered | None:
     return None
 
 
-def _added(delivery: Path, digest: str, data: DataParams) -> Delivered:
-    embedded = data.name in SELF_INGESTING or tracked_md5(data.name) is not None
-    if embedded and not batch_files(RAW / data.name):
-        # Else the delivery would be all that the dataset ever holds.
+def _add(delivery: Path, digest: str, data: DataParams) -> Delivered:
+    has_more = data.name in BUILTIN or tracked_md5(data.name) is not None
+    if has_more and not batch_files(RAW / data.name):
+        # Otherwise the delivery would be taken for the whole dataset.
         ensure_ingested(data)
     name = f"{slug(delivery.stem)}-{digest[:12]}"
-    added = add_batch(find_source(delivery), data, name=name)
-    found = _delivered(delivery, added.path, added.images, is_new=True)
+    added = add_source(delivery, data, name=name)
+    found = _delivered(delivery, added.batch, added.images, is_new=True)
     return found.model_copy(update={"warnings": added.warnings})
 
 
@@ -141,18 +143,10 @@ def _delivered(delivery: Path, batch: Path, images: int, *, is_new: bool) -> Del
     )
 
 
-def _report(delivery: Path, data: DataParams) -> Report:
-    known = known_classes(data.name)
-    try:
-        return check(find_source(delivery), data, known=known)
-    except (InputError, IntegrityError) as error:
-        return Report((Finding(code="unusable", message=str(error)),), ())
-
-
 def _quarantine(delivery: Path, digest: str, data: DataParams, report: Report) -> Quarantined:
-    """Write the report, then move the delivery beside it: broken off, it is done once more."""
+    """Write the report, then move the delivery beside it; if interrupted, this is repeated."""
     inner = Path("delivery") / delivery.name
-    place = place_for(delivery, digest, QUARANTINE, inner=inner)
+    place = free_place(delivery, digest, QUARANTINE, inner=inner)
     found = Quarantined(
         delivery=shown(delivery.name),
         dataset=data.name,
@@ -163,12 +157,12 @@ def _quarantine(delivery: Path, digest: str, data: DataParams, report: Report) -
         warnings=report.warnings,
     )
     write_text(place / "report.json", found.model_dump_json(indent=2))
-    write_text(place / "report.txt", _described(found))
+    write_text(place / "report.txt", _format(found))
     move(delivery, place / inner)
     return found
 
 
-def _described(found: Quarantined) -> str:
+def _format(found: Quarantined) -> str:
     when = found.at.strftime("%Y-%m-%d %H:%M UTC")
     findings = [("error", found.errors), ("warning", found.warnings)]
     lines = [
@@ -180,7 +174,7 @@ def _described(found: Quarantined) -> str:
         [
             f"{found.delivery} was delivered for {found.dataset} and not added ({when}).",
             *lines,
-            "Mend it in delivery/ beside this file, then move it into the inbox again.",
+            "Correct it in delivery/ beside this file, then move it into the inbox again.",
             "",
         ]
     )
@@ -188,17 +182,11 @@ def _described(found: Quarantined) -> str:
 
 @contextmanager
 def _inbox_lock() -> Iterator[None]:
-    lock = FileLock("data/.inbox.lock", timeout=_WAIT_SECONDS)
     try:
-        with lock:
+        with hold_for("takes deliveries", Path("data/.inbox.lock")):
             yield
-    except Timeout as error:
-        raise BusyError(
-            f"another pitchpipe process takes deliveries for more than {_WAIT_SECONDS:.0f} s "
-            f"({lock.lock_file}); wait for it, or end it"
-        ) from error
     except OSError as error:
         raise PitchpipeError(
             f"{error.filename or 'data/'}: {error.strerror or error}; what was not taken waits for "
-            "the next `pitchpipe data inbox` (free space, or mend permissions)"
+            "the next `pitchpipe data inbox` (free space, or correct permissions)"
         ) from error

@@ -1,27 +1,23 @@
-"""Restore: an older version of a dataset, byte for byte, from DVC's cache or remote."""
+"""Restoring of an older version of a dataset, byte for byte, from DVC's cache or remote."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
+from flows.datasets.current import DatasetVersion, prepare_dataset, read_resolved
 from flows.datasets.dvc import cache_path, fetch, track
 from flows.datasets.files import batch_digests, building, data_lock, replace_dataset
 from flows.datasets.versions import LoggedBatch, LoggedVersion, all_versions, log_version
+from models.config import DataParams
+from models.datasets.prepared import Finding
 from models.digests import digest_file
-from models.errors import InputError, IntegrityError
-
-
-@dataclass(frozen=True, slots=True)
-class CacheFault:
-    """A file of DVC's cache that is not what it should be."""
-
-    path: Path
-    batch: str
-    fault: str
+from models.errors import ConfigError, InputError, IntegrityError
 
 
 def find_version(digest: str, *, dataset: str | None = None) -> LoggedVersion:
-    """Return the logged version whose digest begins so. Raises InputError unless there is one."""
+    """Return the logged version whose digest begins with `digest`.
+
+    Raises InputError unless there is exactly one.
+    """
     versions = {
         version.digest: version
         for version in all_versions()
@@ -29,14 +25,32 @@ def find_version(digest: str, *, dataset: str | None = None) -> LoggedVersion:
     }
     if len(versions) != 1:
         raise InputError(
-            f"{digest!r}: {len(versions) or 'no'} logged versions begin so; "
+            f"{digest!r}: the digests of {len(versions) or 'no'} logged versions begin so; "
             "`pitchpipe data log` lists them"
         )
     return next(iter(versions.values()))
 
 
+def restore_dataset(digest: str, data: DataParams, *, dataset: str | None) -> DatasetVersion:
+    """Restore the version of this digest and prepare it, by the params that prepared it last.
+
+    data: the params otherwise;  dataset: its name, where digests of others begin likewise.
+    """
+    version = find_version(digest, dataset=dataset)
+    restore_version(version)
+    return prepare_dataset(_last_params(version.dataset, data))
+
+
+def _last_params(name: str, data: DataParams) -> DataParams:
+    try:
+        resolved = read_resolved()
+    except ConfigError:
+        resolved = data
+    return resolved if resolved.name == name else data.model_copy(update={"name": name})
+
+
 def restore_version(version: LoggedVersion) -> None:
-    """Make the dataset what it was: its batches are brought beside it, verified, and swapped in.
+    """Replace the dataset by a version: its batches are copied, verified and swapped in.
 
     Raises IntegrityError, naming the file, where a batch is neither here nor in cache or remote.
     """
@@ -51,34 +65,34 @@ def restore_version(version: LoggedVersion) -> None:
 
 
 def copy_batches(version: LoggedVersion, folder: Path) -> None:
-    """Copy the batches of a version into a folder, verified; the caller holds `data_lock`.
+    """Copy the batches of a version into a folder and verify them; the caller holds `data_lock`.
 
-    Raises IntegrityError as `restore` does.
+    Raises IntegrityError as `restore_version` does.
     """
     here = {digest: path for path, digest in batch_digests(version.dataset)}
     for batch in version.batches:
-        source = here.get(batch.digest) or _in_cache(batch)
+        source = here.get(batch.digest) or _fetch_into_cache(batch)
         shutil.copyfile(source, folder / batch.name)
         if digest_file(folder / batch.name) != batch.digest:
             raise _lost(batch, source)
 
 
-def cache_faults(version: LoggedVersion) -> list[CacheFault]:
+def cache_faults(version: LoggedVersion) -> list[Finding]:
     """Hash every cached file of a version; DVC itself trusts times and lengths."""
     faults = []
     for batch in version.batches:
         path = cache_path(batch.md5)
-        if not path.exists():
-            faults.append(CacheFault(path, batch.name, "missing"))
-        elif digest_file(path) != batch.digest:
-            faults.append(CacheFault(path, batch.name, "corrupted"))
+        fault = "missing" if not path.exists() else "corrupted"
+        if fault == "missing" or digest_file(path) != batch.digest:
+            message = f"batch {batch.name} is {fault} in DVC's cache"
+            faults.append(Finding(code=f"cache_{fault}", message=message, where=str(path)))
     return faults
 
 
-def _in_cache(batch: LoggedBatch) -> Path:
+def _fetch_into_cache(batch: LoggedBatch) -> Path:
     path = cache_path(batch.md5)
     if path.exists() and digest_file(path) != batch.digest:
-        # Out of the way of the remote's copy: DVC fetches only what it lacks.
+        # DVC fetches only what is missing.
         path.unlink()
     if not path.exists():
         fetch(batch.md5)

@@ -1,14 +1,18 @@
-"""The list of dataset versions: data/versions.jsonl, append-only, behind `data log` and restore."""
+"""Dataset versions, an append-only list in data/versions.jsonl behind `data log` and `restore`."""
 
+import functools
 import hashlib
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.datasets.dvc import tracked_md5
 from flows.datasets.files import RAW, VERSIONS, batch_digests, raw_version
-from models.config import Record
+from models.config import Record, read_record_lines
 from models.datasets.raw import open_raw
-from models.files import append_line, read_lines
+from models.files import append_line
+
+log = logging.getLogger(__name__)
 
 
 class LoggedBatch(Record):
@@ -19,12 +23,27 @@ class LoggedBatch(Record):
     digest: str
     """SHA-256 of the file."""
     md5: str
-    """By which DVC's cache and remotes know the file."""
+    """Name of the file in DVC's cache and remotes."""
     images: int
 
 
+class DatasetIdentity(Record):
+    """Which version of which dataset is on disk."""
+
+    name: str
+    digest: str
+    """Over the batches' digests."""
+    dvc_md5: str | None
+    """Under which DVC tracks the folder."""
+
+
+def dataset_identity(name: str) -> DatasetIdentity:
+    """Identify a dataset as it is on disk."""
+    return DatasetIdentity(name=name, digest=raw_version(name).digest, dvc_md5=tracked_md5(name))
+
+
 class LoggedVersion(Record):
-    """A dataset as it once was."""
+    """A version of a dataset."""
 
     dataset: str
     digest: str
@@ -40,8 +59,24 @@ class LoggedVersion(Record):
 
 
 def all_versions() -> list[LoggedVersion]:
-    """Return the versions of all datasets, oldest first."""
-    return [LoggedVersion.model_validate_json(line) for line in read_lines(VERSIONS)]
+    """Return the versions of all datasets, oldest first; damaged lines are logged and left out."""
+    for number in damaged_lines():
+        _warn_of_damage(number)
+    return [line for line in _lines() if line is not None]
+
+
+def damaged_lines() -> list[int]:
+    """Return the numbers, from 1, of the lines of data/versions.jsonl that cannot be read."""
+    return [number for number, line in enumerate(_lines(), start=1) if line is None]
+
+
+def _lines() -> list[LoggedVersion | None]:
+    return read_record_lines(VERSIONS, LoggedVersion.model_validate_json)
+
+
+@functools.cache  # a command reads the list several times
+def _warn_of_damage(number: int) -> None:
+    log.warning("%s, line %d: is damaged and ignored; see `pitchpipe doctor`", VERSIONS, number)
 
 
 def logged_versions(name: str) -> list[LoggedVersion]:
@@ -50,7 +85,7 @@ def logged_versions(name: str) -> list[LoggedVersion]:
 
 
 def log_version(name: str) -> None:
-    """Append what the dataset is now, unless the last line says so already."""
+    """Append the current version of a dataset, unless the last line describes it already."""
     versions = logged_versions(name)
     version = _current(name)
     if not versions or versions[-1].digest != version.digest:

@@ -1,4 +1,4 @@
-"""The engine that has trials trained by a cluster's workers, and hears of them from the store."""
+"""The engine that trains trials on a cluster, and reads their epochs from the trial store."""
 
 import logging
 import threading
@@ -10,15 +10,15 @@ from typing import Protocol
 from pydantic import TypeAdapter
 
 from flows.engines.cluster_worker import Order
-from flows.engines.local import MOST_STARTS, InterruptedTrialError, TrialJob, record_worker_deaths
+from flows.engines.local import MOST_STARTS, InterruptedTrialError, record_worker_deaths
 from flows.engines.worker_contract import WorkerContract
 from models.errors import PitchpipeError
-from models.training.worker import Complaint
+from models.training.worker import Complaint, TrialJob
 from models.trials import EpochRecord, Outcome, TrialFailure, TrialResult, read_history
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LOOKS = 0.5
+POLL_SECONDS = 0.5
 
 _ANSWER: TypeAdapter[TrialResult | TrialFailure | Complaint] = TypeAdapter(
     TrialResult | TrialFailure | Complaint
@@ -27,41 +27,41 @@ _ANSWER: TypeAdapter[TrialResult | TrialFailure | Complaint] = TypeAdapter(
 
 @dataclass(frozen=True, slots=True)
 class WorkerRequirements:
-    """What the largest trial of a search takes of a worker."""
+    """What a worker must offer for the largest trial of a search."""
 
     cores: int
     gpus: int
 
 
 class ClusterFuture(Protocol):
-    """An order that a cluster's worker was given."""
+    """The result of an order that was given to a cluster's worker."""
 
     def ended(self, *, within: float) -> bool:
-        """Wait so many seconds at most; whether it has ended."""
+        """Wait at most so many seconds; return whether it has ended."""
         ...
 
     def answer(self) -> str | None:
-        """Return what `cluster_worker.train` did; None where the worker died. Once it has ended.
+        """Return what `cluster_worker.train` returned, once ended; None where the worker died.
 
         Raises PitchpipeError where the cluster is gone, or cannot run our code.
         """
         ...
 
-    def forget(self) -> None:
-        """Let the cluster drop it, where it has not begun."""
+    def cancel(self) -> None:
+        """Cancel the order, where it has not begun."""
         ...
 
 
 class Cluster(Protocol):
-    """Workers, and their engine's own client."""
+    """A connection to a cluster."""
 
     @property
     def slots(self) -> int:
-        """Trials that it can train at once."""
+        """Trials that it can train at the same time."""
         ...
 
-    def inspect(self, premises_json: str) -> list[str]:
-        """Have every worker look at the premises; return what they complain of."""
+    def find_violations(self, contract_json: str) -> list[str]:
+        """Ask every worker whether it keeps the contract; return what they do not share."""
         ...
 
     def submit(self, order_json: str) -> ClusterFuture:
@@ -70,65 +70,65 @@ class Cluster(Protocol):
 
 
 class ClusterEngine:
-    """Trains trials on a cluster; only orders and outcomes travel, the rest is in the store."""
+    """Trains trials on a cluster; orders and outcomes are sent, the rest is in the store."""
 
     def __init__(self, cluster: Cluster, contract: WorkerContract) -> None:
-        """Raise PitchpipeError where a worker does not share what it must."""
+        """Raise PitchpipeError where a worker does not keep the contract."""
         self._cluster, self._contract = cluster, contract
         self._stopping = threading.Event()
-        complaints = cluster.inspect(contract.model_dump_json())
-        if complaints:
-            raise PitchpipeError("; ".join(dict.fromkeys(complaints)))
+        violations = cluster.find_violations(contract.model_dump_json())
+        if violations:
+            raise PitchpipeError("; ".join(dict.fromkeys(violations)))
 
     def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
-        """Have a worker train the job's trial; another one goes on where it dies."""
-        order = Order(work=job.work(), contract=self._contract).model_dump_json()
+        """Train the job's trial on a worker; another one continues it where that dies."""
+        order = Order(job=job, contract=self._contract).model_dump_json()
         for _ in range(MOST_STARTS):
             answer = self._answer(order, job, on_epoch)
             if answer is not None:
                 return _outcome(answer)
-            log.warning("the worker of trial %s died; another goes on", job.label)
+            log.warning("the worker of trial %s died; another continues", job.label)
         return record_worker_deaths(job, how="the end of a cluster's worker")
 
     def _answer(
         self, order: str, job: TrialJob, on_epoch: Callable[[EpochRecord], None]
     ) -> str | None:
-        history = _Tail(job.directory)
-        asked = self._cluster.submit(order)
-        over = False
-        while not over:
+        history = _HistoryTail(job.directory)
+        future = self._cluster.submit(order)
+        ended = False
+        while not ended:
             if self._stopping.is_set():
-                asked.forget()
+                future.cancel()
                 raise InterruptedTrialError.of(job.label)
-            over = asked.ended(within=SECONDS_BETWEEN_LOOKS)
-            for record in history.news():
+            ended = future.ended(within=POLL_SECONDS)
+            for record in history.read_new():
                 on_epoch(record)
-        return asked.answer()
+        return future.answer()
 
     def stop(self) -> None:
-        """Let every `train` return; workers end what they train once our premises are gone."""
+        """Let every `train` return; workers end their trials once our contract is gone."""
         self._stopping.set()
 
 
-class _Tail:
-    """Epochs as they are appended to a trial's history, which a replaced worker begins anew."""
+class _HistoryTail:
+    """Epochs as they are appended to a trial's history, which a replaced worker starts again."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known = read_history(directory)
 
-    def news(self) -> Iterator[EpochRecord]:
-        """Yield what was not there at the last look."""
+    def read_new(self) -> Iterator[EpochRecord]:
+        """Yield the epochs that the last call did not see."""
         history = read_history(self._directory)
         for place, record in enumerate(history):
-            # Retrained after a kill, an epoch took other seconds.
+            # Not by number: an epoch that is trained again after a kill takes other seconds.
             if self._known[place : place + 1] != (record,):
                 yield record
         self._known = history
 
 
 def _outcome(answer: str) -> Outcome:
-    said = _ANSWER.validate_json(answer)
-    if isinstance(said, Complaint):
-        raise PitchpipeError(said.complaint)
-    return said
+    outcome = _ANSWER.validate_json(answer)
+    if isinstance(outcome, Complaint):
+        raise PitchpipeError(outcome.complaint)
+    return outcome

@@ -1,4 +1,4 @@
-"""The cluster that we start ourselves: on loopback, in a process group that ends with us."""
+"""Starting of a cluster of our own: on loopback, in a process group that ends with us."""
 
 import contextlib
 import os
@@ -12,19 +12,19 @@ from models.errors import PitchpipeError
 
 LOG = Path("mlruns/cluster.log")
 READY = "cluster at "
-"""Begins the line in which a head says its address."""
-MOST_SECONDS = 120.0
-"""To start: Ray takes 8 s on a quiet machine, 50 on a busy one."""
+"""Prefix of the line in which a head reports its address."""
+START_SECONDS = 120.0
+"""Time limit: Ray takes 8 s on an idle machine, 50 on a busy one."""
 
 
 @contextlib.contextmanager
 def running_head(
     module: str, arguments: Sequence[str], *, environment: Mapping[str, str]
 ) -> Iterator[str]:
-    """Run a module that starts a cluster and says where; yields its address.
+    """Run a module that starts a cluster, while inside; yield the cluster's address.
 
-    However we end, flows.runtime.supervisor kills the whole group. Raises PitchpipeError where it
-    does not start.
+    However this process ends, flows.runtime.supervisor kills the whole group. Raises PitchpipeError
+    where the cluster does not start.
     """
     LOG.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "flows.runtime.supervisor", "-m", module, *arguments]
@@ -45,7 +45,7 @@ def running_head(
 def _address(process: subprocess.Popen[str]) -> str:
     assert process.stdin is not None
     assert process.stdout is not None
-    too_late = threading.Timer(MOST_SECONDS, process.stdin.close)
+    too_late = threading.Timer(START_SECONDS, process.stdin.close)
     too_late.start()
     try:
         for line in process.stdout:
@@ -57,6 +57,6 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 
 def say_ready(address: str) -> None:
-    """Tell whoever started this process where the cluster is."""
+    """Report the cluster's address to the process that started this one."""
     sys.stdout.write(f"{READY}{address}\n")
     sys.stdout.flush()

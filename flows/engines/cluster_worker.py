@@ -1,4 +1,4 @@
-"""What a worker of a cluster does when asked: hands the order to a worker agent of its own."""
+"""Functions that a cluster's worker runs: each order is passed to an agent process of its own."""
 
 import os
 import subprocess
@@ -9,44 +9,44 @@ from typing import Self
 from flows.engines.devices import VISIBLE
 from flows.engines.worker_contract import WorkerContract
 from models.config import Record
-from models.training.worker import Complaint, Work
+from models.training.worker import Complaint, TrialJob
 
 SET_BY_CLUSTERS = {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
-"""Dask and Ray limit threads by these; a trial has `trial.threads`."""
+"""With these Dask and Ray limit threads; a trial has `trial.threads`."""
 
 _idle: dict[tuple[str, str], list["WorkerAgent"]] = {}
 _lock = threading.Lock()
 
 
 class Order(Record):
-    """A trial to be trained, and what must hold where it is."""
+    """A trial to be trained, and what the worker must share with the retraining."""
 
-    work: Work
+    job: TrialJob
     contract: WorkerContract
 
 
-def missing_here(premises_json: str) -> str:
-    """Say what this worker does not share with those who ask; empty: all is there."""
-    return WorkerContract.model_validate_json(premises_json).broken() or ""
+def find_violation(contract_json: str) -> str:
+    """Return what this worker does not share with the retraining; empty where it shares all."""
+    return WorkerContract.model_validate_json(contract_json).violation() or ""
 
 
 def train(order_json: str) -> str | None:
-    """Have a trial trained; return its Outcome or a Complaint, as JSON. None: the agent died."""
+    """Train an order's trial; return its Outcome or a Complaint as JSON, None if the agent died."""
     order = Order.model_validate_json(order_json)
-    complaint = order.contract.broken()
-    if complaint is not None:
-        return Complaint(complaint=complaint).model_dump_json()
-    # Ray shows each of its tasks other GPUs, and a worker agent those it was started with.
+    violation = order.contract.violation()
+    if violation is not None:
+        return Complaint(complaint=violation).model_dump_json()
+    # Ray shows each of its tasks other GPUs, and an agent sees those it was started with.
     place = (order.contract.model_dump_json(), os.environ.get(VISIBLE, ""))
-    agent = _take(place) or WorkerAgent.start(order.contract)
-    answer = agent.ask(order.work)
+    agent = _take_idle(place) or WorkerAgent.start(order.contract)
+    answer = agent.ask(order.job)
     if answer is not None:
         with _lock:
             _idle.setdefault(place, []).append(agent)
     return answer
 
 
-def _take(place: tuple[str, str]) -> "WorkerAgent | None":
+def _take_idle(place: tuple[str, str]) -> "WorkerAgent | None":
     with _lock:
         for other, agents in _idle.items():
             _idle[other] = [agent for agent in agents if agent.alive]
@@ -54,7 +54,7 @@ def _take(place: tuple[str, str]) -> "WorkerAgent | None":
 
 
 class WorkerAgent:
-    """A process beside this one that trains one trial at a time, as its own machine would."""
+    """A process of flows.engines.worker_agent, which trains one trial at a time."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -90,12 +90,12 @@ class WorkerAgent:
         """Whether the process runs."""
         return self._process.poll() is None
 
-    def ask(self, work: Work) -> str | None:
-        """Hand over an order and wait for its answer; None where the process died."""
+    def ask(self, job: TrialJob) -> str | None:
+        """Send a job and wait for its answer; None where the process died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
-            self._process.stdin.write(work.model_dump_json() + "\n")
+            self._process.stdin.write(job.model_dump_json() + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             return None

@@ -1,4 +1,4 @@
-"""Dask's workers, through distributed's own client."""
+"""Dask clusters, through distributed's client."""
 
 import contextlib
 import logging
@@ -14,14 +14,14 @@ from flows.engines.cluster_head import running_head
 from flows.engines.devices import cuda_devices
 from models.errors import ConfigError, PitchpipeError
 
-SECONDS_TO_ANSWER = 10
+CONNECT_SECONDS = 10
 
 
 @contextlib.contextmanager
 def dask_cluster(
     address: str | None, *, workers: int, needs: WorkerRequirements
 ) -> Iterator["DaskCluster"]:
-    """Connect to the cluster at an address, else to one that is started and ends with us."""
+    """Connect to the cluster at an address; None: to one that is started here and ends with us."""
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with contextlib.ExitStack() as stack:
         if address is None:
@@ -30,26 +30,26 @@ def dask_cluster(
             head = running_head("flows.engines.dask_head", arguments, environment={})
             address = stack.enter_context(head)
         try:
-            client = Client(address, timeout=SECONDS_TO_ANSWER, set_as_default=False)
+            client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ConfigError(f"--engine-address {address}: no Dask scheduler: {error}") from None
         yield DaskCluster(stack.enter_context(client), needs)
 
 
 class DaskCluster:
-    """A client of a scheduler."""
+    """A connection to a scheduler."""
 
     def __init__(self, client: Client, needs: WorkerRequirements) -> None:
         self._client, self._needs = client, needs
 
     @property
     def slots(self) -> int:
-        """A thread of a worker for each core that a trial uses."""
+        """Trials at the same time: one thread of a worker for each core of a trial."""
         return max(1, int(sum(self._client.nthreads().values())) // self._needs.cores)
 
-    def inspect(self, premises_json: str) -> list[str]:
-        """Ask every worker that there is now; those that come later look before they train."""
-        answers = self._client.run(cluster_worker.missing_here, premises_json, on_error="return")
+    def find_violations(self, contract_json: str) -> list[str]:
+        """Ask the workers of now; those that join later check the contract before they train."""
+        answers = self._client.run(cluster_worker.find_violation, contract_json, on_error="return")
         if not answers:
             return ["the Dask cluster has no worker; start some, or leave --engine-address out"]
         return [
@@ -59,7 +59,7 @@ class DaskCluster:
         ]
 
     def submit(self, order_json: str) -> "DaskFuture":
-        """Give an order to a worker that is free."""
+        """Give an order to a free worker."""
         key = f"pitchpipe-{secrets.token_hex(8)}"
         return DaskFuture(
             self._client.submit(cluster_worker.train, order_json, key=key, pure=False)
@@ -67,27 +67,29 @@ class DaskCluster:
 
 
 class DaskFuture:
-    """A future of distributed's."""
+    """A future of distributed."""
 
     def __init__(self, future: Future) -> None:
         self._future = future
-        self._over = threading.Event()
-        future.add_done_callback(lambda _: self._over.set())
+        self._ended = threading.Event()
+        future.add_done_callback(lambda _: self._ended.set())
 
     def ended(self, *, within: float) -> bool:
-        """Wait; a scheduler that is gone ends it too."""
-        return self._over.wait(within) or bool(self._future.done())
+        """Wait for the end; the loss of the scheduler is one, too."""
+        return self._ended.wait(within) or bool(self._future.done())
 
     def answer(self) -> str | None:
-        """Return the worker's answer; None where it died."""
+        """Return the worker's answer; None where the worker died."""
         try:
             answer: str | None = self._future.result()
         except KilledWorker:
             return None
         except Exception as error:
-            raise PitchpipeError(f"the Dask cluster failed: {error}; run again to go on") from error
+            raise PitchpipeError(
+                f"the Dask cluster failed: {error}; run again to continue"
+            ) from error
         return answer
 
-    def forget(self) -> None:
-        """Cancel it."""
+    def cancel(self) -> None:
+        """Cancel the order."""
         self._future.cancel()

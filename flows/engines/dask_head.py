@@ -1,4 +1,4 @@
-"""`python -m flows.engines.dask_head WORKERS GPUS_A_WORKER [GPU...]`: Dask for one retraining."""
+"""`python -m flows.engines.dask_head WORKERS GPUS_A_WORKER [GPU...]`: a local Dask cluster."""
 
 import logging
 import signal
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Start a scheduler and workers, a process and a thread each, and wait to be killed."""
+    """Start a scheduler and workers, each a process with one thread, and wait to be killed."""
     workers, each = int(sys.argv[1]), int(sys.argv[2])
-    with start_cluster(workers, gpus=shares(sys.argv[3:], workers=workers, each=each)) as cluster:
+    with start_cluster(
+        workers, gpus=share_gpus(sys.argv[3:], workers=workers, each=each)
+    ) as cluster:
         say_ready(cluster.scheduler_address)
         signal.pause()
 
 
-def shares(gpus: Sequence[str], *, workers: int, each: int) -> tuple[str, ...]:
-    """Return what each worker sees, as CUDA_VISIBLE_DEVICES: so many GPUs, by turns; () without."""
+def share_gpus(gpus: Sequence[str], *, workers: int, each: int) -> tuple[str, ...]:
+    """Return CUDA_VISIBLE_DEVICES of each worker, `each` GPUs by turns; () without GPUs."""
     if not gpus:
         return ()
     return tuple(
@@ -33,11 +35,14 @@ def shares(gpus: Sequence[str], *, workers: int, each: int) -> tuple[str, ...]:
 
 
 def start_cluster(workers: int, *, gpus: Sequence[str] = ()) -> "SpecCluster":
-    """Start it on loopback: no dashboard, no limit of memory; gpus: what each worker sees."""
+    """Start a cluster on loopback, without dashboard or memory limit.
+
+    gpus: CUDA_VISIBLE_DEVICES of each worker.
+    """
     import dask  # noqa: PLC0415 - the extra may be missing
     from distributed import Nanny, Scheduler, SpecCluster  # noqa: PLC0415
 
-    # A worker that died is no fault of the trial's; the engine counts deaths, and gives it again.
+    # The engine counts deaths of workers, and submits a trial again itself.
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
     local = {"host": LOOPBACK, "dashboard": False, "dashboard_address": None}
     return SpecCluster(

@@ -1,4 +1,4 @@
-"""Which GPUs there are, and which trial gets which; found without importing torch."""
+"""Detection of GPUs, without importing torch, and their distribution among trials."""
 
 import contextlib
 import os
@@ -16,9 +16,9 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def cuda_devices() -> tuple[str, ...]:
-    """GPUs that a process of ours may use, as CUDA_VISIBLE_DEVICES names them; none without any.
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them.
 
-    A torch that was built for the CPU alone uses none.
+    None where torch was built for the CPU alone.
     """
     present = () if version("torch").endswith("+cpu") else _driver_lists()
     allowed = os.environ.get(VISIBLE)
@@ -26,7 +26,7 @@ def cuda_devices() -> tuple[str, ...]:
         return present
     names: list[str] = []
     for name in allowed.split(","):
-        if name.strip() in ("", "-1"):  # as CUDA reads it: what is invalid ends the list
+        if name.strip() in ("", "-1"):  # as in CUDA, an invalid entry ends the list
             break
         names.append(name.strip())
     return tuple(names)
@@ -41,13 +41,13 @@ def _driver_lists() -> tuple[str, ...]:
         listed = subprocess.run(  # noqa: S603 - the driver's own program, constant arguments
             command, capture_output=True, text=True, timeout=20, check=True
         )
-    except (OSError, subprocess.SubprocessError):  # a driver that does not answer drives nothing
+    except (OSError, subprocess.SubprocessError):  # the driver does not work
         return ()
     return tuple(str(number) for number, _ in enumerate(listed.stdout.splitlines()))
 
 
 def device_for(asked: AskedDevice) -> Device:
-    """Kind of processor that trials train on: as asked, else a GPU where there is one.
+    """Return the kind of processor that trials train on; auto: a GPU where there is one.
 
     Raises ConfigError where a GPU is asked for and this machine has none that torch can use.
     """
@@ -63,14 +63,14 @@ def device_for(asked: AskedDevice) -> Device:
 
 
 class DevicePool:
-    """Hands out GPUs, those with the fewest trials first."""
+    """Distributes GPUs among trials, those with the fewest trials first."""
 
     def __init__(self, devices: Sequence[str]) -> None:
         self._trials = dict.fromkeys(devices, 0)
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def taken(self, count: int) -> Iterator[tuple[str, ...]]:
+    def hold(self, count: int) -> Iterator[tuple[str, ...]]:
         """Hold `count` different devices; raise ConfigError where there are fewer."""
         if count > len(self._trials):
             raise ConfigError(

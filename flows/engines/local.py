@@ -1,37 +1,33 @@
-"""Where trials run: behind one small interface, here in children of a preloaded fork server.
+"""The interface of engines, and the local one: children of a preloaded fork server.
 
-Clusters are in flows/engines. A fork server starts a child in hundredths of a second where
-spawning costs seconds of imports (bench/startup.py), and a crash, a timeout or a kill hurts its own
-trial only.
+A fork server starts a child in hundredths of a second, where spawning costs seconds of imports
+(bench/startup.py), and a crash, a timeout or a kill affects one trial only.
 """
 
 import contextlib
 import logging
 import multiprocessing
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnProcess
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 from pydantic import TypeAdapter
 
 from flows.engines.devices import DevicePool, cuda_devices
+from flows.runtime.environment import environment_variables
 from models.errors import PitchpipeError
 from models.files import write_text
 from models.processes import children_context
-from models.training.worker import ALLOCATOR_ENVIRONMENT, Complaint, Work, run
+from models.training.worker import ALLOCATOR_ENVIRONMENT, Complaint, TrialJob, run
 from models.trials import (
     EpochRecord,
     Outcome,
     TrialFailure,
     TrialFiles,
-    TrialSpec,
     read_history,
     read_outcome,
 )
@@ -41,80 +37,52 @@ log = logging.getLogger(__name__)
 _MESSAGE: TypeAdapter[EpochRecord | Complaint] = TypeAdapter(EpochRecord | Complaint)
 
 MOST_STARTS = 3
-"""A worker that dies without a word is replaced; the trial goes on from its last epoch."""
+"""A worker that dies is replaced, and the trial continues from its last epoch."""
 
 PRELOAD = ["flows.engines.preload", "flows.cli.main"]
-"""Training, and the module that `__main__` of the console script imports again in a child."""
+"""Training, and the module that a child imports again as `__main__` of the console script."""
 
 
 class InterruptedTrialError(PitchpipeError):
-    """The engine was told to stop while the trial was training; its last epoch is kept."""
+    """The engine was stopped while the trial was training; its last epoch is kept."""
 
     @classmethod
     def of(cls, label: str) -> "InterruptedTrialError":
-        """Say which trial, and the way on."""
+        """Name the trial, and say how to continue."""
         return cls(f"{label}: stopped; run again to go on")
 
 
-@dataclass(frozen=True, slots=True)
-class TrialJob:
-    """One trial to be trained up to a budget."""
-
-    spec: TrialSpec
-    directory: Path
-    prepared: Path
-    budget: int
-    label: str
-    """What differs from the other trials, for people."""
-
-    def work(self, gpus: tuple[str, ...] = ()) -> Work:
-        """The job as it travels to whoever does it."""
-        return Work(
-            spec=self.spec,
-            directory=str(self.directory),
-            prepared=str(self.prepared),
-            budget=self.budget,
-            cuda_devices=gpus,
-        )
-
-
 def warm_up() -> None:
-    """Start the fork server; it imports what training needs while the caller does other things.
+    """Start the fork server, which imports what training needs in the background.
 
-    Where there is none, children import that themselves.
+    Where there is none (macOS), children import that themselves.
     """
     forked = children_context()
     if not isinstance(forked, ForkServerContext):
         return
     forked.set_forkserver_preload(PRELOAD)
-    before = {name: os.environ.get(name) for name in ALLOCATOR_ENVIRONMENT}
-    os.environ.update(ALLOCATOR_ENVIRONMENT)
-    # Inherited: Ctrl-C while it imports would print its traceback over our message.
+    # Inherited by the server: Ctrl-C while it imports would print a traceback over our message.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        forkserver.ensure_running()
+        with environment_variables(ALLOCATOR_ENVIRONMENT):
+            forkserver.ensure_running()
     finally:
         signal.signal(signal.SIGINT, interrupt)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 class Engine(Protocol):
-    """What trains trials; `train` blocks, so it is called from a thread for each trial at once."""
+    """Trains trials. `train` blocks, and is called from one thread for each trial at a time."""
 
     def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
-        """Train the job's trial and return what its directory says.
+        """Train the job's trial, calling on_epoch after each epoch, and return its outcome.
 
-        A worker that dies is replaced, three starts in all; then the trial has failed. Raises
+        A worker that dies is replaced, MOST_STARTS times in all; then the trial has failed. Raises
         InterruptedTrialError once `stop` was called.
         """
         ...
 
     def stop(self) -> None:
-        """End every trial; what their last epochs left is whole, so that the next run goes on."""
+        """End every trial; each can be continued from its last epoch."""
         ...
 
 
@@ -123,43 +91,39 @@ class LocalEngine:
 
     def __init__(self) -> None:
         self._children: set[ForkServerProcess | SpawnProcess] = set()
-        # Entered again by a second Ctrl-C while the first is ending the children.
+        # Reentrant: a second Ctrl-C may come while the first is ending the children.
         self._lock = threading.RLock()
         self._stopping = False
         self._pool: DevicePool | None = None
 
     def _gpus(self) -> DevicePool:
-        """One pool for all threads; counting devices takes a tenth of a second."""
+        """Return the pool of all threads, made once: counting devices takes a tenth of a second."""
         with self._lock:
             self._pool = self._pool or DevicePool(cuda_devices())
             return self._pool
 
     def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
-        """Train the job's trial in a child of its own, on GPUs of its own where it asks for one."""
+        """Train the job's trial in a child, with GPUs to itself where its device is `cuda`."""
         if job.spec.device == "cpu":
-            return self._train(job, on_epoch, gpus=())
-        with self._gpus().taken(job.spec.config.devices) as gpus:
-            return self._train(job, on_epoch, gpus=gpus)
+            return self._train(job, on_epoch)
+        with self._gpus().hold(job.spec.config.devices) as gpus:
+            return self._train(job.model_copy(update={"cuda_devices": gpus}), on_epoch)
 
-    def _train(
-        self, job: TrialJob, on_epoch: Callable[[EpochRecord], None], *, gpus: tuple[str, ...]
-    ) -> Outcome:
+    def _train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
         for _ in range(MOST_STARTS):
-            exit_code = self._run_child(job.work(gpus), on_epoch, label=job.label)
+            exit_code = self._run_child(job, on_epoch)
             outcome = read_outcome(job.directory, job.budget)
             if exit_code == 0 and outcome is not None:
                 return outcome
             if self._stopping:
                 raise InterruptedTrialError.of(job.label)
             log.warning("worker of trial %s ended with %s; replaced", job.label, exit_code)
-        return record_worker_deaths(job, how=_in_words(exit_code))
+        return record_worker_deaths(job, how=_describe(exit_code))
 
-    def _run_child(
-        self, work: Work, on_epoch: Callable[[EpochRecord], None], *, label: str
-    ) -> int | None:
+    def _run_child(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> int | None:
         receiver, sender = multiprocessing.Pipe(duplex=False)
         with receiver:
-            child = self._start(work, sender, label=label)
+            child = self._start(job, sender)
             sender.close()
             try:
                 for record in _epochs(receiver):
@@ -171,21 +135,21 @@ class LocalEngine:
                     self._children.discard(child)
 
     def _start(
-        self, work: Work, sender: connection.Connection, *, label: str
+        self, job: TrialJob, sender: connection.Connection
     ) -> ForkServerProcess | SpawnProcess:
         context = children_context()
-        # Not a daemon, which may have no children: a trial on several devices has them.
-        child = context.Process(target=run, args=(work.model_dump_json(), sender))
+        # No daemon, which may have no children: a trial on several devices has them.
+        child = context.Process(target=run, args=(job.model_dump_json(), sender))
         with self._lock:
             if self._stopping:
-                raise InterruptedTrialError.of(label)
+                raise InterruptedTrialError.of(job.label)
             with _interrupt_kept_from_children():
                 child.start()
             self._children.add(child)
         return child
 
     def stop(self) -> None:
-        """End every child; what their last epochs left is whole, so that the next run goes on."""
+        """End every child; its trial can be continued from the last epoch."""
         with self._lock:
             self._stopping = True
             for child in self._children:
@@ -208,7 +172,7 @@ def _interrupt_kept_from_children() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_on_signals(engine: Engine) -> Iterator[None]:
-    """While inside, Ctrl-C and SIGTERM end the engine's trials, then raise in the main thread."""
+    """Let Ctrl-C and SIGTERM end the engine's trials while inside, and raise in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -232,7 +196,7 @@ def stop_on_signals(engine: Engine) -> Iterator[None]:
 def _epochs(receiver: connection.Connection) -> Iterator[EpochRecord]:
     """Yield each epoch until the child closes its end, by finishing or by dying.
 
-    Raises PitchpipeError with what the child complains of.
+    Raises PitchpipeError with the message of a Complaint.
     """
     while True:
         try:
@@ -245,13 +209,13 @@ def _epochs(receiver: connection.Connection) -> Iterator[EpochRecord]:
         yield record
 
 
-def _in_words(exit_code: int | None) -> str:
+def _describe(exit_code: int | None) -> str:
     killed = exit_code is not None and exit_code < 0
     return signal.Signals(-exit_code).name if killed and exit_code else f"exit code {exit_code}"
 
 
 def record_worker_deaths(job: TrialJob, *, how: str) -> TrialFailure:
-    """Write down, and return, that a trial's workers died time and again."""
+    """Write and return the failure of a trial whose workers died MOST_STARTS times."""
     failure = TrialFailure(
         key=job.spec.key,
         config=job.spec.config,

@@ -1,4 +1,4 @@
-"""Opens the engine that a retraining asks for, and refuses early what cannot be opened."""
+"""Choice and opening of the engine that a retraining asks for."""
 
 import contextlib
 import importlib.util
@@ -19,23 +19,23 @@ from models.errors import ConfigError
 from models.processes import LINUX, usable_cores
 from models.trials import Device
 
-SECONDS_TO_CONNECT = 5
+CONNECT_SECONDS = 5
 EXTRAS = {"dask": "distributed", "ray": "ray"}
-"""Engine, and the extra of the same name -> the package that it cannot do without."""
+"""Engine, which is also the name of the extra -> the package that it needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenEngine:
-    """An engine that trains now."""
+    """An open engine."""
 
     engine: Engine
     workers: int
-    """Trials at once."""
+    """Trials at the same time."""
     device: Device
 
 
 def check_engine(request: Request) -> None:
-    """Raise ConfigError where the engine asked for is not installed, or nothing answers there."""
+    """Raise ConfigError where the engine asked for is not installed, or its address is dead."""
     name, address = request.engine, request.engine_address
     if name == "processes":
         if address is not None:
@@ -70,7 +70,7 @@ def _check_address(address: str) -> None:
     if found is None:
         raise ConfigError(f"--engine-address {address}: is not HOST:PORT")
     try:
-        socket.create_connection((found[1], int(found[2])), timeout=SECONDS_TO_CONNECT).close()
+        socket.create_connection((found[1], int(found[2])), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"--engine-address {address}: nothing answers there ({error}); start the cluster, or "
@@ -79,14 +79,14 @@ def _check_address(address: str) -> None:
 
 
 def device_of(request: Request) -> Device:
-    """Kind of processor that a request's trials train on."""
+    """Return the kind of processor that a request's trials train on."""
     asked_of_workers = request.device == "cuda" and request.engine_address is not None
     return "cuda" if asked_of_workers else device_for(request.device)
 
 
 @contextlib.contextmanager
 def open_engine(params: Params, request: Request) -> Iterator[OpenEngine]:
-    """Open the engine asked for; a cluster that we start ends when this is left."""
+    """Open the engine asked for, while inside; a cluster of our own is then ended."""
     device = device_of(request)
     workers = workers_for(params, request, device)
     if request.engine == "processes":
@@ -117,7 +117,10 @@ def _dask_or_ray(
 
 
 def workers_for(params: Params, request: Request, device: Device) -> int:
-    """Trials at once: as asked, else as many as the cores (or the GPUs) of this machine hold."""
+    """Return how many trials run at the same time.
+
+    The number asked for, else as many as the cores (or the GPUs) of this machine allow.
+    """
     if request.workers is not None:
         return request.workers
     if device == "cuda":
@@ -126,12 +129,12 @@ def workers_for(params: Params, request: Request, device: Device) -> int:
 
 
 def cores_a_trial(params: Params) -> int:
-    """Cores that the largest trial of the search uses: its threads on each of its devices."""
+    """Return the cores of the largest trial of the search: its threads on each of its devices."""
     return _most(params, "threads") * devices_a_trial(params)
 
 
 def devices_a_trial(params: Params) -> int:
-    """Devices, each with a process, of the largest trial of the search."""
+    """Return the devices, each with a process, of the largest trial of the search."""
     return _most(params, "devices")
 
 

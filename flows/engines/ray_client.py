@@ -1,4 +1,4 @@
-"""Ray's workers, through Ray's own client; imported once Ray's variables are set."""
+"""Connections to Ray clusters; to be imported once Ray's environment variables are set."""
 
 import contextlib
 import logging
@@ -19,7 +19,7 @@ from flows.engines import cluster_worker
 from flows.engines.cluster import WorkerRequirements
 from models.errors import ConfigError, PitchpipeError
 
-SECONDS_TO_LOOK = 60
+CHECK_SECONDS = 60
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def ray_connection(address: str, needs: WorkerRequirements) -> Iterator["RayClus
 
 
 class RayCluster:
-    """The cluster that this process is connected to."""
+    """The Ray cluster that this process is connected to."""
 
     def __init__(self, needs: WorkerRequirements) -> None:
         self._needs = needs
@@ -46,26 +46,26 @@ class RayCluster:
 
     @property
     def slots(self) -> int:
-        """As many trials as the cores, or the GPUs, of all nodes hold."""
+        """Trials at the same time: as many as the cores and GPUs of all nodes allow."""
         resources = ray.cluster_resources()
         cores = int(resources.get("CPU", 0)) // self._needs.cores
         if not self._needs.gpus:
             return cores
         return min(cores, int(resources.get("GPU", 0)) // self._needs.gpus)
 
-    def inspect(self, premises_json: str) -> list[str]:
+    def find_violations(self, contract_json: str) -> list[str]:
         """Ask a worker on every node."""
         if self.slots == 0:
             return [f"no node of the Ray cluster has room for a trial, which takes {self._needs}"]
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        look = ray.remote(cluster_worker.missing_here)
+        check = ray.remote(cluster_worker.find_violation)
         places = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-        asked = [
-            look.options(num_cpus=0, scheduling_strategy=place).remote(premises_json)
+        futures = [
+            check.options(num_cpus=0, scheduling_strategy=place).remote(contract_json)
             for place in places
         ]
         try:
-            answers = ray.get(asked, timeout=SECONDS_TO_LOOK)
+            answers = ray.get(futures, timeout=CHECK_SECONDS)
         except (RayError, GetTimeoutError) as error:
             return [f"a node of the Ray cluster cannot run pitchpipe, install it there: {error}"]
         return [answer for answer in answers if answer]
@@ -76,26 +76,28 @@ class RayCluster:
 
 
 class RayFuture:
-    """A task of Ray's."""
+    """A task of Ray."""
 
     def __init__(self, reference: Any) -> None:
         self._reference = reference
 
     def ended(self, *, within: float) -> bool:
-        """Wait."""
+        """Wait for the end."""
         ready, _ = ray.wait([self._reference], timeout=within)
         return bool(ready)
 
     def answer(self) -> str | None:
-        """Return the worker's answer; None where it died."""
+        """Return the worker's answer; None where the worker died."""
         try:
             answer: str | None = ray.get(self._reference)
         except (WorkerCrashedError, NodeDiedError, OutOfMemoryError):
             return None
         except RayError as error:
-            raise PitchpipeError(f"the Ray cluster failed: {error}; run again to go on") from error
+            raise PitchpipeError(
+                f"the Ray cluster failed: {error}; run again to continue"
+            ) from error
         return answer
 
-    def forget(self) -> None:
-        """Cancel it, and kill its worker."""
+    def cancel(self) -> None:
+        """Cancel the task, and kill its worker."""
         ray.cancel(self._reference, force=True)

@@ -1,7 +1,6 @@
-"""Ray's workers: those of a cluster that there is, or of one that is started here."""
+"""Ray clusters: an existing one, or one that is started here and ends with us."""
 
 import contextlib
-import os
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from flows.engines.cluster import Cluster, WorkerRequirements
 from flows.engines.cluster_head import running_head
 from flows.engines.devices import cuda_devices
+from flows.runtime.environment import environment_variables
 from models.processes import short_temporary_folder
 
 _PREFIX = "pitchpipe-ray-"
@@ -21,7 +21,7 @@ ROOM_BYTES = len(f"/{_PREFIX}12345678/{_SESSION}")
 def ray_cluster(
     address: str | None, *, workers: int, needs: WorkerRequirements
 ) -> Iterator[Cluster]:
-    """Connect to the cluster at an address, else to one that is started and ends with us."""
+    """Connect to the cluster at an address; None: to one that is started here and ends with us."""
     with contextlib.ExitStack() as stack:
         if address is None:
             address = stack.enter_context(_own_cluster(workers, needs))
@@ -41,7 +41,7 @@ def _own_cluster(workers: int, needs: WorkerRequirements) -> Iterator[str]:
             dir=short_temporary_folder(ROOM_BYTES),
             ignore_cleanup_errors=True,
         ) as folder,
-        _environment(own_environment()),
+        environment_variables(own_environment()),
         running_head(
             "flows.engines.ray_head",
             [str(workers * needs.cores), str(gpus), folder],
@@ -52,27 +52,13 @@ def _own_cluster(workers: int, needs: WorkerRequirements) -> Iterator[str]:
 
 
 def own_environment() -> dict[str, str]:
-    """Variables of a cluster of our own and of whoever talks to it."""
+    """Return the environment variables of a cluster of our own and of its clients."""
     return {
         "RAY_AUTH_MODE": "token",
-        # Else Ray writes one to the user's home.
+        # Otherwise Ray writes a token into the user's home.
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        # Off, Ray keeps to loopback, as it does on macOS; on, it listens on every interface.
+        # With 0 Ray listens on loopback only, as on macOS; otherwise on every interface.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # It would kill workers, which are small; the trials' processes are not its own.
+        # The monitor would kill workers, which are small; trials are not processes of Ray.
         "RAY_memory_monitor_refresh_ms": "0",
     }
-
-
-@contextlib.contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -1,4 +1,4 @@
-"""`python -m flows.engines.ray_head CORES GPUS FOLDER`: a Ray cluster for one retraining."""
+"""`python -m flows.engines.ray_head CORES GPUS FOLDER`: a local Ray cluster."""
 
 import logging
 import signal
@@ -9,7 +9,7 @@ from flows.runtime.servers import LOOPBACK
 
 
 def main() -> None:
-    """Start a node with so many cores, its files in the folder, and wait to be killed."""
+    """Start a node with its files in the folder, and wait to be killed."""
     import ray  # noqa: PLC0415 - the extra may be missing
 
     cores, gpus, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -19,7 +19,7 @@ def main() -> None:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        object_store_memory=80 * 2**20,  # the least it takes: nothing large travels
+        object_store_memory=80 * 2**20,  # Ray's minimum: only JSON is sent
         _temp_dir=folder,
         _node_ip_address=LOOPBACK,
     )

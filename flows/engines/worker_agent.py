@@ -1,6 +1,6 @@
-"""`python -m flows.engines.worker_agent CONTRACT`: trains trials beside a cluster's worker.
+"""`python -m flows.engines.worker_agent CONTRACT`: trains trials on behalf of a cluster's worker.
 
-A process of our own, because workers of Dask may have no children, those of Ray would import their
+A separate process, because workers of Dask may have no children, those of Ray would import their
 own main module again for each, and both set variables that arithmetic or speed depend on. Here a
 fork server has everything imported, and a trial is a child of it, exactly as on one machine.
 
@@ -9,34 +9,47 @@ An order is a line on standard input, its answer a line on standard output.
 
 import logging
 import os
+import queue
 import sys
-import threading
 import time
-from pathlib import Path
 from typing import TextIO
 
-from flows.engines.local import LocalEngine, TrialJob, warm_up
+from flows.engines.local import LocalEngine, warm_up
 from flows.engines.worker_contract import WorkerContract
 from models.errors import PitchpipeError
-from models.training.worker import Complaint, Work
+from models.lifetime import end_when
+from models.training.worker import Complaint, TrialJob
 from models.trials import EpochRecord
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_LOOKS = 1.0
+POLL_SECONDS = 1.0
 
 
-def main() -> int:
-    """Answer orders until the worker closes our standard input, or ends, or is not needed."""
+def main() -> None:
+    """Answer orders until the worker or the retraining ends, however it does.
+
+    The worker holds the other end of our standard input; our children end with us.
+    """
     contract = WorkerContract.model_validate_json(sys.argv[1])
     answers = _private_standard_output()
-    threading.Thread(target=_end_with, args=(contract, os.getppid()), daemon=True).start()
+    orders = queue.SimpleQueue[str]()
+
+    def read_orders() -> None:
+        for order in sys.stdin:
+            orders.put(order)
+
+    def wait_for_retraining() -> None:
+        while not contract.gone():
+            time.sleep(POLL_SECONDS)  # another machine's lock has no event to wait for
+
+    end_when(read_orders)
+    end_when(wait_for_retraining)
     warm_up()
     engine = LocalEngine()
-    for order in sys.stdin:
-        answers.write(_answer(engine, Work.model_validate_json(order)) + "\n")
+    while True:
+        answers.write(_answer(engine, TrialJob.model_validate_json(orders.get())) + "\n")
         answers.flush()
-    return 0
 
 
 def _private_standard_output() -> TextIO:
@@ -46,34 +59,20 @@ def _private_standard_output() -> TextIO:
     return answers
 
 
-def _end_with(contract: WorkerContract, worker: int) -> None:
-    """End with the worker or with the retraining, however they end; our children end with us."""
-    while os.getppid() == worker and not contract.gone():
-        time.sleep(SECONDS_BETWEEN_LOOKS)  # another machine's lock has no event to wait for
-    os._exit(1)
-
-
-def _answer(engine: LocalEngine, work: Work) -> str:
-    job = TrialJob(
-        spec=work.spec,
-        directory=Path(work.directory),
-        prepared=Path(work.prepared),
-        budget=work.budget,
-        label=work.spec.key[:12],
-    )
+def _answer(engine: LocalEngine, job: TrialJob) -> str:
     try:
         return engine.train(job, _ignore).model_dump_json()
     except PitchpipeError as error:
         return Complaint(complaint=str(error)).model_dump_json()
     except Exception as error:
-        log.exception("training trial %s", work.spec.key)
+        log.exception("training trial %s", job.spec.key)
         return Complaint(complaint=f"{type(error).__name__}: {error}").model_dump_json()
 
 
 def _ignore(record: EpochRecord) -> None:
-    """Who asked reads the epochs in the trial's directory."""
+    """Do nothing: epochs are read from the trial's directory."""
     del record
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

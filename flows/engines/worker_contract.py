@@ -1,4 +1,4 @@
-"""What workers of a cluster must share with us: folder, locks, code and packages."""
+"""The contract of a cluster's workers: they share folder, locks, code and packages with us."""
 
 import contextlib
 import secrets
@@ -6,10 +6,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from flows.runtime.locks import hold, is_held
 from models.config import Record
-from models.errors import BusyError
 from models.files import write_text
 from models.training.source import package_versions, training_source_digest
 
@@ -18,33 +16,33 @@ TOKEN = Path("mlruns/engine.token")
 
 
 class WorkerContract(Record):
-    """What holds as long as the retraining that has trials trained."""
+    """Conditions that hold for as long as the retraining whose trials are trained."""
 
     root: str
-    """The project's folder, by the path that all machines see it under."""
+    """The project's folder, at the same path on all machines."""
     token: str
-    """What `mlruns/engine.token` holds while the retraining lives."""
+    """Content of `mlruns/engine.token` during the retraining."""
     source: str
-    """Digest of the code that trains."""
+    """Digest of the training code."""
     versions: dict[str, str]
     """Package -> version."""
 
     def gone(self) -> bool:
-        """Whether the retraining has ended, however it did: the kernel then drops its lock."""
+        """Whether the retraining has ended, however it did: the kernel then releases its lock."""
         try:
-            return not self._token_is_there() or not self._lock_is_held()
-        except OSError:  # a network's file system that is late to answer says nothing
+            return not self._sees_token() or not self._sees_lock()
+        except OSError:  # a network file system that does not answer yet
             return False
 
-    def broken(self) -> str | None:
-        """Say what this worker does not share, and the way out; None: all is there."""
+    def violation(self) -> str | None:
+        """Return what this worker does not share, and the way out; None where it shares all."""
         host = socket.gethostname()
-        if not self._token_is_there():
+        if not self._sees_token():
             return (
                 f"{host} does not see {self.root} as we do; share the project's folder "
                 "with every worker, at the same path"
             )
-        if not self._lock_is_held():
+        if not self._sees_lock():
             return (
                 f"{host} does not see our locks in {self.root}; use a file system that has "
                 "flock between machines, such as NFS 4"
@@ -70,40 +68,29 @@ class WorkerContract(Record):
             f"{self.source[:12]}); install the same commit on every worker"
         )
 
-    def _token_is_there(self) -> bool:
+    def _sees_token(self) -> bool:
         try:
             return (Path(self.root) / TOKEN).read_text(encoding="utf-8") == self.token
         except FileNotFoundError:
             return False
 
-    def _lock_is_held(self) -> bool:
-        try:
-            with FileLock(Path(self.root) / LOCK, timeout=0):
-                return False
-        except Timeout:
-            return True
+    def _sees_lock(self) -> bool:
+        return is_held(Path(self.root) / LOCK)
 
 
 @contextlib.contextmanager
 def open_contract() -> Iterator[WorkerContract]:
-    """Hold what workers look for in the project, our working directory, while inside.
+    """Hold the lock and write the token that workers look for, in the working directory.
 
-    Raises BusyError where another process holds it.
+    Raises BusyError where another process holds the lock.
     """
-    LOCK.parent.mkdir(exist_ok=True)
     contract = WorkerContract(
         root=str(Path.cwd()),
         token=secrets.token_hex(16),
         source=training_source_digest(),
         versions=package_versions(),
     )
-    lock = FileLock(LOCK, timeout=5)  # a worker that looks whether it is held holds it for a moment
-    try:
-        lock.acquire()
-    except Timeout:
-        raise BusyError(f"{LOCK}: is held; another retraining uses a cluster here") from None
-    try:
+    busy = f"{LOCK}: is held; another retraining uses a cluster here; wait for it, or end it"
+    with hold(LOCK, seconds=5, busy=lambda: busy):  # a worker that looks at it holds it a moment
         write_text(TOKEN, contract.token)
         yield contract
-    finally:
-        lock.release()

@@ -1,13 +1,15 @@
-"""The champion in the project's own database, read without MLflow, whose import takes seconds."""
+"""The champion, read from the project's own database without MLflow, whose import takes seconds."""
 
 import contextlib
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.trials import Scores
 
-DATABASE = Path("mlruns/mlflow.db")
+MLFLOW_DATABASE = Path("mlruns/mlflow.db")
+"""MLflow's store where MLFLOW_TRACKING_URI names no other."""
 _ALIAS = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'"
 _TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
 
@@ -21,7 +23,7 @@ class Champion:
     """On the test split, when it was registered."""
 
 
-def read_champion(name: str, database: Path = DATABASE) -> Champion | None:
+def read_champion(name: str, database: Path = MLFLOW_DATABASE) -> Champion | None:
     """Return the champion of a registered name; None where there is none.
 
     Raises sqlite3.Error where the database cannot be read.
@@ -33,19 +35,18 @@ def read_champion(name: str, database: Path = DATABASE) -> Champion | None:
         if found is None:
             return None
         tags = dict(connection.execute(_TAGS, (name, int(found[0]))).fetchall())
-    return Champion(int(found[0]), _scores(tags))
+    return Champion(int(found[0]), scores_of_tags(tags))
 
 
 def open_read_only(database: Path) -> sqlite3.Connection:
-    """Open a database so that nothing is written to it, waiting two seconds for who writes."""
+    """Open a database for reading, waiting two seconds for a writer."""
     return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
 
 
-def _scores(tags: dict[str, str]) -> Scores | None:
+def scores_of_tags(tags: Mapping[str, str]) -> Scores | None:
+    """Scores on the test split when a version was registered, by its tags; None without them."""
+    names = Scores.model_fields
     try:
-        return Scores.model_validate({name: float(tags[f"test.{name}"]) for name in _NAMES})
+        return Scores.model_validate({name: float(tags[f"test.{name}"]) for name in names})
     except (KeyError, ValueError):
         return None
-
-
-_NAMES = tuple(Scores.model_fields)

@@ -1,4 +1,4 @@
-"""Drift reports as they are remembered, in mlruns/drift/<registered name>/: JSON and a figure."""
+"""Drift reports in mlruns/drift/<registered name>/: JSON and a figure each."""
 
 from datetime import datetime
 from pathlib import Path
@@ -11,23 +11,23 @@ REPORTS = Path("mlruns/drift")
 
 
 class DriftRecord(Record):
-    """A report, and what it is of."""
+    """A drift report, its version and its images."""
 
     id: str
-    """Digest of version, images, reference and params: the same question has one record."""
+    """Digest of version, images, reference and params: the same comparison has one record."""
     at: datetime
-    """When it was first asked, UTC."""
+    """When the images were first compared, UTC."""
     name: str
     """Registered name."""
     version: int
     source: str
     """The path that was given, or where the batches are."""
     batches: tuple[str, ...] = ()
-    """New ones that a schedule's decision pooled; none where a person asked."""
+    """New batches that a schedule pooled; empty for a command."""
     batch_digest: str
     reference_digest: str
     trained_on: int
-    """Images asked about that the version was trained or selected on: they look too familiar."""
+    """Images of the batch that the version was trained or selected on, and so knows."""
     report: DriftReport
     run_id: str | None = None
     """MLflow's run that shows it."""
@@ -47,12 +47,12 @@ def remember_drift(record: DriftRecord, *, figure: bytes | None = None) -> Path:
 
 
 def figure_of(record: DriftRecord) -> Path:
-    """Where a record's figure is, if it has one."""
+    """Path of a record's figure, which may be missing."""
     return _path(record.name, record.id).with_suffix(".png")
 
 
 def files_of(record: DriftRecord) -> tuple[Path, Path]:
-    """Figure and record: where they are, or were to be. The last one says that there is any."""
+    """Paths of figure and record; there is a report where the record exists."""
     return figure_of(record), _path(record.name, record.id)
 
 
@@ -62,20 +62,10 @@ def known_drift(name: str, identity: str) -> DriftRecord | None:
 
 
 def drift_records(name: str) -> list[DriftRecord]:
-    """Return all records of a registered name, oldest first; what cannot be read is passed over."""
+    """Return the readable records of a registered name, oldest first."""
     files = sorted((REPORTS / name).glob("*.json"))
     found = [read_record(path, DriftRecord) for path in files]
     return sorted((record for record in found if record is not None), key=lambda one: one.at)
-
-
-def latest_drift(name: str, *, since: datetime | None = None) -> DriftRecord | None:
-    """Return the newest record that says drift; since: only if it is newer than that."""
-    drifting = [
-        record
-        for record in drift_records(name)
-        if record.report.drift and (since is None or record.at > since)
-    ]
-    return drifting[-1] if drifting else None
 
 
 def _path(name: str, identity: str) -> Path:

@@ -1,9 +1,10 @@
-"""The ledger: an append-only list of decisions, each holding the digest of the one before.
+"""The ledger: an append-only, hash-chained list of decisions, and the evidence for them.
 
-Light to import: a retraining that has nothing to do is written here without MLflow.
+Light to import: a decision not to retrain is appended without importing MLflow.
 """
 
 import getpass
+import json
 import os
 import socket
 from collections.abc import Sequence
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.config import Record
+from models.config import Record, read_record_lines
 from models.config.policies import Verdict
 from models.digests import digest_of
-from models.files import append_line, last_line, read_lines
+from models.files import append_line, last_line, write_text
 
 LEDGER = Path("mlruns/ledger.jsonl")
+EVIDENCE = Path("mlruns/evidence")
+"""Holds <digest of the content>.json for each evidence that entries name."""
 Action = Literal[
     "intent",
     "abandon",
@@ -33,17 +36,17 @@ Action = Literal[
     "import",
     "decision",
 ]
-"""intent: a move is about to be made; abandon: it was not; await: it waits for approval;
-adopt: an alias moved outside pitchpipe was accepted; import: a version came from elsewhere;
+"""intent: a move is about to be made; abandon: it was not made; await: it waits for approval;
+adopt: an alias moved outside pitchpipe was accepted; import: a version was imported;
 decision: not to retrain."""
 MOVES = frozenset({"promote", "rollback", "adopt"})
-"""Of these, what moves the champion."""
+"""Actions after which the champion is `after`."""
 GENESIS = "0" * 64
-"""What the first entry follows."""
+"""`previous` of the first entry."""
 
 
 class LedgerAction(Record):
-    """What is to be remembered."""
+    """An action and its reasons, before it has a place in the ledger."""
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
@@ -53,15 +56,16 @@ class LedgerAction(Record):
     before: int | None = Field(None, alias="from")
     """Champion until then."""
     after: int | None = Field(None, alias="to")
-    """Champion from then on; of hold, reject and await: the version that was judged; of import:
-    the version that came."""
+    """Champion from then on; of hold, reject and await: the version judged; of import: the version
+    imported."""
     verdict: Verdict | None = None
     evidence: str | None = None
-    """Digest of what it rests on, kept in mlruns/evidence/<digest>.json: the gate's decision; of
-    import: what was said of the version where it came from."""
+    """Digest of mlruns/evidence/<digest>.json: the gate's whole decision; of import: the index of
+    the imported file, with the version's tags and ledger entries where it came from."""
     reasons: tuple[str, ...] = ()
+    """In sentences: a person's, then the gate's (GateDecision.reasons)."""
     intends: Action | None = None
-    """Of an intent: the deed it announces."""
+    """Of an intent: the action it announces."""
 
 
 class Entry(LedgerAction):
@@ -80,7 +84,7 @@ class Entry(LedgerAction):
 
 
 class Head(Record):
-    """How long a ledger was, and what it ended with: enough to see its tail cut."""
+    """Length and last digest of a ledger, by which a cut tail is detected."""
 
     length: int
     digest: str
@@ -88,11 +92,11 @@ class Head(Record):
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """A ledger as it was read."""
+    """The entries of a ledger file, and what is wrong with them."""
 
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]
-    """Lines that are not what was appended, in words."""
+    """Lines that are not as they were appended, in words."""
 
     @property
     def head(self) -> Head:
@@ -105,9 +109,8 @@ class Ledger:
         return tuple(entry for entry in self.entries if entry.name == name)
 
     def champion_of(self, name: str) -> int | None:
-        """Return the version in service, if there is one."""
-        moves = [entry for entry in self.of(name) if entry.action in MOVES]
-        return moves[-1].after if moves else None
+        """Return the version of a registered name in service; None where there is none."""
+        return recorded_champion(self.of(name))
 
 
 def append(action: LedgerAction, path: Path = LEDGER) -> Entry:
@@ -127,13 +130,12 @@ def append(action: LedgerAction, path: Path = LEDGER) -> Entry:
 
 
 def read(path: Path = LEDGER) -> Ledger:
-    """Read the ledger and check its chain; what cannot be read is a problem, not an error."""
+    """Read the ledger and check its chain; an unreadable line is a problem, not an error."""
     entries: list[Entry] = []
     problems: list[str] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            entry = Entry.model_validate_json(line)
-        except ValidationError:
+    lines = read_record_lines(path, Entry.model_validate_json)
+    for number, entry in enumerate(lines, start=1):
+        if entry is None:
             problems.append(f"line {number} is not an entry: it was damaged")
             continue
         problems.extend(_faults(entry, entries[-1] if entries else None))
@@ -141,8 +143,78 @@ def read(path: Path = LEDGER) -> Ledger:
     return Ledger(entries=tuple(entries), problems=tuple(problems))
 
 
+def keep_evidence(evidence: BaseModel | str) -> str:
+    """Write the evidence for an entry; return its digest, which the entry names.
+
+    evidence: a record, or JSON text that is kept as it is.
+    """
+    digest = digest_of(evidence)
+    text = evidence if isinstance(evidence, str) else evidence.model_dump_json(indent=2)
+    write_text(EVIDENCE / f"{digest}.json", text)
+    return digest
+
+
+def evidence_problems(entries: Sequence[Entry]) -> list[str]:
+    """Describe evidence that is missing, or whose content does not have the digest it is named."""
+    named = {entry.evidence for entry in entries if entry.evidence}
+    kept = {path.stem for path in EVIDENCE.glob("*.json")}
+    problems = [f"{EVIDENCE / digest}.json: is missing" for digest in sorted(named - kept)]
+    return problems + [
+        f"{EVIDENCE / digest}.json: does not have the digest in its name: it was changed"
+        for digest in sorted(kept)
+        if not _has_its_digest(digest)
+    ]
+
+
+def _has_its_digest(digest: str) -> bool:
+    try:
+        text = (EVIDENCE / f"{digest}.json").read_bytes().decode()
+        return digest in (digest_of(text), digest_of(json.loads(text)))
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, NaN
+        return False
+
+
+def recorded_champion(entries: Sequence[Entry]) -> int | None:
+    """Champion after these entries of one name; None where there is none."""
+    return next((entry.after for entry in reversed(entries) if entry.action in MOVES), None)
+
+
+def champions(actions: Sequence[LedgerAction]) -> tuple[int, ...]:
+    """Versions of one name that a rollback can reach, oldest first; the last one is in service.
+
+    A rollback drops the versions after its target, so that a second one goes further back.
+    """
+    line: list[int] = []
+    for action in actions:
+        # An alias that was deleted by hand, and that adopted, has no version.
+        if action.action not in MOVES or action.after is None:
+            continue
+        if action.after in line and action.action == "rollback":
+            del line[line.index(action.after) + 1 :]
+        else:
+            line = [version for version in line if version != action.after] + [action.after]
+    return tuple(line)
+
+
+def unfinished(entries: Sequence[Entry]) -> Entry | None:
+    """Return the intent that no action followed: the process that wrote it died in between."""
+    last = next((entry for entry in reversed(entries) if entry.action != "decision"), None)
+    return last if last is not None and last.action == "intent" else None
+
+
+def awaiting(entries: Sequence[Entry], version: int) -> Entry | None:
+    """Return the entry by which a version awaits approval; None where it does not.
+
+    Its last decision counts: a version that the gate passed and later held must be judged again.
+    """
+    for entry in reversed(entries):
+        if entry.after == version and entry.action in {"await", "hold", "reject", *MOVES}:
+            return entry if entry.action == "await" else None
+    return None
+
+
 def _head(path: Path) -> Head:
-    """Return what the next entry follows: by the last line alone, whatever the length."""
+    """Length and digest that the next entry follows, from the last line alone."""
     line = last_line(path)
     if line is None:
         return Head(length=0, digest=GENESIS)
@@ -154,7 +226,7 @@ def _head(path: Path) -> Head:
 
 
 def faults_against(ledger: Ledger, head: Head) -> list[str]:
-    """Say how a ledger disagrees with a head that was seen earlier."""
+    """List how a ledger disagrees with a head that was seen earlier."""
     seen = head.length
     if seen > len(ledger.entries):
         return [f"it ends after entry {len(ledger.entries)}, MLflow has seen {seen}: it was cut"]
@@ -164,7 +236,7 @@ def faults_against(ledger: Ledger, head: Head) -> list[str]:
 
 
 def is_sealed(entry: Entry) -> bool:
-    """Say whether an entry is what was appended: all of it has its digest."""
+    """Whether an entry has its digest: it is as it was appended."""
     return _seal(entry.model_dump(mode="json", exclude={"digest"})) == entry.digest
 
 

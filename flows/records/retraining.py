@@ -1,12 +1,12 @@
-"""What a retraining is asked, and what it answers; light to import, plain to serialise."""
+"""The request for a retraining and its result; light to import, plain to serialise."""
 
 from pathlib import Path
 
 from pydantic import Field, JsonValue
 
 from flows.records.choices import AskedDevice, EngineName
+from flows.records.promotion import Promotion
 from models.config import Params, Record, TrialConfig, load_params
-from models.config.policies import Verdict
 from models.decision import Decision, DriftScore, Trigger
 from models.trials import Scores
 
@@ -81,17 +81,21 @@ class DatasetName(Record):
     """Of the raw batches: what `data restore` takes."""
 
 
+_NOT_JUDGED: dict[str, JsonValue] = {
+    "verdict": None,
+    "reasons": [],
+    "rules": [],
+    "version": None,
+    "champion": None,
+    "awaits_approval": False,
+}
+
+
 class Retraining(Record):
-    """What a retraining came to; what does not apply is null."""
+    """Result of a retraining; what does not apply is null."""
 
     decision: Decision
-    verdict: Verdict | None = None
-    reasons: tuple[str, ...] = ()
-    """The gate's, in words."""
-    version: int | None = None
-    champion: int | None = None
-    awaits_approval: bool = False
-    """The gate passed the version; `pitchpipe approve` is awaited."""
+    promotion: Promotion | None = None
     trials: TrialCounts = TrialCounts()
     not_begun: int = 0
     """Trials that `search.max_seconds` or `search.max_epochs_total` left out."""
@@ -109,9 +113,12 @@ class Retraining(Record):
     @property
     def exit_code(self) -> int:
         """0: promoted or nothing to do; 3: ran, but the gate refused or approval is awaited."""
-        refused = self.verdict in ("HOLD", "REJECT") and self.champion != self.version
-        return 3 if refused or self.awaits_approval else 0
+        if self.promotion is None or self.promotion.champion == self.promotion.version:
+            return 0
+        return 3 if self.promotion.verdict != "PROMOTE" or self.promotion.awaits_approval else 0
 
     def document(self) -> dict[str, JsonValue]:
-        """As `--json` prints it."""
-        return self.model_dump(mode="json")
+        """The JSON document of `run` and `tune`; keys that do not apply are null."""
+        facts = self.model_dump(mode="json", exclude={"promotion"})
+        judged = self.promotion.document() if self.promotion else _NOT_JUDGED
+        return {"decision": facts.pop("decision"), **judged, **facts}

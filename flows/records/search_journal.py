@@ -4,16 +4,17 @@ What a pruner asks next depends on which trial ended first, and that no clock re
 question and each answer is written down in order, before anybody acts on it.
 """
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from models.config import Record
+from models.config import Record, read_record_lines
 from models.digests import digest_of
-from models.files import append_line, read_lines, write_text
+from models.files import append_line, write_text
 from models.search.strategy import Job, Strategy
 from models.trials import Scores
 
@@ -112,14 +113,11 @@ class JournaledStrategy:
         return True
 
     def _read(self) -> list[Line]:
-        """Lines up to the first that cannot be read."""
-        lines: list[Line] = []
-        for text in read_lines(self._path):
-            try:
-                lines.append(_LINE.validate_json(text))
-            except ValidationError:
-                self._rewrite(lines)
-                break
+        """Return the lines before the first invalid one, and cut the file there."""
+        found = read_record_lines(self._path, _LINE.validate_json)
+        lines = [line for line in itertools.takewhile(lambda line: line is not None, found) if line]
+        if len(lines) < len(found):
+            self._rewrite(lines)
         return lines
 
     def _append(self, line: Line) -> None:

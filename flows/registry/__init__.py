@@ -1,1 +1,1 @@
-"""The MLflow registry: versions registered, listed, checked and loaded."""
+"""The registry: register, list, check and load versions in MLflow."""

@@ -1,33 +1,40 @@
-"""What a person reads about a version in MLflow: tags to find it by, Markdown to judge it by."""
+"""Tags and Markdown description of a version in MLflow."""
 
+from flows.records.lineage import Lineage
 from flows.registry.records import Registration
 from models.digests import digest_of
-from models.trials import Scores
+from models.evaluation.records import Evaluation
 
 
 def tags_of(registration: Registration, *, model_digest: str) -> dict[str, str]:
     """Tags of a version: scores, and the digest of everything it was made from."""
-    result, code = registration.result, registration.code
-    facts = registration.dataset.model_dump(exclude_none=True)
-    scores = registration.evaluation.model_dump(include=set(Scores.model_fields))
     return {
         "registration": registration.digest,
         "model.digest": model_digest,
+        **facts_of(registration, registration.evaluation),
+    }
+
+
+def facts_of(made: Registration | Lineage, evaluation: Evaluation) -> dict[str, str]:
+    """Tags that say what a version was made from and how it scored."""
+    result, code = made.result, made.code
+    facts = made.dataset.model_dump(exclude_none=True)
+    return {
         "weights.digest": result.weights_digest,
         "trial.key": result.key,
         "trial.budget": str(result.budget),
         "trial.epoch": str(result.best_epoch),
-        "config.digest": digest_of(registration.params),
-        "source.digest": registration.spec.source,
+        "config.digest": digest_of(made.params),
+        "source.digest": made.spec.source,
         "git.commit": code.commit or "none",
         "git.dirty": "unknown" if code.dirty is None else str(code.dirty).lower(),
         **{f"dataset.{name}": value for name, value in facts.items()},
-        **{f"test.{name}": repr(value) for name, value in scores.items()},
+        **{f"test.{name}": repr(value) for name, value in evaluation.scores},
     }
 
 
 def describe(registration: Registration, *, experiment_id: str) -> str:
-    """Markdown: scores with intervals, what won and why, data, code, and where the report is."""
+    """Markdown: why the trial won, scores with intervals, data, code, and links to the report."""
     result, dataset, code = registration.result, registration.dataset, registration.code
     commit = f"`{code.commit[:12]}`" if code.commit else "not in git"
     changed = ", with uncommitted changes" if code.dirty else ""

@@ -1,4 +1,4 @@
-"""A version's files on this host: where MLflow keeps them, else one copy of them in mlruns/."""
+"""A version's files on this host: MLflow's own, or one copy in mlruns/ where they are remote."""
 
 import contextlib
 import os
@@ -22,8 +22,8 @@ KEPT = Path("mlruns/versions")
 def fetch_files(tracking: Tracking, record: VersionRecord, digest: str) -> Path:
     """Return the folder of a version's files, which the caller checks against the digest.
 
-    Remote ones are copied once: MLflow by itself would leave a new copy among the temporary files
-    for every call. Raises IntegrityError where the digest is none.
+    Remote ones are copied once: MLflow leaves a new temporary copy at every call. Raises
+    IntegrityError where the digest is no SHA-256.
     """
     uri = f"models:/{record.name}/{record.version}"
     where = tracking.client.get_model_version_download_uri(record.name, str(record.version))
@@ -39,7 +39,7 @@ def fetch_files(tracking: Tracking, record: VersionRecord, digest: str) -> Path:
         shutil.rmtree(kept)
     if not kept.is_dir():
         _download(uri, kept)
-    os.utime(kept)  # when it was last used
+    os.utime(kept)  # the time of its last use
     return kept
 
 
@@ -48,6 +48,6 @@ def _download(uri: str, kept: Path) -> None:
         files = scratch / "files"
         files.mkdir()
         mlflow.artifacts.download_artifacts(uri, dst_path=str(files))
-        # Another process may have been first, with the same files.
+        # Another process may have made the same copy first.
         with contextlib.suppress(OSError):
             files.rename(kept)

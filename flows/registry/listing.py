@@ -1,26 +1,32 @@
-"""Which versions and aliases there are."""
+"""List the versions and aliases of a registered name."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from flows.registry.records import VersionRecord
-from flows.tracking.store import Tracking, mlflow_errors
+from flows.tracking.store import Tracking, all_pages, mlflow_errors
 from models.errors import ConfigError
+
+
+def registered_model(tracking: Tracking) -> RegisteredModel | None:
+    """MLflow's record of the tracking's name; None where nothing is registered under it."""
+    with mlflow_errors():
+        try:
+            return tracking.client.get_registered_model(tracking.name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
 
 def aliases(tracking: Tracking) -> dict[str, int]:
     """Alias -> version; empty where nothing is registered under the name yet."""
-    with mlflow_errors():
-        try:
-            registered = tracking.client.get_registered_model(tracking.name)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return {}
-            raise
-    return {alias: int(version) for alias, version in (registered.aliases or {}).items()}
+    registered = registered_model(tracking)
+    found = registered.aliases if registered else {}
+    return {alias: int(version) for alias, version in found.items()}
 
 
 def list_versions(tracking: Tracking) -> list[VersionRecord]:
@@ -41,7 +47,7 @@ def all_versions(tracking: Tracking) -> list[VersionRecord]:
 def find_version(tracking: Tracking, wanted: str | int) -> VersionRecord:
     """Find a version by number or alias.
 
-    Raises ConfigError where there is none such, naming what there is.
+    Raises ConfigError, with the versions and aliases that exist, where there is none.
     """
     pointing = aliases(tracking)
     number = pointing.get(str(wanted), wanted)
@@ -56,21 +62,24 @@ def find_version(tracking: Tracking, wanted: str | int) -> VersionRecord:
 
 
 def find_registration(tracking: Tracking, digest: str) -> int | None:
-    """Return the version that a registration became, if it did."""
+    """Return the version of a registration; None where it has none yet."""
     with mlflow_errors():
         condition = f"name = '{tracking.name}' AND tags.registration = '{digest}'"
         found = next(_search(tracking, condition), None)
     return int(found.version) if found is not None else None
 
 
+def find_files(tracking: Tracking, digest: str) -> int | None:
+    """Return the first version that was registered with files of such a digest, if there is one."""
+    same = (
+        record for record in list_versions(tracking) if record.tags.get("model.digest") == digest
+    )
+    return min((record.version for record in same), default=None)
+
+
 def _search(tracking: Tracking, condition: str) -> Iterator[ModelVersion]:
-    token: str | None = None
-    while True:
-        page = tracking.client.search_model_versions(condition, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    search = tracking.client.search_model_versions
+    return all_pages(lambda token: search(condition, page_token=token))
 
 
 def _record(version: ModelVersion, pointing: dict[str, int]) -> VersionRecord:

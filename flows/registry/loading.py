@@ -1,4 +1,4 @@
-"""Versions loaded: their files checked before anything in them is executed."""
+"""Load versions, whose files are checked before anything in them is executed."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from flows.records.lineage import Lineage
 from flows.registry.fetching import fetch_files
 from flows.registry.listing import find_version
-from flows.registry.packing import files_digest, load_network
+from flows.registry.networks import load_network
+from flows.registry.packing import files_digest
 from flows.registry.records import EVALUATION, LINEAGE, VersionRecord, read_extra, read_trained_ids
-from flows.registry.safety import check_safe
+from flows.registry.safety.files import check_safe
 from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import IntegrityError
 from models.evaluation.records import Evaluation
@@ -31,7 +32,7 @@ class VersionFiles:
 
     @property
     def called(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return f"version {self.record.version} of {self.record.name}"
 
     @cached_property

@@ -1,7 +1,6 @@
 """A network as files that MLflow serves without pickle and without pitchpipe, with its lineage."""
 
 import contextlib
-import os
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,11 +12,11 @@ import mlflow
 import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
-from numpy.typing import NDArray
 
 from flows.records.lineage import Lineage, environment_facts
+from flows.registry.networks import build_again, load_exported, predict, write_weights
 from flows.registry.records import EVALUATION, EXTRAS, LINEAGE, TRAINED_IDS, Registration
-from flows.registry.safety import check_safe
+from flows.registry.safety.archive import StrangeArchiveError
 from models.digests import digest_file, digest_of
 from models.errors import IntegrityError
 
@@ -31,7 +30,8 @@ _UNSIGNED = {"registered_model_meta"}
 def pack(directory: Path, registration: Registration, *, model_id: str) -> str:
     """Write a version's files into a new directory, check what they predict, return their digest.
 
-    Raises IntegrityError where the files do not predict as the network does, to the bit.
+    The export and, where there is one, the network built again from its weights are both asked.
+    Raises IntegrityError where they do not predict as the network does, to the bit.
     """
     with _expected_warnings(), _exporting():
         mlflow.pytorch.save_model(
@@ -45,8 +45,13 @@ def pack(directory: Path, registration: Registration, *, model_id: str) -> str:
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("torch", "numpy")],
             serialization_format="pt2",
         )
-    _write_extras(directory / EXTRAS, registration)
-    _check_predictions(directory, registration.serving, registration.image_shape)
+    lineage = _write_extras(directory / EXTRAS, registration)
+    built = write_weights(directory, registration.serving, registration.image_shape)
+    with _exporting():
+        exported = load_exported(directory)
+    _check_predictions(exported, registration)
+    if built:
+        _check_predictions(build_again(directory, lineage), registration)
     return files_digest(directory)
 
 
@@ -61,30 +66,9 @@ def files_digest(directory: Path) -> str:
     )
 
 
-def load_network(directory: Path) -> "nn.Module":
-    """Load checked files as a network without unpickling anything.
-
-    Raises IntegrityError where there is no network in them that this torch can load.
-    """
-    check_safe(directory)
-    # torch.export.load unpickles weights; MLflow checks the archive first only when told so.
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    try:
-        with _expected_warnings():
-            network: nn.Module = mlflow.pytorch.load_model(str(directory))
-    # torch and MLflow raise nearly anything on archives that are damaged or of another torch.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise IntegrityError(
-            f"{directory}: its network cannot be loaded ({reason[0]}); `pitchpipe rollback`, or "
-            "make a new version with `pitchpipe run`"
-        ) from error
-    return network
-
-
 @contextlib.contextmanager
 def _expected_warnings() -> Iterator[None]:
-    """Keep what libraries say of themselves from users, who can do nothing about it."""
+    """Silence warnings of libraries that users can do nothing about."""
     with warnings.catch_warnings():
         # torch 2.13 takes channels_last weights for parts of something; `_check_predictions` looks.
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
@@ -95,11 +79,12 @@ def _expected_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _exporting() -> Iterator[None]:
-    """Name what torch.export cannot do with a network; it raises exceptions of every kind."""
+    """Turn any exception of torch.export into an IntegrityError."""
     try:
         yield
     except Exception as error:
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        cause = error.__cause__ if isinstance(error.__cause__, StrangeArchiveError) else error
+        reason = str(cause).strip().splitlines()[:1] or [type(error).__name__]
         raise IntegrityError(
             f"the network cannot be served without its code, nothing was registered: {reason[0]}; "
             "torch.export must accept it, for any number of images"
@@ -112,7 +97,7 @@ def _signature(registration: Registration) -> ModelSignature:
     return ModelSignature(inputs=Schema([images]), outputs=Schema([probabilities]))
 
 
-def _write_extras(extras: Path, registration: Registration) -> None:
+def _write_extras(extras: Path, registration: Registration) -> Lineage:
     extras.mkdir()
     lineage = Lineage(
         spec=registration.spec,
@@ -131,28 +116,19 @@ def _write_extras(extras: Path, registration: Registration) -> None:
     evaluation = registration.evaluation.model_dump_json(indent=2)
     (extras / EVALUATION).write_text(evaluation, encoding="utf-8")
     np.save(extras / TRAINED_IDS, registration.trained_ids, allow_pickle=False)
+    return lineage
 
 
-def _check_predictions(
-    directory: Path, serving: "nn.Module", image_shape: tuple[int, int, int]
-) -> None:
-    loaded = load_network(directory)
+def _check_predictions(loaded: "nn.Module", registration: Registration) -> None:
     generator = np.random.default_rng(0)
     for count in (1, 3, 200):
-        images = generator.integers(0, 256, (count, *image_shape), dtype=np.uint8)
-        expected = _predict(serving, images)
+        shape = (count, *registration.image_shape)
+        images = generator.integers(0, 256, shape, dtype=np.uint8)
+        expected = predict(registration.serving, images)
         with _exporting():
-            found = _predict(loaded, images)
+            found = predict(loaded, images)
         if not np.array_equal(found, expected):
             raise IntegrityError(
                 f"the exported network does not predict {count} images as the trained one does, "
                 "to the bit; nothing was registered. Its layers may depend on the batch"
             )
-
-
-def _predict(network: "nn.Module", images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    import torch  # noqa: PLC0415 - two seconds that listing and moving versions need not wait for
-
-    with torch.inference_mode():
-        probabilities: NDArray[np.float32] = network(torch.from_numpy(images)).numpy()
-    return probabilities

@@ -1,4 +1,4 @@
-"""Versions as they are asked for and answered."""
+"""Records of a version: what it is registered from, and what the registry has of it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from flows.records.champion import scores_of_tags
 from flows.records.lineage import CodeFacts, DatasetFacts
 from models.config import Params, Record
 from models.digests import digest_of
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-"""Aliases: in service; the candidate; what was in service before."""
+"""Aliases: in service; the candidate; in service before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
-    """All that becomes a version."""
+    """Everything that a version is made from."""
 
     serving: "nn.Module"
     """uint8 (n, channels, height, width) -> float32 (n, classes); in evaluation mode."""
@@ -39,13 +40,13 @@ class Registration:
     trained_ids: NDArray[np.uint8]
     """(n, 32): ids of the images trained or selected on: those of train, then of validation."""
     validation_images: int
-    """Of these the last so many: what the trial was selected on."""
+    """Number of the last of these: what the trial was selected on."""
     params: Params
     code: CodeFacts
     run_id: str
     """The parent run in MLflow."""
     why: str
-    """Markdown: what won, against what."""
+    """Markdown: which trial won, and against which."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -55,7 +56,7 @@ class Registration:
 
     @property
     def digest(self) -> str:
-        """Name of this registration: the same weights with the same test scores are one version."""
+        """Identity of this registration: equal weights with equal test scores are one version."""
         result = self.result
         return digest_of(
             [result.key, result.budget, result.weights_digest, digest_of(self.evaluation)]
@@ -64,7 +65,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """A version of the registry, as its tags tell; facts are None where it has no such tag."""
+    """A version of the registry, by its tags; a fact without its tag is None."""
 
     name: str
     version: int
@@ -79,13 +80,7 @@ class VersionRecord:
     @property
     def test(self) -> Scores | None:
         """Scores on the test split when it was registered."""
-        try:
-            accuracy, f1_macro, cross_entropy = (
-                float(self.tags[f"test.{name}"]) for name in Scores.model_fields
-            )
-        except (KeyError, ValueError):
-            return None
-        return Scores(accuracy=accuracy, f1_macro=f1_macro, cross_entropy=cross_entropy)
+        return scores_of_tags(self.tags)
 
     @property
     def trial(self) -> str | None:
@@ -94,14 +89,14 @@ class VersionRecord:
 
 
 EXTRAS = "pitchpipe"
-"""Folder inside a version's files that MLflow does not look at."""
+"""Folder inside a version's files that MLflow ignores."""
 LINEAGE, TRAINED_IDS, EVALUATION = "lineage.json", "trained_ids.npy", "evaluation.json"
 
 _Kind = TypeVar("_Kind", bound=Record)
 
 
 def read_extra(kind: type[_Kind], directory: Path, name: str, *, whose: str) -> _Kind:
-    """Read a record of a version's files; whose: how messages call the version.
+    """Read a record of a version's files; whose: the version's name in messages.
 
     Raises IntegrityError where it is missing, or where another release wrote it.
     """

@@ -1,24 +1,25 @@
-"""From weights to a version: whole or absent, and once however often it is tried."""
+"""Registering trained weights as a version: whole or absent, and once however often it is tried."""
 
 from filelock import FileLock
 from mlflow.entities import LoggedModelOutput, Metric
 
 from flows.records.lineage import flattened
 from flows.registry.description import describe, tags_of
-from flows.registry.listing import find_registration, find_version
+from flows.registry.listing import aliases, find_registration, find_version
 from flows.registry.packing import pack
 from flows.registry.records import CHALLENGER, Registration, VersionRecord
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms
 from flows.tracking.store import Tracking, mlflow_errors
-from models.trials import Scores
 
 
 def register(tracking: Tracking, registration: Registration) -> int:
-    """Make a version and point `challenger` to it; the same registration again finds the same one.
+    """Make a version and point `challenger` to it; the same registration again finds that version.
 
-    Its files are written, checked to predict as the network does, stored and read back before the
-    version exists; the version appears with all its tags in one transaction.
+    A version that is found becomes the challenger only where none with an alias is newer: else it
+    is the champion, or older than the challenger, and it is the gate's decision that counts.
+    The files of a new one are written, checked to predict as the network does, stored and read back
+    before the version exists; it appears with all its tags in one transaction.
     Raises IntegrityError where files do not hold what they should, TrackingError where MLflow
     cannot be asked.
     """
@@ -29,7 +30,8 @@ def register(tracking: Tracking, registration: Registration) -> int:
             version = _create(tracking, registration)
         else:
             _link_again(tracking, registration, find_version(tracking, version))
-        tracking.client.set_registered_model_alias(tracking.name, CHALLENGER, str(version))
+        if version > max(aliases(tracking).values(), default=0):
+            tracking.client.set_registered_model_alias(tracking.name, CHALLENGER, str(version))
     return version
 
 
@@ -55,16 +57,15 @@ def _create(tracking: Tracking, registration: Registration) -> int:
 
 
 def _link_again(tracking: Tracking, registration: Registration, known: VersionRecord) -> None:
-    """Show a version that was there before on the later run that came to it, too."""
+    """Show a known version on the later run that produced it again, too."""
     if known.model_id is not None and known.run_id != registration.run_id:
         _link_to_run(tracking, registration, known.model_id)
 
 
 def _link_to_run(tracking: Tracking, registration: Registration, model_id: str) -> None:
-    """Show the network, with its test scores, on a run that came to it."""
+    """Show the network, with its test scores, on a run that produced it."""
     client, at, facts = tracking.client, now_ms(), registration.dataset
     client.log_outputs(registration.run_id, [LoggedModelOutput(model_id, 0)])
-    scores = registration.evaluation.model_dump(include=set(Scores.model_fields))
     metrics = [
         Metric(
             f"test/{name}",
@@ -75,6 +76,6 @@ def _link_to_run(tracking: Tracking, registration: Registration, model_id: str) 
             dataset_name=facts.name,
             dataset_digest=facts.mlflow_digest,
         )
-        for name, value in scores.items()
+        for name, value in registration.evaluation.scores
     ]
     client.log_batch(registration.run_id, metrics=metrics)

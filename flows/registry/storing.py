@@ -1,4 +1,4 @@
-"""A version's files kept by MLflow, and the version made from them in one transaction."""
+"""Store a version's files in MLflow, and create the version from them in one transaction."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from flows.tracking.store import Tracking
 from models.errors import IntegrityError
 
 LOCK = Path("mlruns/registry.lock")
-"""Held while a version is made: the same registration twice at once is one version."""
+"""Held while a version is made: two equal registrations at once are one version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Storing:
-    """What files are stored under."""
+    """Identity, run and params that files are stored with."""
 
     registration: str
-    """Digest that finds what a process stored that died before the version was made."""
+    """Digest by which files are found again of a process that died before making the version."""
     run_id: str
     params: Mapping[str, str]
 
@@ -29,10 +29,10 @@ class Storing:
 def store_files(
     tracking: Tracking, storing: Storing, fill: Callable[[Path, str], str]
 ) -> tuple[str, str]:
-    """Have fill(new directory, model id) write files and return their digest; store and reread.
+    """Store the files that fill(new directory, model id) writes, whose digest it returns.
 
-    Returns the id of MLflow's logged model and the digest.
-    Raises IntegrityError where what was stored is not what was written.
+    They are read back once. Returns the id of MLflow's logged model and the digest.
+    Raises IntegrityError where the stored files are not those written.
     """
     client = tracking.client
     _drop_orphans(tracking, storing.registration)
@@ -69,12 +69,12 @@ def create_version(
         description=description,
         model_id=model_id,
     )
-    # Of what was just created, never "the latest": another process may register meanwhile.
+    # Not "the latest": another process may register one meanwhile.
     return int(created.version)
 
 
 def _check_stored(model_id: str, digest: str) -> None:
-    # To a folder of ours: of what is remote, MLflow leaves a copy among the temporary files.
+    # Into our own folder: of remote files MLflow leaves a temporary copy.
     with scratch_folder(".rereading-") as scratch:
         stored = mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(scratch))
         found = files_digest(Path(stored))

@@ -1,4 +1,4 @@
-"""Asks `should_retrain`, importing neither torch nor MLflow nor Prefect; remembers the outcome."""
+"""Decide whether to retrain, and record retrainings. Imports neither torch, MLflow nor Prefect."""
 
 import contextlib
 import os
@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
 
-from pydantic import JsonValue, ValidationError
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from pydantic import JsonValue
 
 from flows.datasets.files import raw_version
 from flows.records import ledger
+from flows.records.champion import MLFLOW_DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
-from models.config import Params, RetrainingParams, read_record
+from models.config import Params, RetrainingParams, load_params, read_record, read_record_lines
 from models.decision import (
     Completed,
     Decision,
@@ -24,46 +27,44 @@ from models.decision import (
     should_retrain,
 )
 from models.digests import digest_of
-from models.errors import can_heal
-from models.files import append_line, read_lines, write_text
+from models.errors import ConfigError, can_heal
+from models.files import PARAMS, append_line, write_text
 from models.training.source import training_source_digest
 
-REGISTRY = Path("mlruns/mlflow.db")
 LAST = Path("mlruns/last_retraining.json")
 COMPLETED = Path("mlruns/completed")
-"""Holds the last retraining with each params, named by their digest."""
-EFFORTS = Path("mlruns/retrainings.jsonl")
+"""Folder with the last retraining of each params, named by the params' digest."""
+PAST = Path("mlruns/retrainings.jsonl")
+"""When each retraining ended, and how long it took."""
 
-
-NO_REASONS = {"notify", "drift", "inbox", "retention", "retraining"}
-"""Sections of the params that decide nothing about a version: whom we tell, what we watch, how
-long we keep what and how often we retrain is no reason to."""
+IGNORED_SECTIONS = {"notify", "drift", "inbox", "retention", "retraining"}
+"""Sections of the params that do not affect a version: a change in them is no reason to retrain."""
 
 
 def fingerprint(params: Params) -> Fingerprint:
-    """Digest what a retraining with these params would depend on, now."""
+    """Return the digests of everything that a retraining with these params now depends on."""
     return Fingerprint(
         data=raw_version(params.data.name).digest,
         params=params_digest(params),
         source=training_source_digest(),
-        environment=digest_of(_installed()),
+        environment=digest_of(installed_dependencies()),
     )
 
 
 def params_digest(params: Params) -> str:
-    """Digest of the params that decide something about a version."""
-    return digest_of(params.model_dump(mode="json", exclude=NO_REASONS))
+    """Return the digest of the params that affect a version."""
+    return digest_of(params.model_dump(mode="json", exclude=IGNORED_SECTIONS))
 
 
 def decide(params: Params, request: Request, *, now: Fingerprint | None = None) -> Decision:
     """Decide whether to retrain with these params now.
 
-    now: what it would depend on, where the caller has it already. A person's question is compared
-    with the last retraining of all. What a schedule asks, with the last one of the same params: two
-    schedules of different params would undo each other's for ever.
+    now: the fingerprint, if the caller has it already. A manual request is compared with the last
+    retraining. A schedule's is compared with the last one of the same params: else two schedules
+    with different params would each always find that the params changed.
     """
     now = now or fingerprint(params)
-    last = last_retraining() if request.trigger == "manual" else last_with(now.params)
+    last = last_retraining() if request.trigger == "manual" else last_with_params(now.params)
     context = TriggerContext(
         trigger=request.trigger,
         time=datetime.now(UTC),
@@ -80,85 +81,120 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
 
 
 def last_retraining() -> Completed | None:
-    """Return the record of the last retraining that came to a verdict."""
-    return _recorded(LAST)
+    """Return the last retraining that reached a verdict."""
+    return _read_completed(LAST)
 
 
-def last_with(params: str) -> Completed | None:
-    """Return the last retraining with params of this digest; of any params where there is none."""
-    return _recorded(COMPLETED / f"{params}.json") or last_retraining()
+def last_with_params(digest: str) -> Completed | None:
+    """Return the last retraining with params of this digest; if there is none, with any params."""
+    return _read_completed(COMPLETED / f"{digest}.json") or last_retraining()
 
 
-def last_of(name: str) -> Completed | None:
+def last_of_name(name: str) -> Completed | None:
     """Return the last retraining of a registered name."""
-    records = (_recorded(path) for path in [LAST, *COMPLETED.glob("*.json")])
-    mine = [one for one in records if one is not None and one.name in (name, None)]
-    return max(mine, key=lambda one: one.finished, default=None)
+    records = (_read_completed(path) for path in [LAST, *COMPLETED.glob("*.json")])
+    of_name = [one for one in records if one is not None and one.name in (name, None)]
+    return max(of_name, key=lambda one: one.finished, default=None)
 
 
-def _recorded(path: Path) -> Completed | None:
-    if "MLFLOW_TRACKING_URI" not in os.environ and not REGISTRY.exists():
-        return None  # with the database the champion is gone: what was completed serves nobody
+def other_default() -> str | None:
+    """Say of what the last retraining was, where params.yaml names another dataset or name.
+
+    None where they agree, where params.yaml is invalid, and where nothing is known: records of
+    earlier releases name no dataset.
+    """
+    last = last_retraining()
+    if last is None or last.dataset is None:
+        return None
+    try:
+        params = load_params()
+    except ConfigError:
+        return None
+    section, key, mine, other = "data", "data.name", params.data.name, last.dataset
+    if mine == other and last.name is not None:
+        section, key, mine, other = "registry", "registry.name", params.registered_name, last.name
+    if mine == other:
+        return None
+    return (
+        f"{PARAMS} names {mine}; the last retraining was of {other}: put "
+        f"`{section}: {{name: {other}}}` into {PARAMS}, or pass --set {key}={other}"
+    )
+
+
+def _read_completed(path: Path) -> Completed | None:
+    if "MLFLOW_TRACKING_URI" not in os.environ and not MLFLOW_DATABASE.exists():
+        return None  # without the database there is no champion, whatever was completed
     return read_record(path, Completed)
 
 
 def remember(completed: Completed) -> None:
-    """Record a retraining that came to a verdict."""
+    """Record a retraining that reached a verdict."""
     text = completed.model_dump_json(indent=2)
     write_text(COMPLETED / f"{completed.fingerprint.params}.json", text)
     write_text(LAST, text)
 
 
 def past_retrainings(limits: RetrainingParams) -> tuple[PastRetraining, ...]:
-    """Return the retrainings that the limits may ask about, in the order they were written."""
-    # The longest budget is of seven days; one more, since clocks are set.
-    counted = max(timedelta(days=7), timedelta(hours=limits.cool_down_hours)) + timedelta(days=1)
-    since = datetime.now(UTC) - counted
-    return tuple(effort for effort in _past_retrainings() if effort.finished > since)
-
-
-def _past_retrainings() -> Iterator[PastRetraining]:
-    for line in read_lines(EFFORTS):
-        with contextlib.suppress(ValidationError):  # a line of another release
-            yield PastRetraining.model_validate_json(line)
+    """Return the retrainings that count towards the limits, in the order they were recorded."""
+    # The longest budget is of seven days; a day more, as clocks may be set back.
+    period = max(timedelta(days=7), timedelta(hours=limits.cool_down_hours)) + timedelta(days=1)
+    since = datetime.now(UTC) - period
+    # A line that cannot be read is damaged or of another release.
+    lines = read_record_lines(PAST, PastRetraining.model_validate_json)
+    return tuple(past for past in lines if past is not None and past.finished > since)
 
 
 @contextlib.contextmanager
 def recording_duration(request: Request) -> Iterator[None]:
-    """Put a retraining inside on the account, whether it ends in a verdict or fails.
+    """Record when the retraining inside ended and how long it took, also if it failed.
 
-    One that is interrupted, or stopped by what time heals, is not: it is to go on soon. A search
-    alone is no retraining.
+    One that was interrupted, or stopped by an error that may heal, is not recorded: it will be
+    continued. Neither is a search alone.
     """
     began = time.monotonic()
     try:
         yield
     except Exception as error:
         if not can_heal(error):
-            _account(request, began)
+            _record_duration(request, began)
         raise
-    _account(request, began)
+    _record_duration(request, began)
 
 
-def _account(request: Request, began: float) -> None:
+def _record_duration(request: Request, began: float) -> None:
     if not request.tune_only:
         seconds = round(time.monotonic() - began, 3)
-        effort = PastRetraining(finished=datetime.now(UTC), seconds=seconds)
-        append_line(EFFORTS, effort.model_dump_json())
+        past = PastRetraining(finished=datetime.now(UTC), seconds=seconds)
+        append_line(PAST, past.model_dump_json())
 
 
-def _installed() -> dict[str, JsonValue]:
-    """Package -> version; pitchpipe itself is left out: its source has a digest of its own."""
-    return {
-        name.lower(): distribution.version
-        for distribution in metadata.distributions()
-        # An interrupted pip install leaves folders without metadata.
-        if (name := distribution.metadata["Name"]) and name.lower() != "pitchpipe"
-    }
+def installed_dependencies(project: str = "pitchpipe") -> dict[str, JsonValue]:
+    """Package -> version of all that a project needs, and what that needs in turn.
+
+    Its own extras are left out: tools and engines come and go (`make lint`), and decide nothing of
+    a version. So is the project, whose source has a digest of its own.
+    """
+    versions: dict[str, JsonValue] = {}
+    waiting, seen = [(project, "")], set[tuple[str, str]]()
+    while waiting:
+        name, extra = one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:  # `doctor` says so
+            continue
+        versions[name] = distribution.version
+        for needed in map(Requirement, distribution.requires or ()):
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                needs = canonicalize_name(needed.name)
+                waiting += [(needs, also) for also in ("", *needed.extras)]
+    return {name: version for name, version in versions.items() if name != project}
 
 
 def record_no_retraining(decision: Decision, params: Params) -> Retraining:
-    """Write a decision not to retrain into the ledger, and answer with it."""
+    """Append a decision not to retrain to the ledger; return it as a result."""
     ledger.append(
         LedgerAction(action="decision", name=params.registered_name, reasons=(decision.reason,))
     )

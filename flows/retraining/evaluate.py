@@ -1,4 +1,4 @@
-"""The selected trial looked at on the test split, once: probabilities, scores, report."""
+"""Evaluation of the selected trial on the test split: probabilities, scores, report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 
 from flows.datasets.current import DatasetVersion, manifest_of
 from flows.records.trial_store import directory_of
-from flows.search.plan import Tuning
 from flows.search.progress import format_scores
+from flows.search.tuning import SearchTrial, Tuning
 from models.config import Params
 from models.datasets.prepared import Manifest, open_split
 from models.evaluation.inference import predict_probabilities
@@ -24,20 +24,20 @@ from models.evaluation.report_input import (
 from models.evaluation.scores import evaluate
 from models.files import replacing
 from models.training.checkpoint import load_serving
-from models.trials import TrialResult, read_history
+from models.trials import Outcome, TrialResult, read_history
 
 PROBABILITIES = "probabilities.npy"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What the selected trial came to on the test split, and where that is written."""
+    """The selected trial's evaluation on the test split, and where it is written."""
 
     result: TrialResult
     dataset: DatasetVersion
     evaluation: Evaluation
     why: str
-    """Markdown: what won, against what."""
+    """Why the trial was selected, in Markdown."""
     directory: Path
     """report.html, figures, evaluation.json and probabilities.npy, (n, classes)."""
 
@@ -45,25 +45,23 @@ class Evaluated:
 def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -> Evaluated:
     """Score the selected trial on the test split and write its report into the trial's directory.
 
-    Raises IntegrityError where weights or arrays do not have their digests.
+    Raises IntegrityError if weights or arrays do not match their digests.
     """
-    result = tuning.best
-    manifest = manifest_of(dataset)
-    test = open_split(dataset.prepared, "test", verify=True)
-    directory = directory_of(result.key) / "evaluations" / f"{result.budget:06d}"
+    result, manifest = tuning.best, manifest_of(dataset)
+    images = open_split(dataset.prepared, "test", verify=True)
     serving = load_serving(directory_of(result.key), result, manifest)
-    probabilities = predict_probabilities(serving, test.images, threads=result.config.threads)
+    probabilities = predict_probabilities(serving, images.images, threads=result.config.threads)
+    directory = directory_of(result.key) / "evaluations" / f"{result.budget:06d}"
     with replacing(directory / PROBABILITIES) as temporary, temporary.open("wb") as file:
         np.save(file, probabilities, allow_pickle=False)
     evaluation = evaluate(
         probabilities,
-        test.labels,
+        images.labels,
         classes=manifest.classes,
         bins=params.evaluation.calibration_bins,
     )
-    looked_at = TestSplit(images=test.images, labels=test.labels, probabilities=probabilities)
-    report = _report(tuning, manifest, params, evaluation=evaluation, test=looked_at)
-    write_report(directory, report)
+    test = TestSplit(images=images.images, labels=images.labels, probabilities=probabilities)
+    write_report(directory, _report(tuning, manifest, params, evaluation=evaluation, test=test))
     return Evaluated(
         result=result,
         dataset=dataset,
@@ -75,14 +73,13 @@ def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -
 
 def _why(tuning: Tuning) -> str:
     ranked = list(tuning.ranked())
-    objective = tuning.plan.objective
     (first, best), others = ranked[0], ranked[1:]
     won = f"Won with `{first.proposal.label}`: validation {format_scores(best.scores)}."
     if not others:
         return f"{won} It was the only trial that succeeded."
     second, runner_up = others[0]
     behind = f"`{second.proposal.label}` came second with {format_scores(runner_up.scores)}."
-    return f"{won} Best of {len(ranked)} trials by {objective}; {behind}"
+    return f"{won} Best of {len(ranked)} trials by {tuning.objective}; {behind}"
 
 
 def _report(
@@ -94,7 +91,7 @@ def _report(
     test: TestSplit,
 ) -> ReportInput:
     best = tuning.best
-    facts = ReportedDataset(
+    dataset = ReportedDataset(
         name=manifest.name,
         digest=manifest.digest,
         images={name: info.images for name, info in manifest.splits.items()},
@@ -103,14 +100,14 @@ def _report(
         leaderboard=_leaderboard(tuning),
         history=read_history(directory_of(best.key))[: best.epochs],
         best_epoch=best.best_epoch,
-        objective=tuning.plan.objective,
+        objective=tuning.objective,
     )
     return ReportInput(
         title=params.registered_name,
         evaluation=evaluation,
         selection=selection,
         test=test,
-        dataset=facts,
+        dataset=dataset,
         config=best.config,
         mistakes=params.evaluation.mistakes,
         bins=params.evaluation.calibration_bins,
@@ -118,26 +115,16 @@ def _report(
 
 
 def _leaderboard(tuning: Tuning) -> list[LeaderboardRow]:
-    finished = [
+    """Successful trials, best first, then failed ones."""
+    listed: list[tuple[SearchTrial, Outcome]] = [*tuning.ranked(), *tuning.failures()]
+    return [
         LeaderboardRow(
             differences=trial.proposal.differences,
-            scores=result.scores,
-            epochs=result.epochs,
-            seconds=result.seconds,
+            scores=outcome.scores if isinstance(outcome, TrialResult) else None,
+            epochs=outcome.epochs,
+            seconds=outcome.seconds if isinstance(outcome, TrialResult) else 0.0,
             state=trial.state,
-            cached=trial.cached is not None,
+            cached=not trial.trained,
         )
-        for trial, result in tuning.ranked()
+        for trial, outcome in listed
     ]
-    failed = [
-        LeaderboardRow(
-            differences=trial.proposal.differences,
-            scores=None,
-            epochs=failure.epochs,
-            seconds=0.0,
-            state="failed",
-            cached=trial.cached is not None,
-        )
-        for trial, failure in tuning.failures()
-    ]
-    return finished + failed

@@ -1,26 +1,26 @@
-"""What a retraining would do, and about how long it would take: `run --dry-run`."""
+"""Forecast of a retraining, for `run --dry-run`: what it would train, and for how long."""
 
 from dataclasses import dataclass
 from statistics import median
 
 from pydantic import JsonValue
 
-from flows.datasets.current import PREPARED, prepared_is_current
 from flows.engines.opening import check_devices, check_engine, device_of, workers_for
 from flows.records.retraining import Request, Retraining, TrialCounts
 from flows.records.trial_store import stored_trials
 from flows.retraining.decide import decide
-from flows.search.planning import epochs_left, preview_search
+from flows.search.search import open_prepared_search
 from models.config import Params, Record
-from models.datasets.prepared import Manifest, read_manifest
+from models.datasets.prepared import Manifest
 from models.decision import Decision
+from models.search.search_space import search_space
 from models.search.strategies import proposer_of
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0
-"""Images a second on one core, where nothing was trained yet: the article's CNN, minibatch 32.
+"""Images a second on one core, assumed while nothing was trained: the article's CNN, minibatch 32.
 
-Under half of what bench/training_rate.py finds on a quiet machine: one that is used has less."""
+Less than half of what bench/training_rate.py measures on an idle machine, as most are busy."""
 
 
 class Forecast(Record):
@@ -28,67 +28,58 @@ class Forecast(Record):
 
     decision: Decision
     trials: TrialCounts
-    """trained: how many would be; of a search that was killed, also those its pruner stopped."""
+    """trained: would be trained; of a killed search this includes trials that were pruned."""
     labels: tuple[str, ...]
-    """Of the trials that would be trained, as far as they are certain."""
+    """Of the trials that would be trained, as far as they are known."""
     later: int = 0
-    """Trials that are chosen by what others come to."""
+    """Trials that will be chosen by the outcomes of earlier ones."""
     epochs: int
-    """Budget of each."""
+    """Budget of each trial."""
     seconds: float | None
-    """About how long training would take; null while the images are not counted."""
+    """Estimated training time; null while the data is not prepared."""
     basis: str
-    """What the estimate rests on."""
+    """What the estimate is based on."""
 
     def document(self) -> dict[str, JsonValue]:
-        """As `--json` prints it: the keys of `run`, null where nothing was run, and its own."""
+        """Return what `--json` prints: the keys of `run`, null for what did not run, and more."""
         return Retraining(decision=self.decision).document() | self.model_dump(mode="json")
 
 
 def forecast_retraining(request: Request) -> Forecast:
-    """Say what `run` would train and what is cached.
+    """Return what `run` would train and what is cached.
 
-    Nothing is written but data/.digests.json, where hashes of unchanged batches are remembered.
+    Writes nothing but data/.digests.json, where hashes of unchanged batches are kept.
     """
     params = request.params()
     check_engine(request)
     check_devices(params, request)
     device = device_of(request)
     decision = decide(params, request)
-    if not prepared_is_current(params.data):
+    search = open_prepared_search(params, device)
+    if search is None:
         return _before_prepare(params, decision)
-    manifest = read_manifest(PREPARED)
-    plan = preview_search(params, manifest, device)
-    missing = len(plan.missing) + plan.later
-    pace = _pace(manifest)
+    preview, pace = search.preview, _pace(search.manifest)
+    to_train = len(preview.missing) + preview.later
+    workers = workers_for(params, request, device)
     return Forecast(
         decision=decision,
-        trials=TrialCounts(
-            total=plan.total,
-            trained=missing,
-            cached=plan.total - missing,
-        ),
-        labels=tuple(trial.proposal.label for trial in plan.missing),
-        later=plan.later,
-        epochs=plan.budget,
-        seconds=round(
-            pace.seconds_an_epoch
-            * epochs_left(params, plan)
-            / workers_for(params, request, device),
-            1,
-        ),
+        trials=TrialCounts(total=preview.total, trained=to_train, cached=preview.total - to_train),
+        labels=tuple(trial.proposal.label for trial in preview.missing),
+        later=preview.later,
+        epochs=params.search.epochs,
+        seconds=round(pace.seconds_per_epoch * preview.epochs_left / workers, 1),
         basis=pace.basis,
     )
 
 
 def _before_prepare(params: Params, decision: Decision) -> Forecast:
-    proposer = proposer_of(params)
-    labels = tuple(proposal.label for proposal in iter(proposer.propose, None))
+    total = len(search_space(params))
+    labels = tuple(proposal.label for proposal in iter(proposer_of(params).propose, None))
     return Forecast(
         decision=decision,
-        trials=TrialCounts(total=proposer.total, trained=proposer.total),
+        trials=TrialCounts(total=total, trained=total),
         labels=labels,
-        later=proposer.total - len(labels),
+        later=total - len(labels),
         epochs=params.search.epochs,
         seconds=None,
         basis="not known: the data is not prepared for these params; `pitchpipe prepare` does it",
@@ -97,12 +88,12 @@ def _before_prepare(params: Params, decision: Decision) -> Forecast:
 
 @dataclass(frozen=True, slots=True)
 class _Pace:
-    seconds_an_epoch: float
+    seconds_per_epoch: float
     basis: str
 
 
 def _pace(manifest: Manifest) -> _Pace:
-    """Seconds an epoch of this dataset takes on one worker."""
+    """Estimate the seconds that an epoch of this dataset takes on one worker."""
     measured = [
         trial.outcome.seconds / trial.outcome.epochs
         for trial in stored_trials()

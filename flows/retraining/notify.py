@@ -1,4 +1,4 @@
-"""A webhook is told how a retraining ended; one that is down or wrong fails nothing."""
+"""Webhook notifications of how a retraining ended; a webhook that fails stops nothing."""
 
 import contextlib
 import http.client
@@ -21,19 +21,19 @@ wait = time.sleep
 
 
 class Message(Record):
-    """What is sent, as JSON; what does not apply is null."""
+    """The JSON body of a notification; what does not apply is null."""
 
     text: str
-    """One sentence: what chats show of an incoming webhook."""
+    """One sentence; chat services show this key of an incoming webhook."""
     event: NotifiedEvent
     name: str
     """Registered name."""
     version: int | None = None
     champion: int | None = None
-    """In service now."""
+    """The version in service now."""
     verdict: Verdict | None = None
     reasons: tuple[str, ...] = ()
-    """The gate's, or why it failed."""
+    """Reasons of the gate, or of the failure."""
     test: Scores | None = None
     mlflow_run: str | None = None
     time: str
@@ -41,18 +41,18 @@ class Message(Record):
 
 
 def outcome_message(result: Retraining) -> Message:
-    """Put into words how a retraining ended that came to a verdict."""
-    assert result.verdict is not None
-    assert result.registered_name is not None
-    event = _event(result, result.verdict)
+    """Describe the outcome of a retraining that reached a verdict."""
+    promotion, name = result.promotion, result.registered_name
+    assert promotion is not None
+    assert name is not None
     return Message(
-        text=f"{result.registered_name}: version {result.version} {_ending(result)}",
-        event=event,
-        name=result.registered_name,
-        version=result.version,
-        champion=result.champion,
-        verdict=result.verdict,
-        reasons=result.reasons,
+        text=f"{name}: version {promotion.version} {promotion.outcome}",
+        event=promotion.event,
+        name=name,
+        version=promotion.version,
+        champion=promotion.champion,
+        verdict=promotion.verdict,
+        reasons=promotion.reasons,
         test=result.test,
         mlflow_run=result.mlflow_run,
         time=_now(),
@@ -60,7 +60,7 @@ def outcome_message(result: Retraining) -> Message:
 
 
 def failure_message(error: Exception, *, name: str) -> Message:
-    """Put into words that a retraining came to no verdict."""
+    """Return the message of a retraining that failed."""
     reason = str(error) or type(error).__name__
     text = f"{name}: the retraining failed: {reason}"
     return Message(text=text, event="failure", name=name, reasons=(reason,), time=_now())
@@ -68,7 +68,7 @@ def failure_message(error: Exception, *, name: str) -> Message:
 
 @contextlib.contextmanager
 def notifying_failure(params: Params) -> Iterator[None]:
-    """Tell of what is raised inside, and let it go on; who interrupts a retraining knows of it."""
+    """Notify of an exception raised inside and re-raise it; not of an interrupt by a person."""
     try:
         yield
     except Exception as error:
@@ -77,16 +77,17 @@ def notifying_failure(params: Params) -> Iterator[None]:
 
 
 def send_notification(message: Message, params: NotifyParams) -> bool:
-    """Send a message if it is asked for; say whether it arrived. Never raises, never logs the URL.
+    """Send a message if params ask for it; return whether it arrived. Never raises or logs the URL.
 
-    Takes at most attempts * timeout_seconds and the pauses between.
+    Takes at most attempts * timeout_seconds and the pauses between attempts.
     """
     if params.webhook_variable is None or message.event not in params.events:
         return False
     url = os.environ.get(params.webhook_variable, "")
     if not url.startswith(("http://", "https://")):
         log.warning(
-            "nobody was told (%s): $%s holds no http(s) URL", message.event, params.webhook_variable
+            "no notification of %s was sent: $%s holds no http(s) URL",
+            *(message.event, params.webhook_variable),
         )
         return False
     fault = ""
@@ -97,16 +98,16 @@ def send_notification(message: Message, params: NotifyParams) -> bool:
         if not fault:
             return True
     log.warning(
-        "the webhook of $%s was not told (%s): %s, %d times",
-        *(params.webhook_variable, message.event, fault, params.attempts),
+        "no notification of %s was sent: the webhook in $%s: %s, %d times",
+        *(message.event, params.webhook_variable, fault, params.attempts),
     )
     return False
 
 
 def _post(url: str, message: Message, *, timeout: float) -> str:
-    """Send once; return what went wrong, in words without the URL, or nothing."""
+    """Send once; return the error, without the URL, or an empty string."""
     try:
-        request = urllib.request.Request(  # noqa: S310 - http(s), as `notify` saw to
+        request = urllib.request.Request(  # noqa: S310 - `send_notification` allows http(s) only
             url,
             data=message.model_dump_json().encode(),
             headers={"Content-Type": "application/json", "User-Agent": "pitchpipe"},
@@ -121,30 +122,6 @@ def _post(url: str, message: Message, *, timeout: float) -> str:
     except (OSError, ValueError, http.client.HTTPException) as error:
         # Their messages may quote the URL.
         return type(error).__name__
-
-
-def _event(result: Retraining, verdict: Verdict) -> NotifiedEvent:
-    if verdict == "PROMOTE" and result.champion != result.version:
-        return "await"
-    events: dict[Verdict, NotifiedEvent] = {
-        "PROMOTE": "promote",
-        "HOLD": "hold",
-        "REJECT": "reject",
-    }
-    return events[verdict]
-
-
-def _ending(result: Retraining) -> str:
-    """What a version came to, after its number."""
-    if result.champion == result.version:
-        return "is the champion"
-    if result.awaits_approval:
-        return f"passed the gate; `pitchpipe approve {result.version}` puts it into service"
-    return {
-        "PROMOTE": f"passed the gate and was left; `pitchpipe promote {result.version}`",
-        "HOLD": "is held: not shown to be better",
-        "REJECT": "is rejected",
-    }[result.verdict or "HOLD"]
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""What a flow run shows in Prefect's UI beside its tasks: the leaderboard, the verdict, links."""
+"""Artifacts of a flow run in Prefect's UI: leaderboard, verdict, links."""
 
 import contextlib
 import logging
@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def ignoring_artifact_errors() -> Iterator[None]:
-    """While inside, what Prefect cannot show is logged: no verdict is lost for a picture."""
+    """Log Prefect's errors instead of raising them: no retraining fails over an artifact."""
     try:
         yield
     except (PrefectException, httpx.HTTPError) as error:
-        log.warning("Prefect does not show an artifact: %s", error)
+        log.warning("an artifact is missing in Prefect: %s", error)
 
 
 def publish(result: Retraining, links: Links | None) -> None:
-    """Attach the retraining's outcome to the flow run at hand; links: None without its run."""
+    """Attach a retraining's result to the current flow run; links: None without an MLflow run."""
     create_table_artifact(
         table=[_row(place, entry) for place, entry in enumerate(result.leaderboard, start=1)],
         key="leaderboard",
@@ -51,12 +51,12 @@ def publish(result: Retraining, links: Links | None) -> None:
 
 
 def completed_state(result: Retraining) -> State[Retraining]:
-    """End a flow run with a message that its list shows."""
+    """Return the state of a completed flow run; Prefect's list of runs shows its message."""
     return Completed(message=headline(result), data=result)
 
 
 def trial_markdown(outcome: Outcome) -> str:
-    """Show a trial on its task run's page: config and score, or the reason it failed."""
+    """Return a task run's description of its trial: config and scores, or the reason it failed."""
     config = "\n".join(f"- {name}: `{value}`" for name, value in outcome.config)
     if isinstance(outcome, TrialFailure):
         return f"**failed**: {outcome.reason}\n\n{config}"

@@ -1,11 +1,10 @@
-"""From the selected trial to a version, and from the gate's verdict to a champion."""
-
-from dataclasses import dataclass
+"""Register the selected trial as a version, and promote it if the gate finds it better."""
 
 import numpy as np
 
 from flows.datasets.current import manifest_of
 from flows.records.lineage import CodeFacts
+from flows.records.promotion import Promotion
 from flows.records.trial_store import directory_of, read_trial
 from flows.registry.promotion.commands import settle
 from flows.registry.promotion.judge import judge
@@ -14,18 +13,18 @@ from flows.registry.registering import register
 from flows.retraining.evaluate import Evaluated
 from flows.retraining.session import Session, dataset_facts
 from models.config import Params
-from models.config.policies import Verdict
 from models.datasets.prepared import open_split
 from models.evaluation.records import Evaluation
 from models.training.checkpoint import load_serving
 
 EXAMPLES = 4
-"""Images in a version's input example; more than one, so that any number may be asked."""
+"""Images in a version's input example; one would fix the exported batch size to one."""
 
 
 def register_selected(evaluated: Evaluated, params: Params, session: Session) -> int:
     """Register the evaluated trial under the params' name; return the version."""
-    _show(evaluated, session)
+    session.mirror.log_metrics(_further_scores(evaluated.evaluation))
+    session.mirror.log_artifacts(evaluated.directory, under="report")
     registration = _registration(evaluated, params, run_id=session.mirror.wait_for_parent())
     return register(session.tracking, registration)
 
@@ -44,7 +43,7 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
         dataset=dataset_facts(evaluated.dataset),
         classes=manifest.classes,
         example=np.array(test.images[:EXAMPLES]),
-        # Neither what was trained on nor what was selected on may be in a test split later.
+        # No image trained or selected on may be in a later test split.
         trained_ids=np.concatenate(
             [open_split(prepared, "train", verify=False).ids, validation.ids]
         ),
@@ -56,47 +55,18 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
     )
 
 
-def _show(evaluated: Evaluated, session: Session) -> None:
-    session.mirror.log_metrics(_further_scores(evaluated.evaluation))
-    session.mirror.log_artifacts(evaluated.directory, under="report")
-
-
 def _further_scores(evaluation: Evaluation) -> dict[str, float]:
-    """Test scores that registering does not show on the run by itself."""
+    """Test scores beside those that `register` logs."""
     return {"test/f1_weighted": evaluation.f1_weighted, "test/ece": evaluation.ece}
-
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """What the gate said, and who is champion now."""
-
-    version: int
-    verdict: Verdict
-    reasons: tuple[str, ...]
-    """In words."""
-    champion: int | None
-    awaits_approval: bool
-    """The gate passed it, and a person must too."""
 
 
 def promote_if_better(
     version: int, params: Params, session: Session, *, allowed: bool
 ) -> Promotion:
-    """Ask the gate about a version on today's test split, and do what it says if that is allowed.
+    """Ask the gate about a version on today's test split, and carry out its decision if allowed.
 
-    Not allowed: the verdict is told, no alias moves, and the ledger has nothing to remember.
+    Not allowed: no alias moves, and nothing is written into the ledger.
     """
     judgement = judge(session.tracking, version, params.gate)
-    reasons = tuple(reason.text for reason in judgement.decision.reasons)
-    champion, awaits = judgement.champion, False
-    if allowed:
-        moved = settle(session.tracking, judgement, params.gate)
-        champion, awaits = moved.after, moved.action == "await"
-        reasons = moved.reasons if moved.action == "none" else reasons
-    return Promotion(
-        version=version,
-        verdict=judgement.decision.verdict,
-        reasons=reasons,
-        champion=champion,
-        awaits_approval=awaits,
-    )
+    move = settle(session.tracking, judgement, params.gate) if allowed else None
+    return Promotion(judgement=judgement, move=move)

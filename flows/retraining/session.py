@@ -1,4 +1,4 @@
-"""What a retraining works with while it runs: the engine, the mirror, and who is told."""
+"""The session of one retraining: its inputs, the engine that trains, and MLflow tracking."""
 
 import contextlib
 import logging
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.datasets.current import DatasetVersion
+from flows.datasets.files import SAMPLE_SHEETS
 from flows.engines.local import Engine, stop_on_signals
 from flows.engines.opening import open_engine
 from flows.records.lineage import CodeFacts, DatasetFacts, flattened
@@ -29,14 +30,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The engine that trains, and the mirror that shows."""
+    """What the steps of one retraining share."""
 
+    request: Request
+    params: Params
+    dataset: DatasetVersion
     engine: Engine
-    mirror: Mirror
     workers: int
-    """Trials at once."""
+    """Trials trained at once."""
     device: Device
     tracking: Tracking
+    mirror: Mirror
     flow_run: str
     """Prefect's id of the flow run."""
 
@@ -45,21 +49,27 @@ class Session:
 def open_session(
     params: Params, request: Request, dataset: DatasetVersion, *, flow_run: str
 ) -> Iterator[Session]:
-    """Open the tools of one retraining; however it ends, children stop and the runs are closed."""
+    """Open the session of one retraining; on any error, trials are stopped and MLflow runs ended.
+
+    Raises HandMovedError if promotion is asked for and the champion was moved by hand.
+    """
     with open_engine(params, request) as opened:
-        tracking = open_reconciled_tracking(params)
+        tracking = reconcile_tracking(params)
         if request.promote and not request.tune_only:
-            _require_agreement(tracking)
-        mirror = Mirror(tracking, _about(params, request, dataset, flow_run))
+            _check_champion(tracking)
+        mirror = Mirror(tracking, _flow_run_info(params, request, dataset, flow_run))
         try:
             mirror.log_artifacts(write_sample_sheet(dataset.prepared), under="dataset")
             with stop_on_signals(opened.engine):
                 yield Session(
-                    opened.engine,
-                    mirror,
+                    request=request,
+                    params=params,
+                    dataset=dataset,
+                    engine=opened.engine,
                     workers=opened.workers,
                     device=opened.device,
                     tracking=tracking,
+                    mirror=mirror,
                     flow_run=flow_run,
                 )
         except BaseException as error:
@@ -69,14 +79,11 @@ def open_session(
             raise
 
 
-def _commit() -> dict[str, str]:
-    """What MLflow's pages show as the version of the source."""
-    commit = CodeFacts.read().commit
-    return {"mlflow.source.git.commit": commit} if commit else {}
+def reconcile_tracking(params: Params) -> Tracking:
+    """End the MLflow runs that killed retrainings left RUNNING; return tracking, opened.
 
-
-def open_reconciled_tracking(params: Params) -> Tracking:
-    """Close what the dead left RUNNING in MLflow; one that is down is asked the next time."""
+    If MLflow is down, that is left to the next retraining.
+    """
     tracking = open_tracking(params.registered_name)
     try:
         reconcile(tracking)
@@ -85,8 +92,8 @@ def open_reconciled_tracking(params: Params) -> Tracking:
     return tracking
 
 
-def _require_agreement(tracking: Tracking) -> None:
-    """Raise before anything is trained what promotion would raise when all of it is."""
+def _check_champion(tracking: Tracking) -> None:
+    """Raise the error of a later promotion now, before anything is trained."""
     with contextlib.suppress(TrackingError):  # MLflow may be back by then
         moved = hand_moved(tracking)
         if moved is not None:
@@ -94,7 +101,7 @@ def _require_agreement(tracking: Tracking) -> None:
 
 
 def dataset_facts(dataset: DatasetVersion) -> DatasetFacts:
-    """The dataset in the words of lineage."""
+    """Return a dataset version as lineage records it."""
     return DatasetFacts(
         name=dataset.name,
         digest=dataset.digest,
@@ -104,25 +111,27 @@ def dataset_facts(dataset: DatasetVersion) -> DatasetFacts:
     )
 
 
-def _about(params: Params, request: Request, dataset: DatasetVersion, flow_run: str) -> FlowRunInfo:
+def _flow_run_info(
+    params: Params, request: Request, dataset: DatasetVersion, flow_run: str
+) -> FlowRunInfo:
+    commit = CodeFacts.read().commit
+    # MLflow's pages show this tag as the version of the source.
+    source = {"mlflow.source.git.commit": commit} if commit else {}
     return FlowRunInfo(
         name=f"{local_minute()} {dataset.name}",
         dataset=dataset_facts(dataset),
         params=flattened(params),
-        tags={"trigger": request.trigger, "pitchpipe.flow_run": flow_run, **_commit()},
+        tags={"trigger": request.trigger, "pitchpipe.flow_run": flow_run, **source},
     )
-
-
-PORTRAITS = Path("mlruns/datasets")
 
 
 def write_sample_sheet(prepared: Path) -> Path:
     """Return the folder of samples.png and manifest.json, named after the arrays' digest.
 
-    It stays: MLflow may be told of a retraining long after prepared/ holds something else.
+    It is kept: MLflow may be told of a retraining long after prepared/ holds another dataset.
     """
-    folder = PORTRAITS / read_manifest(prepared).digest
-    # The manifest is written last: where it is, the sheet is.
+    folder = SAMPLE_SHEETS / read_manifest(prepared).digest
+    # The manifest is written last, so a folder that has one is complete.
     if not (folder / MANIFEST).exists():
         write_samples(prepared, folder / "samples.png")
         write_text(folder / MANIFEST, (prepared / MANIFEST).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What MLflow and Prefect say of a retraining, in Markdown: verdict, reasons, where to look."""
+"""Summary of a retraining in Markdown, for MLflow and Prefect: verdict, reasons, links."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,99 +11,92 @@ from models.errors import PitchpipeError
 from models.search.proposals import label_of
 
 _TRIALS = 5
-"""Trials that the note lists, best first."""
+"""Number of trials that the summary lists, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where the pages of one retraining are."""
+    """Addresses of the pages of one retraining."""
 
     experiment_id: str
     run: str
     """Id of the parent run."""
     base: str = ""
-    """Address of the MLflow UI; empty inside it."""
+    """Address of the MLflow UI; empty for links within it."""
     trials: Mapping[str, str] = field(default_factory=dict)
-    """Key -> id of the trial's run, as far as MLflow has it."""
+    """Key -> id of the trial's run, for trials that MLflow has."""
     flow_run: str | None = None
     """Address of the flow run in Prefect's UI."""
 
     def to_run(self, run_id: str) -> str:
-        """Page of a run."""
+        """Return the address of a run's page."""
         return f"{self.base}/#/experiments/{self.experiment_id}/runs/{run_id}".removeprefix("/")
 
     def to_artifact(self, path: str) -> str:
-        """Page that shows a file of the parent run."""
+        """Return the address of the page that shows a file of the parent run."""
         return f"{self.to_run(self.run)}/artifacts/{path}"
 
     def to_version(self, name: str, version: int) -> str:
-        """Page of a version."""
+        """Return the address of a version's page."""
         return f"{self.base}/#/models/{name}/versions/{version}".removeprefix("/")
 
 
 def retraining_note(result: Retraining, links: Links) -> str:
-    """Tell what a retraining came to, and link to all it left; lists, for tables run together."""
-    reasons = "\n".join(f"- {reason}" for reason in result.reasons)
-    # MLflow shows the first lines, and the rest on a click: it lays a veil over what comes third,
-    # and links under that cannot be clicked. So the first paragraph has them all.
-    first = f"{_outcome(result, links)} {_pages(result, links)}."
-    parts = [first, _scores(result), _trials(result, links), reasons]
-    began = f"Began because: {result.decision.reason}."
-    return "\n\n".join(part for part in [*parts, began] if part)
+    """Summarise a retraining and link to its results; lists, since MLflow runs tables together."""
+    reasons = result.promotion.reasons if result.promotion else ()
+    # MLflow shows the first lines, and the rest on a click: an overlay covers the third paragraph,
+    # and links under it cannot be clicked. So the first paragraph has them all.
+    parts = [
+        f"{_outcome(result, links)} {_pages(result, links)}.",
+        f"Test: {format_scores(result.test)}." if result.test else "",
+        _trials(result, links),
+        "\n".join(f"- {reason}" for reason in reasons),
+        f"Began because: {result.decision.reason}.",
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 def failure_note(error: BaseException) -> str:
-    """Tell why a retraining came to no end."""
+    """Say why a retraining did not end."""
     if isinstance(error, PitchpipeError):
         return f"**Failed**: {error}"
     if isinstance(error, Exception):
-        said = without_credentials(str(error))
-        return f"**Failed**, {type(error).__name__}: {said}"
+        return f"**Failed**, {type(error).__name__}: {without_credentials(str(error))}"
     return "**Interrupted**; what was trained is kept, and the next retraining goes on from it."
 
 
 def local_minute() -> str:
-    """Return the time of day in the zone that both UIs show times in."""
+    """Return date and time, to the minute, in the local zone, as both UIs show times."""
     return f"{datetime.now(UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
 def headline(result: Retraining) -> str:
-    """Say in a few words what a retraining came to: `PROMOTE: version 3`."""
+    """Summarise a retraining in one line: `PROMOTE: version 3 is the champion`."""
     if not result.decision.retrain:
         return f"nothing to do: {result.decision.reason}"
-    if result.verdict is None:
+    if result.promotion is None:
         return f"searched {result.trials.total} trials"
-    awaited = ", approval awaited" if result.awaits_approval else ""
-    return f"{result.verdict}: version {result.version}, champion {result.champion}{awaited}"
+    promotion = result.promotion
+    return f"{promotion.verdict}: version {promotion.version} {promotion.outcome}"
 
 
 def _outcome(result: Retraining, links: Links) -> str:
-    if result.verdict is None or result.version is None or result.registered_name is None:
+    promotion, name = result.promotion, result.registered_name
+    if promotion is None or name is None:
         return "**Search only**: nothing was registered."
-    name = result.registered_name
-    version = f"[version {result.version}]({links.to_version(name, result.version)})"
-    return f"**{result.verdict}**: {version} of {name}{_champion(result, links, name)}."
-
-
-def _scores(result: Retraining) -> str:
-    return f"Test: {format_scores(result.test)}." if result.test is not None else ""
-
-
-def _champion(result: Retraining, links: Links, name: str) -> str:
-    if result.awaits_approval:
-        return f"; `pitchpipe approve {result.version}` is awaited"
-    if result.champion == result.version:
-        return ", the champion now"
-    if result.champion is None:
-        return "; there is no champion"
-    return (
-        f"; the champion is [version {result.champion}]({links.to_version(name, result.champion)})"
-    )
+    version = f"[version {promotion.version}]({links.to_version(name, promotion.version)})"
+    ended = f"**{promotion.verdict}**: {version} of {name} {promotion.outcome}"
+    champion = promotion.champion
+    if champion == promotion.version:
+        return f"{ended}."
+    if champion is None:
+        return f"{ended}; there is no champion yet."
+    return f"{ended}; the champion is [version {champion}]({links.to_version(name, champion)})."
 
 
 def _pages(result: Retraining, links: Links) -> str:
     pages = {}
-    if result.verdict is not None:
+    if result.promotion is not None:
         pages["report"] = links.to_artifact("report/report.html")
     pages["samples of the dataset"] = links.to_artifact("dataset/samples.png")
     if links.base:

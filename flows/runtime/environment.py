@@ -1,11 +1,18 @@
-"""Environment variables: the defaults that pitchpipe sets, and addresses checked before use."""
+"""Environment variables with their defaults and checks, and the project's identity."""
 
+import contextlib
 import os
 import re
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from models.credentials import without_credentials
-from models.errors import ConfigError
+from models.errors import ConfigError, IntegrityError
+from models.files import write_text
+
+IDENTITY = Path(".prefect/project.id")
 
 SAFE_DEFAULTS = {
     "DO_NOT_TRACK": "true",
@@ -15,13 +22,44 @@ SAFE_DEFAULTS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
 }
-"""No telemetry by default, and no pickle; each can be set otherwise by the user."""
+"""No telemetry and no unpickling; the user's own values are kept."""
+
+
+@contextlib.contextmanager
+def environment_variables(changes: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables of this process, and restore the earlier values on exit."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def project_identity() -> str:
+    """Return the identity of this project folder, 32 hex digits; made when first asked for.
+
+    Raises IntegrityError where its file is damaged.
+    """
+    if not IDENTITY.exists():
+        write_text(IDENTITY, uuid.uuid4().hex)
+    identity = IDENTITY.read_bytes().decode(errors="replace")
+    if not re.fullmatch(r"[0-9a-f]{32}", identity):
+        raise IntegrityError(
+            f"{IDENTITY}: is damaged, it does not hold 32 hex digits; bring it back from a copy, "
+            "or delete it: flow runs of before are then no longer known as this project's"
+        )
+    return identity
 
 
 def check_address(variable: str) -> None:
-    """See that an environment variable, where it says anything, holds the address of a server.
+    """Raise ConfigError where an environment variable is set and is not the URL of a server.
 
-    Nobody is asked. Raises ConfigError where nobody could be.
+    The server is not contacted.
     """
     url = os.environ.get(variable, "")
     if url and not is_address(url):
@@ -32,11 +70,11 @@ def check_address(variable: str) -> None:
 
 
 def is_address(url: str) -> bool:
-    """Whether a text is an address that can be asked by HTTP."""
+    """Whether a text is an http or https URL with a host."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # a ValueError where it is no number
+        _ = parts.port  # raises ValueError where it is no number
     except ValueError:
         return False
-    whole = not re.search(r"[\s\x00-\x1f\x7f]", url)  # urlsplit passes over some of them
+    whole = not re.search(r"[\s\x00-\x1f\x7f]", url)  # urlsplit ignores some of them
     return whole and parts.scheme in ("http", "https") and bool(parts.hostname)

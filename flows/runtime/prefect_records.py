@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -28,26 +27,19 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Crashed
 
+from flows.runtime.environment import project_identity
 from flows.runtime.prefect_server import wait_until_recorded
-from flows.runtime.servers import PREFECT_HOME
-from models.files import write_text
 
 T = TypeVar("T")
 
-_IDENTITY = PREFECT_HOME / "project.id"
 _OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _PAGE = 200
 """Records that Prefect gives out at a time."""
 
 
 def project_tag() -> str:
-    """Tag of this project's flow runs on a server that several projects may share.
-
-    The identity behind it moves with the project's folder.
-    """
-    if not _IDENTITY.exists():
-        write_text(_IDENTITY, uuid.uuid4().hex)
-    return f"pitchpipe-{_IDENTITY.read_text(encoding='utf-8')[:12]}"
+    """Return the tag of this project's flow runs on a server that several projects may share."""
+    return f"pitchpipe-{project_identity()[:12]}"
 
 
 def untagged() -> TagsContext:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
+from pydantic import Field
+
+from flows.runtime.environment import environment_variables
 from flows.runtime.servers import (
     PREFECT_HOME,
     answers,
     free_port,
+    new_password,
     prefect_server,
     server_environment,
 )
@@ -33,6 +37,8 @@ class RunningServices(Record):
     """Base address of the Prefect server."""
     mlflow: str
     """Address of the MLflow UI."""
+    password: str | None = Field(None, repr=False)
+    """Of both servers; null in what an older release wrote, whose servers ask for none."""
 
 
 def running_services(path: Path = SERVICES) -> RunningServices | None:
@@ -80,13 +86,15 @@ def prefect_api() -> Iterator[Callable[[], None]]:
     if "PREFECT_API_URL" in os.environ:
         yield _ask_users_server
     elif services and answers(f"{services.prefect}/api/health"):
-        environment = server_environment(f"{services.prefect}/api")
-        with _environment(environment), _standing_in(services, environment):
+        # What asks for no password passes over one.
+        password = services.password or new_password()
+        environment = server_environment(f"{services.prefect}/api", password)
+        with environment_variables(environment), _standing_in(services, environment):
             yield lambda: None
     else:
         server = prefect_server(free_port(0))
-        environment = server_environment(f"{server.url}/api")
-        with _environment(environment), server.start(environment):
+        environment = server_environment(f"{server.url}/api", new_password())
+        with environment_variables(environment), server.start(environment):
             yield server.wait_ready
 
 
@@ -130,20 +138,6 @@ def _ask_users_server() -> None:
             f"({without_credentials(str(error))}); start that "
             "server, or unset the variable to let pitchpipe start one"
         )
-
-
-@contextlib.contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:

@@ -1,4 +1,4 @@
-"""One retraining at a time, whoever started it; a lock that a kill releases."""
+"""The retraining lock: one retraining at a time in a project."""
 
 import contextlib
 import shlex
@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from flows.runtime.locks import hold, is_held
 from models.config import Record, read_record
-from models.errors import BusyError
 from models.files import write_text
 from models.processes import ProcessIdentity, this_process
 
@@ -19,7 +17,7 @@ OWNER = Path("mlruns/retraining.owner.json")
 
 
 class Owner(Record):
-    """Who holds the lock."""
+    """The holder of the lock."""
 
     process: ProcessIdentity
     command: str
@@ -28,54 +26,42 @@ class Owner(Record):
 
 @contextlib.contextmanager
 def only_retraining(*, wait_seconds: float = 0.5) -> Iterator[bool]:
-    """Hold the project's retraining lock; a process that holds it may enter again.
+    """Hold the project's retraining lock; a thread that holds it may enter again.
 
-    Yields whether the last holder died with it: what it left open is still to be closed.
-    Raises BusyError with the holder's process where another holds it. The kernel releases the lock
-    when its holder dies, however it dies.
+    wait_seconds: another process that calls `holder` has it for a moment. Yields whether the last
+    holder died with it: what it left open is still to be closed. Raises BusyError, naming the
+    holder's process, where another one holds it.
     """
-    LOCK.parent.mkdir(exist_ok=True)
-    # Whoever asks `holder` has it for a moment; that is no retraining.
-    lock = FileLock(LOCK, is_singleton=True)
-    try:
-        lock.acquire(timeout=wait_seconds)
-    except Timeout:
-        raise BusyError(_busy_message()) from None
-    try:
-        died = lock.lock_counter == 1 and OWNER.exists()
-        if lock.lock_counter == 1:
-            write_text(OWNER, _owner().model_dump_json())
-        yield died
-    finally:
-        if lock.lock_counter == 1:
+    with hold(LOCK, seconds=wait_seconds, busy=_busy_message, reentrant=True) as lock:
+        if lock.lock_counter > 1:
+            yield False
+            return
+        died = OWNER.exists()
+        write_text(OWNER, _this_owner().model_dump_json())
+        try:
+            yield died
+        finally:
             OWNER.unlink(missing_ok=True)
-        lock.release()
 
 
 def holder() -> Owner | None:
-    """Return the process that is retraining now; None where nobody is."""
-    if not LOCK.exists():
-        return None
-    try:
-        with FileLock(LOCK, timeout=0):
-            return None
-    except Timeout:
-        return _read_owner()
+    """Return the process that is retraining now; None where there is none."""
+    return _read_owner() if is_held(LOCK) else None
 
 
 def owner() -> Owner | None:
-    """Return the process that wrote its name at the lock and lives, without touching the lock."""
+    """Return the living process whose name is at the lock, without taking the lock."""
     last = _read_owner()
     return last if last is not None and last.process.alive else None
 
 
-def _owner() -> Owner:
+def _this_owner() -> Owner:
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     return Owner(process=this_process(), command=command, since=datetime.now(UTC))
 
 
 def _read_owner() -> Owner | None:
-    # Between taking the lock and writing its name, the holder is not known.
+    # The holder is unknown between taking the lock and writing its name.
     return read_record(OWNER, Owner)
 
 

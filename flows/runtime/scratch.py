@@ -1,4 +1,4 @@
-"""Scratch folders of ours: whoever works in one holds it, and what the dead left is removed."""
+"""Scratch folders, locked while in use, and removal of those whose process is dead."""
 
 import contextlib
 import shutil
@@ -7,15 +7,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+
+from flows.runtime.locks import is_held
 
 KEPT = Path("mlruns")
 TRASH = KEPT / ".trash"
-"""What is being deleted: renamed to here first, so that nothing half deleted is taken for whole."""
-SCRATCH = (".reproducing-", ".packing-", ".rereading-", ".fetching-", ".showing-")
-"""What names of scratch folders begin with."""
+"""Holds what is being deleted, renamed first so that nothing half deleted is taken for whole."""
+SCRATCH = tuple(
+    f".{verb}-"
+    for verb in ("reproducing", "packing", "rereading", "fetching", "showing", "resizing")
+)
+"""Prefixes of scratch folders."""
 TEMPORARY = ".*.tmp"
-"""Files that were to be renamed to their place (models.files)."""
+"""Pattern of files that were not renamed to their place yet (models.files)."""
 _HELD = ".held"
 _GATE = KEPT / "scratch.lock"
 _DAY_SECONDS = 86_400.0
@@ -23,11 +28,11 @@ _DAY_SECONDS = 86_400.0
 
 @contextlib.contextmanager
 def scratch_folder(prefix: str, *, within: Path = KEPT) -> Iterator[Path]:
-    """Give a new folder, which is removed at the end; a lock on it says that we live."""
+    """Yield a new folder, locked while in use and removed at the end."""
     assert prefix in SCRATCH
     within.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        with FileLock(_GATE):  # nobody may find it before it is held
+        with FileLock(_GATE):  # no other process may find it before it is locked
             folder = Path(tempfile.mkdtemp(dir=within, prefix=prefix))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.enter_context(FileLock(folder / _HELD))
@@ -37,7 +42,7 @@ def scratch_folder(prefix: str, *, within: Path = KEPT) -> Iterator[Path]:
 
 
 def abandoned_scratch() -> list[Path]:
-    """Scratch folders that nobody holds, and what was being deleted."""
+    """Return scratch folders that no process holds, and what was being deleted."""
     if not KEPT.is_dir():
         return []
     with FileLock(_GATE):
@@ -45,20 +50,20 @@ def abandoned_scratch() -> list[Path]:
             folder
             for prefix in SCRATCH
             for folder in (*KEPT.glob(f"{prefix}*"), *KEPT.glob(f"versions/{prefix}*"))
-            if not _is_held(folder)
+            if not _is_in_use(folder)
         ]
     return [*folders, *(TRASH.iterdir() if TRASH.is_dir() else ())]
 
 
 def old_temporary_files() -> list[Path]:
-    """Files of more than a day ago that were to be renamed to their place, and were not."""
+    """Return files older than a day that were never renamed to their place."""
     yesterday = time.time() - _DAY_SECONDS
     begun = (path for path in KEPT.rglob(TEMPORARY) if path.is_file())
     return [path for path in begun if path.stat().st_mtime < yesterday]
 
 
 def discard(path: Path) -> None:
-    """Delete a file or folder; killed anywhere, it is whole in its place or gone from there."""
+    """Delete a file or folder; if killed meanwhile, it is whole in its place or gone from there."""
     if path.parent != TRASH:
         TRASH.mkdir(parents=True, exist_ok=True)
         path = path.rename(Path(tempfile.mkdtemp(dir=TRASH)) / path.name).parent
@@ -69,14 +74,14 @@ def discard(path: Path) -> None:
 
 
 def discard_abandoned() -> None:
-    """Delete what `left_by_the_dead` finds; what cannot be deleted is left to the next time."""
+    """Delete what `abandoned_scratch` finds; what cannot be deleted is left to the next time."""
     for path in abandoned_scratch():
         with contextlib.suppress(OSError):
             discard(path)
 
 
 def bytes_of(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder; what vanishes meanwhile counts nothing."""
+    """Return the bytes of a file, or of all files in a folder that do not vanish meanwhile."""
     if path.is_file():
         return path.stat().st_size
     total = 0
@@ -86,13 +91,9 @@ def bytes_of(path: Path) -> int:
     return total
 
 
-def _is_held(folder: Path) -> bool:
+def _is_in_use(folder: Path) -> bool:
     lock = folder / _HELD
-    if not lock.exists():
-        # Of an earlier release, which held none: after a day nobody works in it.
-        return folder.exists() and folder.stat().st_mtime > time.time() - _DAY_SECONDS
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
+    if lock.exists():
+        return is_held(lock)
+    # Of an earlier release, without locks: after a day no process works in it.
+    return folder.exists() and folder.stat().st_mtime > time.time() - _DAY_SECONDS

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from typing import Self
 
 import psutil
 
+from flows.runtime import guarded_apps
 from flows.runtime.environment import is_address
 from models.errors import BusyError, PitchpipeError
 
 LOOPBACK = "127.0.0.1"
+USER = "pitchpipe"
+"""Name that goes with the password of our servers."""
 PREFECT_HOME = Path(".prefect")
 PREFECT_LOG = PREFECT_HOME / "server.log"
 SCHEDULES_LOG = PREFECT_HOME / "schedules.log"
@@ -119,31 +123,33 @@ class Server(Child):
             return False
 
 
+def new_password() -> str:
+    """Draw a password for servers that are about to be started."""
+    return secrets.token_urlsafe(16)
+
+
 def prefect_server(port: int) -> Server:
-    """Prefect's API and UI. uvicorn is started directly: `prefect server start` adds a process
-    that would outlive a kill of ours.
-    """
-    application = ["--factory", "prefect.server.api.server:create_app"]
-    bind = ["--host", LOOPBACK, "--port", str(port), "--log-level", "error", "--lifespan", "on"]
-    return Server(
-        "the Prefect server",
-        ["-m", "uvicorn", *application, *bind],
-        port=port,
-        health="/api/health",
-        log=PREFECT_LOG,
-    )
+    """Prefect's API and UI, which ask for a password (flows.guard)."""
+    application = guarded_apps.prefect_app.__name__
+    return _guarded("the Prefect server", application, port, health="/api/health", log=PREFECT_LOG)
 
 
 def mlflow_server(port: int) -> Server:
-    """MLflow's UI, one worker: its four by default cost 1.7 GB and 22 s."""
-    where = ["--host", LOOPBACK, "--port", str(port)]
-    return Server(
-        "the MLflow UI",
-        ["-m", "mlflow", "server", *where, "--workers", "1"],
-        port=port,
-        health="/health",
-        log=MLFLOW_LOG,
-    )
+    """MLflow's UI over what is recorded, which asks for a password and takes no artifacts in."""
+    application = guarded_apps.mlflow_app.__name__
+    return _guarded("the MLflow UI", application, port, health="/health", log=MLFLOW_LOG)
+
+
+def _guarded(title: str, application: str, port: int, *, health: str, log: Path) -> Server:
+    """Let uvicorn serve one of our applications.
+
+    It is started directly: `prefect server start` adds a process that would outlive a kill of
+    ours, `mlflow server` four workers of 1.7 GB. Requests are not logged: a link holds a password.
+    """
+    bind = ["--host", LOOPBACK, "--port", str(port), "--log-level", "error", "--lifespan", "on"]
+    factory = ["--factory", f"{guarded_apps.__name__}:{application}"]
+    arguments = ["-m", "uvicorn", *factory, *bind, "--no-access-log"]
+    return Server(title, arguments, port=port, health=health, log=log)
 
 
 def schedule_worker() -> Child:
@@ -151,10 +157,10 @@ def schedule_worker() -> Child:
     return Child("the schedules' worker", ["-m", "flows.schedules.worker"], log=SCHEDULES_LOG)
 
 
-def schedules_environment(api_url: str) -> dict[str, str]:
+def schedules_environment(api_url: str, password: str) -> dict[str, str]:
     """Environment of the schedules' worker: Prefect's, and a look for due runs every 2 s."""
     every = os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")  # Prefect's own: 10
-    return server_environment(api_url) | {
+    return server_environment(api_url, password) | {
         "PREFECT_WORKER_QUERY_SECONDS": every,
         # A run taken up before its time would be turned away by one that ends before its time.
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
@@ -162,24 +168,30 @@ def schedules_environment(api_url: str) -> dict[str, str]:
     }
 
 
-def mlflow_environment(tracking_uri: str) -> dict[str, str]:
+def mlflow_environment(tracking_uri: str, password: str) -> dict[str, str]:
     """Environment of an MLflow UI of ours over a store.
 
     All users of the host can read command lines, and the store's address may hold a password.
     """
     return {
+        guarded_apps.AUTH: f"{USER}:{password}",
         "MLFLOW_BACKEND_STORE_URI": tracking_uri,
         # The UI needs no job runner: that would be ten more processes.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
 
 
-def server_environment(api_url: str) -> dict[str, str]:
+def server_environment(api_url: str, password: str) -> dict[str, str]:
     """Environment of a Prefect server of ours, and of the process that talks to it."""
+    auth = f"{USER}:{password}"
     return {
+        guarded_apps.AUTH: auth,
         "PREFECT_HOME": str(PREFECT_HOME.resolve()),
         "PREFECT_API_URL": api_url,
+        "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Prefect's default lets pages of every origin read what it answers.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": api_url.removesuffix("/api"),
         "PREFECT_UI_API_URL": api_url,
     }
 

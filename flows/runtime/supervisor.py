@@ -11,8 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from types import FrameType
+
+from models.lifetime import end_when
 
 
 def main() -> None:
@@ -27,13 +28,12 @@ def main() -> None:
         process.terminate()
 
     signal.signal(signal.SIGTERM, end)
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    end_when(sys.stdin.buffer.read, end=_kill_group)
     process.wait()
-    os.killpg(0, signal.SIGKILL)
+    _kill_group()
 
 
-def _watch_parent() -> None:
-    sys.stdin.buffer.read()
+def _kill_group() -> None:
     os.killpg(0, signal.SIGKILL)
 
 

@@ -1,1 +1,1 @@
-"""Scheduled retraining: schedules.yaml, triggers, Prefect deployments, the worker, `up`."""
+"""Scheduled retraining: schedules.yaml, triggers, Prefect deployments, worker, status, `up`."""

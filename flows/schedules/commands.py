@@ -1,4 +1,4 @@
-"""`schedule apply` and `schedule run-now`: what they do beyond the file."""
+"""`schedule apply` and `schedule run-now`, which talk to Prefect."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from flows.schedules.triggers import take_arrivals
 
 
 def apply_now() -> None:
-    """Make the deployments of the Prefect server at hand agree with schedules.yaml."""
+    """Update the deployments of the Prefect server in use from schedules.yaml."""
     schedules = read_schedules()
     with prefect_api() as wait_for_api:
         wait_for_api()
@@ -22,9 +22,9 @@ def apply_now() -> None:
 
 
 def run_schedule(name: str) -> Retraining | None:
-    """Let whoever serves the schedule run it now; retrain here where nobody does.
+    """Run a schedule now: through Prefect where a server runs, else in this process.
 
-    Returns what it came to; None where it was handed over, so that it is not known yet.
+    Returns the result; None where Prefect runs it.
     """
     schedule = find_schedule(read_schedules(), name)
     if not is_served():
@@ -41,5 +41,5 @@ def run_schedule(name: str) -> Retraining | None:
 
 
 def is_served() -> bool:
-    """Whether there is a Prefect server to hand a run over to: the user's, or that of `up`."""
+    """Whether a Prefect server can run the schedule: the user's, or that of `up`."""
     return "PREFECT_API_URL" in os.environ or running_services() is not None

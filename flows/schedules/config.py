@@ -1,7 +1,7 @@
-"""When to retrain by itself: `schedules.yaml`, read whole, written whole; light to import.
+"""Schedules: `schedules.yaml`, read and written whole; light to import.
 
-The file is the truth. `pitchpipe up` and `pitchpipe schedule apply` make Prefect's deployments
-agree with it (flows/schedules/deployments.py).
+`pitchpipe up` and `pitchpipe schedule apply` update Prefect's deployments from it
+(flows.schedules.deployments).
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from flows.records.retraining import Request
 from flows.schedules.config_edit import with_entry, with_field, without_entry
 from flows.schedules.cron import next_of_cron, zone_of
 from models.config import Record
+from models.config.yaml_reader import parse_yaml, read_yaml_text
 from models.decision import Trigger
 from models.errors import ConfigError
 from models.files import write_text
@@ -35,17 +36,17 @@ _LOCK = Path("mlruns/schedules.lock")
 
 
 class Schedule(Record):
-    """One reason to ask whether to retrain: a cron line, an interval, new data or drift."""
+    """A trigger of retraining: a cron line, an interval, new data or drift."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     cron: str | None = None
     """Minute, hour, day, month, weekday."""
     timezone: str = "UTC"
-    """IANA name of the zone that the cron line is read in."""
+    """IANA name of the cron line's time zone."""
     interval: Annotated[int, Field(gt=0, le=366 * 86_400)] | None = None
     """Seconds from one tick to the next: at most a year."""
     since: datetime | None = None
-    """A tick of the interval, from which the others follow; null: 1970 began with one."""
+    """A tick of the interval, from which the others follow; null: 1970-01-01 00:00 UTC."""
     on: Literal["new data", "drift"] | None = None
     params: str = "params.yaml"
     """Params file, relative to the project."""
@@ -66,22 +67,22 @@ class Schedule(Record):
 
     @property
     def trigger(self) -> Trigger:
-        """Who asks, in the words of the decision."""
+        """Kind of trigger, as in decisions."""
         return self.on or ("cron" if self.cron is not None else "interval")
 
     @property
-    def shown_trigger(self) -> str:
-        """The trigger as people read it."""
+    def trigger_text(self) -> str:
+        """The trigger in words."""
         if self.cron is not None:
             return f"cron {self.cron} {self.timezone}"
         return f"interval {self.interval} s" if self.interval is not None else self.trigger
 
     def request(self) -> Request:
-        """Put the retraining that this schedule asks for into words."""
+        """Build the request for a retraining by this schedule."""
         return Request(params_file=self.params, overrides=list(self.set), trigger=self.trigger)
 
     def next_tick(self, after: datetime) -> datetime | None:
-        """Return the first tick later than a time; None where it is paused, or waits for data."""
+        """Return the first tick after a time; None where it is paused or has no clock."""
         if not self.active or self.on is not None:
             return None
         if self.cron is not None:
@@ -100,7 +101,7 @@ class Schedule(Record):
         tick = self.next_tick(now)
         return {
             "name": self.name,
-            "trigger": self.shown_trigger,
+            "trigger": self.trigger_text,
             "next": tick.isoformat() if tick else None,
             "active": self.active,
             "params": self.params,
@@ -116,32 +117,24 @@ def read_schedules(path: Path = SCHEDULES) -> tuple[Schedule, ...]:
 
     Raises ConfigError with every fault found.
     """
-    try:
-        return _parsed(path.read_text(encoding="utf-8"), path)
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    return _parse(read_yaml_text(path), path) if path.exists() else ()
 
 
-def _parsed(text: str, path: Path) -> tuple[Schedule, ...]:
+def _parse(text: str, path: Path) -> tuple[Schedule, ...]:
+    tree = parse_yaml(text, where=str(path))
     try:
-        tree = yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    try:
-        schedules = _File.validate_json(json.dumps(tree or [], default=str))
+        schedules = _File.validate_json(json.dumps(tree or []))
     except ValidationError as error:
         raise ConfigError("\n".join(_faults(error, path))) from None
     names = [schedule.name for schedule in schedules]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ConfigError(f"{path}: the name {doubled[0]!r} is given twice; rename one")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"{path}: the name {repeated[0]!r} is given twice; rename one")
     return schedules
 
 
 def new_schedule(**fields: object) -> Schedule:
-    """Make a schedule from what a user typed; ConfigError with the first fault."""
+    """Make a schedule from a user's input; ConfigError with the first fault."""
     try:
         return Schedule.model_validate(fields)
     except ValidationError as error:
@@ -149,34 +142,34 @@ def new_schedule(**fields: object) -> Schedule:
 
 
 def add_schedule(schedule: Schedule) -> None:
-    """Add one; ConfigError where its name is taken."""
-    with _reading() as (text, schedules):
+    """Add a schedule; ConfigError where its name is taken."""
+    with _locked_file() as (text, schedules):
         if schedule.name in (one.name for one in schedules):
             raise ConfigError(
-                f"schedule {schedule.name!r}: there is one of this name; choose another with "
+                f"schedule {schedule.name!r}: this name is taken; choose another with "
                 f"--name, or `pitchpipe schedule remove {schedule.name}` first"
             )
-        meant = (*schedules, schedule)
-        _write(meant, lambda: with_entry(text or _HEADER, _dumped([schedule])))
+        intended = (*schedules, schedule)
+        _write(intended, lambda: with_entry(text or _HEADER, _dump([schedule])))
 
 
 def set_active(name: str, *, active: bool) -> None:
-    """Pause or resume one; ConfigError where there is none of this name."""
-    with _reading() as (text, schedules):
+    """Pause or resume a schedule; ConfigError where there is none of this name."""
+    with _locked_file() as (text, schedules):
         place = schedules.index(find_schedule(schedules, name))
         changed = schedules[place].model_copy(update={"active": active})
         if changed != schedules[place]:
-            meant = (*schedules[:place], changed, *schedules[place + 1 :])
+            intended = (*schedules[:place], changed, *schedules[place + 1 :])
             value = json.dumps(active)
-            _write(meant, lambda: with_field(text, place, name="active", value=value))
+            _write(intended, lambda: with_field(text, place, name="active", value=value))
 
 
 def remove_schedule(name: str) -> None:
-    """Remove one; ConfigError where there is none of this name."""
-    with _reading() as (text, schedules):
+    """Remove a schedule; ConfigError where there is none of this name."""
+    with _locked_file() as (text, schedules):
         place = schedules.index(find_schedule(schedules, name))
-        meant = (*schedules[:place], *schedules[place + 1 :])
-        _write(meant, lambda: without_entry(text, place))
+        intended = (*schedules[:place], *schedules[place + 1 :])
+        _write(intended, lambda: without_entry(text, place))
 
 
 def find_schedule(schedules: Sequence[Schedule], name: str) -> Schedule:
@@ -185,11 +178,11 @@ def find_schedule(schedules: Sequence[Schedule], name: str) -> Schedule:
         if schedule.name == name:
             return schedule
     names = ", ".join(schedule.name for schedule in schedules) or "none yet"
-    raise ConfigError(f"schedule {name!r}: there is none of this name; there are: {names}")
+    raise ConfigError(f"schedule {name!r}: no such schedule; there are: {names}")
 
 
 def unused_name(trigger: Trigger) -> str:
-    """Return a name for a schedule that was given none, after its trigger."""
+    """Return a free name for a schedule, made of its trigger."""
     taken = {schedule.name for schedule in read_schedules()}
     plain = trigger.replace(" ", "-")
     numbered = (f"{plain}-{number}" for number in range(2, len(taken) + 3))
@@ -197,29 +190,29 @@ def unused_name(trigger: Trigger) -> str:
 
 
 @contextlib.contextmanager
-def _reading() -> Iterator[tuple[str, tuple[Schedule, ...]]]:
-    """Give the file's text and the schedules in it to who will change them; one at a time."""
+def _locked_file() -> Iterator[tuple[str, tuple[Schedule, ...]]]:
+    """Lock the file against other writers; yield its text and the schedules in it."""
     _LOCK.parent.mkdir(exist_ok=True)
     with FileLock(_LOCK):
         schedules = read_schedules()
-        yield SCHEDULES.read_text(encoding="utf-8") if SCHEDULES.exists() else "", schedules
+        yield read_yaml_text(SCHEDULES) if SCHEDULES.exists() else "", schedules
 
 
-def _write(meant: tuple[Schedule, ...], edited: Callable[[], str]) -> None:
-    """Write the text edited, so that comments stay, where it reads as meant; else write all anew.
+def _write(intended: tuple[Schedule, ...], edit: Callable[[], str]) -> None:
+    """Write the edited text, which keeps comments, where it parses as intended; else rewrite all.
 
-    YAML can be written in ways that no small edit knows: anchors, a list in brackets, `- ` alone.
+    Small edits do not handle all of YAML: anchors, a list in brackets, `- ` alone.
     """
     with contextlib.suppress(ConfigError, yaml.YAMLError):
-        text = edited()
-        if _parsed(text, SCHEDULES) == meant:
+        text = edit()
+        if _parse(text, SCHEDULES) == intended:
             write_text(SCHEDULES, text)
             return
-    log.warning("%s is written anew: its comments are lost", SCHEDULES)
-    write_text(SCHEDULES, _HEADER + _dumped(meant))
+    log.warning("%s is rewritten: its comments are lost", SCHEDULES)
+    write_text(SCHEDULES, _HEADER + _dump(intended))
 
 
-def _dumped(schedules: Sequence[Schedule]) -> str:
+def _dump(schedules: Sequence[Schedule]) -> str:
     documents = [one.model_dump(mode="json", exclude_defaults=True) for one in schedules]
     return yaml.safe_dump(documents, sort_keys=False)
 
@@ -228,6 +221,6 @@ def _faults(error: ValidationError, path: Path | None) -> Iterator[str]:
     for fault in error.errors():
         place = ".".join(str(part) for part in fault["loc"])
         where = ": ".join(part for part in (str(path) if path else "", place) if part)
-        told = fault["msg"].removeprefix("Value error, ")
-        shown = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
-        yield f"{where}: {shown}{told}" if where else f"{shown}{told}"
+        rule = fault["msg"].removeprefix("Value error, ")
+        value = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
+        yield f"{where}: {value}{rule}" if where else f"{value}{rule}"

@@ -1,7 +1,7 @@
-"""Prefect's deployments, made to agree with schedules.yaml: one for each schedule.
+"""Prefect's deployments: one for each schedule of schedules.yaml.
 
-They belong to a work pool of the project. `pitchpipe up` runs a worker of that pool, and so may
-anybody: `prefect worker start --pool ...` (docs/schedules.md).
+They belong to a work pool of the project. `pitchpipe up` runs a worker of that pool; so does
+`prefect worker start --pool ...` (docs/schedules.md).
 """
 
 import contextlib
@@ -14,7 +14,11 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    WorkPoolCreate,
+    WorkPoolUpdate,
+)
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterTags,
@@ -49,9 +53,9 @@ _BEGUN = [StateType.RUNNING, StateType.COMPLETED, StateType.FAILED, StateType.CR
 
 
 def apply_schedules(schedules: Sequence[Schedule]) -> None:
-    """Create, change and remove this project's deployments until they are what schedules say.
+    """Create, update and delete this project's deployments to match the schedules.
 
-    One that agrees already is left alone: a change drops the runs that Prefect planned for it.
+    One that matches is left alone: an update drops the runs that Prefect planned for it.
     Raises ConfigError where another project on the same server has a schedule of that name.
     """
     with get_client(sync_client=True) as client:
@@ -63,8 +67,8 @@ def apply_schedules(schedules: Sequence[Schedule]) -> None:
         new = [one for one in schedules if one.name not in there]
         foreign = {one.name for one in new if _is_foreign(client, one)}
         for schedule in schedules:
-            agrees = schedule.name in there and there[schedule.name].version == _version(schedule)
-            if not agrees and schedule.name not in foreign:
+            matches = schedule.name in there and there[schedule.name].version == _version(schedule)
+            if not matches and schedule.name not in foreign:
                 _deploy(client, schedule)
     if foreign:
         raise ConfigError(
@@ -74,23 +78,23 @@ def apply_schedules(schedules: Sequence[Schedule]) -> None:
 
 
 def run_missed(schedules: Sequence[Schedule], *, now: datetime) -> tuple[str, ...]:
-    """Ask once for whatever was missed or broken off while nobody served; return the names.
+    """Run each schedule once whose runs were missed or crashed while not served; return the names.
 
-    Of the ticks that passed meanwhile all are cancelled, and one run stands for them. The same
-    goes for a schedule whose last run crashed: its retraining goes on from its last epoch.
+    Missed runs are cancelled, and one run stands for them. A retraining that crashed continues
+    from its last epoch.
     """
-    asked = []
+    started = []
     with get_client(sync_client=True) as client:
         there = {deployment.name: deployment.id for deployment in _deployments(client)}
         for schedule in schedules:
             deployment = there.get(schedule.name)
             if deployment is None:
-                continue  # another project has one of this name
+                continue  # refused: another project has one of this name
             missed = cancel_missed(deployment, now=now, client=client)
-            if schedule.active and (missed or _broken_off(client, deployment)):
+            if schedule.active and (missed or _has_crashed(client, deployment)):
                 client.create_flow_run_from_deployment(deployment)
-                asked.append(schedule.name)
-    return tuple(asked)
+                started.append(schedule.name)
+    return tuple(started)
 
 
 def cancel_missed(
@@ -100,9 +104,9 @@ def cancel_missed(
     client: SyncPrefectClient,
     except_for: UUID | None = None,
 ) -> int:
-    """Cancel the runs of a deployment that should have begun before now and did not.
+    """Cancel the runs of a deployment that should have started before now and did not.
 
-    now: null cancels those that lie in the future, too.
+    now: null also cancels those in the future.
     """
     late = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
@@ -117,16 +121,16 @@ def cancel_missed(
 
 
 def run_now(name: str) -> FlowRun:
-    """Let a schedule's deployment run at once; ConfigError where Prefect does not know it."""
+    """Run the deployment of a schedule now; ConfigError where Prefect has none."""
     with get_client(sync_client=True) as client:
         for deployment in _deployments(client):
             if deployment.name == name:
                 return client.create_flow_run_from_deployment(deployment.id)
-    raise ConfigError(f"schedule {name!r}: Prefect has none; `pitchpipe schedule apply` makes it")
+    raise ConfigError(f"schedule {name!r}: not in Prefect; `pitchpipe schedule apply` adds it")
 
 
 def plan_run(deployment: UUID, at: datetime) -> None:
-    """Plan one more run of a deployment, unless one is planned until then."""
+    """Plan a run of a deployment, unless one is planned until then."""
     planned = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
@@ -143,7 +147,7 @@ def _deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
 
 
 def _is_foreign(client: SyncPrefectClient, schedule: Schedule) -> bool:
-    """Whether another project has a deployment of this name."""
+    """Whether a deployment of this name exists, given that this project has none."""
     try:
         deployment = client.read_deployment_by_name(f"{FLOW}/{schedule.name}")
     except ObjectNotFound:
@@ -152,7 +156,7 @@ def _is_foreign(client: SyncPrefectClient, schedule: Schedule) -> bool:
     return project_tag() not in deployment.tags
 
 
-def _broken_off(client: SyncPrefectClient, deployment: UUID) -> bool:
+def _has_crashed(client: SyncPrefectClient, deployment: UUID) -> bool:
     begun = FlowRunFilter(
         deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_BEGUN)),
@@ -164,16 +168,19 @@ def _broken_off(client: SyncPrefectClient, deployment: UUID) -> bool:
 
 
 def _ensure_pool(client: SyncPrefectClient) -> None:
-    from prefect.workers.process import ProcessWorker  # noqa: PLC0415 - costs a second
-
+    """Make the project's pool, or see that it starts flow runs as `_job_template` says."""
+    template = _job_template()
     try:
-        client.read_work_pool(project_tag())
+        pool = client.read_work_pool(project_tag())
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
         with contextlib.suppress(ObjectAlreadyExists):  # `up` and a command may do so at once
             client.create_work_pool(
                 WorkPoolCreate(name=project_tag(), type="process", base_job_template=template)
             )
+    else:
+        if pool.base_job_template != template:
+            update = WorkPoolUpdate(base_job_template=template)
+            client.update_work_pool(project_tag(), update)
 
 
 def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
@@ -188,13 +195,13 @@ def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
             collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
         parameters={"schedule": schedule.name},
-        description=f"{schedule.shown_trigger}: asks whether to retrain, and does.",
+        description=f"{schedule.trigger_text}: asks whether to retrain, and does.",
         work_pool_name=project_tag(),
         tags=[project_tag()],
         entrypoint=ENTRYPOINT,
-        job_variables=_job(),
+        job_variables={},
     )
-    if not schedule.active:  # Prefect drops what it planned itself, and not what we planned
+    if not schedule.active:  # Prefect drops the runs it planned itself, but not ours
         cancel_missed(deployment, now=None, client=client)
 
 
@@ -207,19 +214,25 @@ def _prefects(schedule: Schedule) -> CronSchedule | IntervalSchedule | None:
     return None
 
 
-def _job() -> dict[str, object]:
-    """How a worker starts a flow run: our interpreter, in the project, without telemetry.
+def _job_template() -> dict[str, object]:
+    """How a worker starts every flow run: our interpreter, in the project, without telemetry.
 
-    A command of its own saves Prefect's process that looks for the flow's workspace.
+    Nothing in it can be chosen by who asks for a run. `env` is missing for that reason: Prefect
+    merges the job variable of that name into it, declared or not. A command of its own saves
+    Prefect's process that looks for the flow's workspace.
     """
     quiet = {name: os.environ.get(name, value) for name, value in SAFE_DEFAULTS.items()}
+    settings = {**quiet, "PREFECT_HOME": str(PREFECT_HOME.resolve())}
+    words = [f"{name}={value}" for name, value in settings.items()]
     return {
-        "command": shlex.join([sys.executable, "-m", "prefect.engine"]),
-        "working_dir": str(Path.cwd()),
-        "env": {**quiet, "PREFECT_HOME": str(PREFECT_HOME.resolve())},
+        "job_configuration": {
+            "command": shlex.join(["env", *words, sys.executable, "-m", "prefect.engine"]),
+            "working_dir": str(Path.cwd()),
+        },
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
     }
 
 
 def _version(schedule: Schedule) -> str:
-    """Digest of all that a deployment is made of."""
-    return digest_of([ENTRYPOINT, schedule.model_dump(mode="json"), str(_job())])[:12]
+    """Digest of everything in a deployment; earlier releases gave it job variables."""
+    return digest_of([ENTRYPOINT, schedule.model_dump(mode="json"), "no job variables"])[:12]

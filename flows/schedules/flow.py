@@ -1,6 +1,6 @@
-"""The flow behind every deployment: take what was delivered, ask, retrain where there is a reason.
+"""Flow of every deployment: add deliveries, decide, retrain where there is a reason.
 
-Light to import: a tick with nothing to do ends in seconds, without torch and MLflow.
+Light to import: a tick without a reason ends in seconds, without torch and MLflow.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from flows.schedules.triggers import take_arrivals
 from models.errors import BusyError, can_heal
 
 BUSY_MINUTES = 5
-"""After which a trigger that met another retraining asks again; a clock has its next tick."""
+"""Pause of a data trigger that met another retraining; a clock has its next tick."""
 
 
 def _flow_run_name() -> str:
@@ -37,26 +37,26 @@ def _flow_run_name() -> str:
 
 @flow(name="retrain", flow_run_name=_flow_run_name)
 def retrain_on_schedule(schedule: str) -> State[Retraining]:
-    """Ask whether to retrain, and do; HOLD and REJECT complete, and a second one is cancelled."""
-    asking = find_schedule(read_schedules(), schedule)
-    _stand_for_the_missed()
+    """Retrain if there is a reason; HOLD and REJECT complete, a concurrent run is cancelled."""
+    found = find_schedule(read_schedules(), schedule)
+    _cancel_missed_runs()
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(only_retraining())
         except BusyError as error:
-            _plan_another(asking, datetime.now(UTC) + timedelta(minutes=BUSY_MINUTES))
+            _plan_retry(found, datetime.now(UTC) + timedelta(minutes=BUSY_MINUTES))
             return Cancelled(message=str(error))
-        with notifying_failure(asking.request().params()):
-            return retry_with_backoff(lambda: _ask(asking), say=_say)
+        with notifying_failure(found.request().params()):
+            return retry_with_backoff(lambda: _run(found), say=_report)
 
 
-def _ask(asking: Schedule) -> State[Retraining]:
-    """Take what was delivered, decide, retrain; tried again, it finds done what was done."""
-    request = take_arrivals(asking.request(), say=_say)
+def _run(schedule: Schedule) -> State[Retraining]:
+    """Add deliveries, decide, retrain; a repetition continues where the last attempt failed."""
+    request = take_arrivals(schedule.request(), say=_report)
     params = request.params()
     decision = decide(params, request)
-    _say(f"decision: {decision.model_dump_json()}")
-    _plan_another(asking, decision.not_before)
+    _report(f"decision: {decision.model_dump_json()}")
+    _plan_retry(schedule, decision.not_before)
     return (
         _retrain(request)
         if decision.retrain
@@ -73,15 +73,15 @@ def _retrain(request: Request) -> State[Retraining]:
     return retrain.fn(request)
 
 
-def _say(line: str) -> None:
-    """Say a line to Prefect's log, and to whoever serves (`pitchpipe up`)."""
+def _report(line: str) -> None:
+    """Write a line to Prefect's log, and to standard output for `pitchpipe up`."""
     get_run_logger().info(line)
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def _stand_for_the_missed() -> None:
-    """After the machine slept, several runs are late: this one stands for them all."""
+def _cancel_missed_runs() -> None:
+    """Cancel other late runs, such as after the machine slept: this run stands for them."""
     with get_client(sync_client=True) as client:
         cancel_missed(
             UUID(runtime.deployment.id),
@@ -91,15 +91,15 @@ def _stand_for_the_missed() -> None:
         )
 
 
-def _plan_another(schedule: Schedule, at: datetime | None) -> None:
-    """New data and drift are told once, so that what could not be now is planned for later."""
+def _plan_retry(schedule: Schedule, at: datetime | None) -> None:
+    """Plan a later run for new data or drift, which trigger once; clocks have their next tick."""
     if at is not None and schedule.on is not None:
         plan_run(UUID(runtime.deployment.id), at)
 
 
 PAUSES = (60.0, 300.0, 900.0)
-"""Seconds before the second, third and last attempt: a server that restarts, a network that is
-mended. Trials that were trained meanwhile are in the store and cost nothing again."""
+"""Seconds before the second, third and last attempt: enough for a server or network to recover.
+Finished trials are in the store and are not trained again."""
 
 _Result = TypeVar("_Result")
 
@@ -110,9 +110,9 @@ def retry_with_backoff(
     say: Callable[[str], object],
     wait: Callable[[float], object] = time.sleep,
 ) -> _Result:
-    """Return what act returns; its errors that can heal are said, and it is tried again.
+    """Return what act returns; transient errors are reported, and it is called again.
 
-    An error that cannot, and the last one, are raised as they are.
+    Other errors, and the last one, are raised.
     """
     for pause in PAUSES:
         try:

@@ -1,4 +1,4 @@
-"""What came since the last retraining: deliveries made batches, and reports of drift."""
+"""Triggers on data: new deliveries, unused batches and drift since the last retraining."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from flows.datasets.versions import logged_versions
 from flows.records import ledger
 from flows.records.drift_reports import drift_records
 from flows.records.retraining import Request
-from flows.retraining.decide import last_of, last_with, params_digest
+from flows.retraining.decide import last_of_name, last_with_params, params_digest
 from flows.schedules.config import Schedule
 from models.config import Params
 from models.datasets.raw import raw_digest
@@ -22,22 +22,24 @@ from models.decision import DriftScore
 from models.errors import ConfigError, InputError
 from models.monitoring.records import DriftReport
 
+log = logging.getLogger(__name__)
+
 
 def take_arrivals(request: Request, *, say: Callable[[str], object]) -> Request:
-    """Take what was delivered, and look whether it has drifted where that is asked about.
+    """Add the deliveries in the inbox, and measure their drift where that is the trigger.
 
-    say: told of each delivery, what became of it.
+    say: called with a line on the outcome of each delivery.
     """
     params = request.params()
-    _take(params, say)
+    _add_deliveries(params, say)
     ensure_ingested(params.data)
     if request.trigger != "drift":
         return request
     return request.model_copy(update={"drift": measure_drift(params)})
 
 
-def _take(params: Params, say: Callable[[str], object]) -> None:
-    """Make batches of the deliveries in the inbox; bad ones are quarantined."""
+def _add_deliveries(params: Params, say: Callable[[str], object]) -> None:
+    """Add the deliveries in the inbox as batches; bad ones are quarantined."""
     taken = take_deliveries(params.data, params.inbox)
     for delivery in taken.added:
         known = "" if delivery.is_new else ", all known before"
@@ -50,27 +52,27 @@ def _take(params: Params, say: Callable[[str], object]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PendingTriggers:
-    """What a trigger waits for."""
+    """Facts that a schedule on new data or drift waits for."""
 
     deliveries: tuple[str, ...]
-    """Whole ones in the inbox, by name."""
+    """Complete ones in the inbox, by name."""
     drifted: tuple[str, ...]
-    """Reports of the champion since the last retraining that say drift, by id.
+    """Ids of the champion's drift reports with drift since the last retraining.
 
-    Those that a schedule's own decisions rest on are no news.
+    Reports made for the decision of a schedule do not count.
     """
     unused: str | None
-    """Digest of the batches, where no retraining with these params came to a verdict on them."""
+    """Digest of the batches, where no retraining with these params has used them."""
 
     def __bool__(self) -> bool:
         return bool(self.deliveries or self.drifted or self.unused)
 
 
 def pending_triggers(schedule: Schedule) -> PendingTriggers:
-    """Look what there is for a schedule that waits; light, since it is asked once a second."""
+    """Find what would trigger a schedule; light, since it is called once a second."""
     params = schedule.request().params()
     waiting = inbox_state(params.data.name, params.inbox).waiting
-    before, last = last_with(params_digest(params)), last_of(params.registered_name)
+    before, last = last_with_params(params_digest(params)), last_of_name(params.registered_name)
     used = before.fingerprint.data if before else raw_digest(())
     there = raw_version(params.data.name).digest
     unused = there if there != used else None
@@ -89,23 +91,19 @@ def _drifted(name: str, since: datetime) -> tuple[str, ...]:
     return tuple(one.id for one in reports if one.version == champion)
 
 
-log = logging.getLogger(__name__)
-
-
 def measure_drift(params: Params) -> tuple[DriftScore, ...]:
-    """Compare all batches that the last retraining did not have, pooled; return the scores.
+    """Measure the drift of all batches that the last retraining did not have, pooled.
 
-    One report, so that a decision about unchanged images is held to `drift.significance` however
-    many batches there are. What was measured otherwise (`pitchpipe monitor` of any folder against
-    any version) counts nothing here: each such report could be false once more. None before the
-    first retraining, since there is nothing that images could have drifted from, and where the
-    images cannot be compared, which is said.
+    One report, so that a decision about unchanged images keeps to `drift.significance` however
+    many batches there are; reports of `pitchpipe monitor` do not count, as each could be a further
+    false alarm. Empty before the first retraining, and, with a warning, where the images cannot be
+    compared.
     """
-    last = last_with(params_digest(params))
+    last = last_with_params(params_digest(params))
     if last is None:
         return ()
     batches = batches_since(last.fingerprint.data, params.data.name)
-    report = _compared(batches, params) if batches else None
+    report = _compare(batches, params) if batches else None
     if report is None:
         return ()
     return tuple(
@@ -121,15 +119,15 @@ def measure_drift(params: Params) -> tuple[DriftScore, ...]:
 
 
 def batches_since(digest: str, name: str) -> tuple[Path, ...]:
-    """Return a dataset's batches that its version of this digest had not; by content, not by time.
+    """Return the batches of a dataset that its version of this digest lacks, by content.
 
-    A dataset without such a version tells of none, with a warning.
+    None, with a warning, where no such version is logged.
     """
     found = [version for version in logged_versions(name) if version.digest == digest]
     if not found:
         log.warning(
-            "data/versions.jsonl has no version %s of %s, which was trained on last: which batches "
-            "are new cannot be told, and none was compared; the next retraining notes its version",
+            "data/versions.jsonl has no version %s of %s, the last one trained on: new batches "
+            "cannot be identified, and none was compared; the next retraining logs its version",
             digest[:12],
             name,
         )
@@ -138,7 +136,7 @@ def batches_since(digest: str, name: str) -> tuple[Path, ...]:
     return tuple(path for path, digest in batch_digests(name) if digest not in known)
 
 
-def _compared(batches: Sequence[Path], params: Params) -> DriftReport | None:
+def _compare(batches: Sequence[Path], params: Params) -> DriftReport | None:
     from flows.tracking.store import open_tracking  # noqa: PLC0415
     from flows.versions.monitor import monitor_batches  # noqa: PLC0415 - imports torch and MLflow
 

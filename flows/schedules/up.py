@@ -17,49 +17,56 @@ from flows.runtime.servers import (
     free_port,
     mlflow_environment,
     mlflow_server,
+    new_password,
     prefect_server,
     schedule_worker,
     schedules_environment,
     server_environment,
 )
-from flows.schedules.status_page import StatusPage
+from flows.schedules.status_page import Link, StatusPage
 from flows.tracking.experiment import page_of
 from flows.tracking.store import Tracking, mlflow_errors, open_tracking, tracking_uri
-from models.config import load_params
+from models.config import Params
 from models.credentials import without_credentials
 from models.errors import BusyError, PitchpipeError
-from models.files import write_text
+from models.files import replacing
 from models.processes import this_process
 
 
-def serve_until_interrupted(*, mlflow_port: int, prefect_port: int) -> None:
-    """Start both servers and the schedules' worker, and show where all stands.
+def serve_until_interrupted(
+    read_params: Callable[[], Params], *, mlflow_port: int, prefect_port: int
+) -> None:
+    """Start both servers and the schedules' worker, and show the status until Ctrl-C.
 
-    They end with us, however we end. Raises BusyError where another `up` of this project lives;
+    read_params: which dataset and registered name the status is about; read again and again.
+    All of them end with this process, however it ends.
+    Raises BusyError where another `up` of this project lives;
     TrackingError where the user's MLflow is away; PitchpipeError when one of them ends.
     """
     _refuse_second()
     prepare_environment()
-    # The schema is made by one process, before a server with several threads opens it.
-    tracking = open_tracking(load_params().registered_name)
+    # One process creates the schema, before a server with several threads opens the database.
+    tracking = open_tracking(read_params().registered_name)
     with mlflow_errors():
-        _ = tracking.experiment_id  # a tracking server that is away is said before any is started
+        # Fails here where the tracking server is away, before any server is started.
+        _ = tracking.experiment_id
     prefect = prefect_server(free_port(prefect_port))
-    api = f"{prefect.url}/api"
+    api, password = f"{prefect.url}/api", new_password()
     with contextlib.ExitStack() as stack:
         stack.callback(SERVICES.unlink, missing_ok=True)
-        servers = [stack.enter_context(prefect.start(server_environment(api)))]
+        servers = [stack.enter_context(prefect.start(server_environment(api, password)))]
         mlflow_url = tracking_uri()
-        if not mlflow_url.startswith("http"):  # a tracking server has its UI already
+        if not _has_ui(mlflow_url):
             mlflow = mlflow_server(free_port(mlflow_port))
-            servers.append(stack.enter_context(mlflow.start(mlflow_environment(mlflow_url))))
+            environment = mlflow_environment(mlflow_url, password)
+            servers.append(stack.enter_context(mlflow.start(environment)))
             mlflow_url = mlflow.url
         for server in servers:
             server.wait_ready()
-        page = StatusPage(links(prefect, mlflow_url, tracking), SCHEDULES_LOG)
-        worker = stack.enter_context(schedule_worker().start(schedules_environment(api)))
-        announce(prefect.url, mlflow_url)
-        with page:
+        environment = schedules_environment(api, password)
+        worker = stack.enter_context(schedule_worker().start(environment))
+        services = announce(prefect.url, mlflow_url, password)
+        with StatusPage(links(services, tracking), SCHEDULES_LOG, read_params) as page:
             _wait_for_the_end_of_one(worker, servers, page.refresh)
 
 
@@ -72,21 +79,38 @@ def _refuse_second() -> None:
         )
 
 
-def announce(prefect: str, mlflow: str) -> None:
-    """Write down where the services are, for `run` to find."""
-    mlflow = without_credentials(mlflow)
-    services = RunningServices(process=this_process(), prefect=prefect, mlflow=mlflow)
-    write_text(SERVICES, services.model_dump_json(indent=2))
+def announce(prefect: str, mlflow: str, password: str) -> RunningServices:
+    """Write down where the services are and their password, for `run` of the same user to find."""
+    services = RunningServices(
+        process=this_process(),
+        prefect=prefect,
+        mlflow=without_credentials(mlflow),
+        password=password,
+    )
+    with replacing(SERVICES) as temporary:
+        temporary.touch(mode=0o600)  # before anything is in it
+        temporary.write_text(services.model_dump_json(indent=2), encoding="utf-8")
+    return services
 
 
-def links(prefect: Server, mlflow: str, tracking: Tracking) -> dict[str, str]:
+def links(services: RunningServices, tracking: Tracking) -> tuple[Link, ...]:
     """Where to look. Runs: MLflow's own first page speaks of traces and judges."""
-    mlflow = without_credentials(mlflow)
-    return {
-        "MLflow": mlflow,
-        "Prefect": prefect.url,
-        "Runs": f"{mlflow}/{page_of(tracking.experiment_id)}",
-    }
+    experiment = tracking.experiment_id
+    # The user's own tracking server is told no password of ours, and asked no question.
+    ours = not _has_ui(tracking.uri)
+    password = services.password if ours else None
+    is_empty = ours and not tracking.client.search_runs([experiment], max_results=1)
+    note = "empty until the first `pitchpipe run`" if is_empty else ""
+    return (
+        Link("MLflow", services.mlflow, password=password),
+        Link("Prefect", services.prefect, password=services.password),
+        Link("Runs", services.mlflow, page=page_of(experiment), password=password, note=note),
+    )
+
+
+def _has_ui(tracking_uri: str) -> bool:
+    """Whether a store is a tracking server, which has its UI already."""
+    return tracking_uri.startswith("http")
 
 
 def _wait_for_the_end_of_one(
@@ -96,10 +120,10 @@ def _wait_for_the_end_of_one(
     try:
         while all(child.alive for child in children):
             refresh()
-            time.sleep(0.5)  # until Ctrl-C; there is no one event for all that is shown
+            time.sleep(0.5)  # until Ctrl-C; no single event covers all that is shown
     finally:
         ended = [child for child in children if not child.alive]
-        # Flow runs first: they tell the servers how they ended.
+        # Flow runs first: they report their end to the servers.
         worker.stop()
         for server in servers:
             server.ask_to_end()

@@ -1,8 +1,7 @@
-"""`python -m flows.schedules.worker`: what `pitchpipe up` runs to serve the schedules.
+"""`python -m flows.schedules.worker`: the process that serves the schedules of `pitchpipe up`.
 
-A worker of the project's pool, and beside it a thread that keeps Prefect's deployments as
-schedules.yaml says. It ends with `up` (flows.runtime.supervisor), and so do the flow runs it
-started.
+A worker of the project's pool, with a thread that keeps Prefect's deployments in line with
+schedules.yaml. It ends with `up` (flows.runtime.supervisor), and so do its flow runs.
 """
 
 import asyncio
@@ -33,11 +32,11 @@ from models.errors import BusyError, PitchpipeError
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 1.5
-"""For flow runs to end in, when asked to."""
+"""Time for flow runs to end after SIGTERM."""
 
 
 def main() -> None:
-    """Serve the project's schedules until told to end."""
+    """Serve the project's schedules until SIGTERM."""
     _log_to_standard_error()
     began = datetime.now(UTC)
     signal.signal(signal.SIGTERM, _end_flow_runs)
@@ -56,19 +55,19 @@ def _log_to_standard_error() -> None:
 
 
 now = time.monotonic
-NEWS_SECONDS, LONGEST_SECONDS = 300.0, 6 * 3600.0
-"""After which news that nothing came of is asked about again: each time twice as long, at most."""
+RETRY_SECONDS, LONGEST_SECONDS = 300.0, 6 * 3600.0
+"""First and longest pause before a trigger that led to nothing runs again; it doubles."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What was asked about; who delivered while a retraining was ending was turned away."""
+class _LastRun:
+    """The last run for a trigger; a run during another retraining's end leads to nothing."""
 
-    about: PendingTriggers
+    triggers: PendingTriggers
     at: float
     """In seconds of `now`."""
     pause: float
-    """Seconds until it is asked about again."""
+    """Seconds until the same triggers run again."""
 
     @property
     def is_over(self) -> bool:
@@ -76,93 +75,97 @@ class _Asked:
 
 
 class DeploymentReconciler:
-    """Keeps Prefect true to the project: the dead are closed, deployments are as the file says."""
+    """Reconciles Prefect with the project: orphaned flow runs, deployments, data triggers."""
 
     def __init__(self, began: datetime) -> None:
         self._began = began
         self._closed = False
-        self._seen: object = self  # not what a file may be
-        self._taken_up = False
-        self._said: dict[str, str] = {}
-        """What failed -> why, as it was said last."""
-        self._asked: dict[str, _Asked] = {}
+        self._applied: object = self  # differs from any state of the file
+        self._ran_missed = False
+        self._logged: dict[str, str] = {}
+        """Step that fails -> its error, as it was logged last."""
+        self._last_runs: dict[str, _LastRun] = {}
 
     def keep(self) -> None:
-        """Look once a second, for the life of the process."""
+        """Reconcile once a second, for the life of the process."""
         while True:
             self.step()
-            time.sleep(1)  # files tell nobody that they changed
+            time.sleep(1)  # polling: no event covers all of these files
 
     def step(self) -> None:
-        """Do what is to be done now; what fails is said, and tried again."""
-        for act in (self._close, self._apply, self._take_up, self._watch):
+        """Reconcile once; a step that fails is logged, and repeated in the next call."""
+        for act in (self._close_orphans, self._apply, self._run_missed, self._run_triggered):
             self._attempt(act.__name__, act)
 
     def _attempt(self, title: str, act: Callable[[], None]) -> None:
-        """Act; a failure is said once, and holds up nothing else."""
+        """Act; the same error is logged once, and does not stop other steps."""
         try:
             act()
         except (PitchpipeError, OSError, httpx.HTTPError, PrefectException) as error:
-            said = str(error)
-        except Exception as error:  # noqa: BLE001 - a thread that ended would be missed by nobody
-            said = f"{type(error).__name__}: {error}"
+            message = str(error)
+        except Exception as error:  # noqa: BLE001 - nobody would notice that the thread ended
+            message = f"{type(error).__name__}: {error}"
         else:
-            self._said.pop(title, None)
+            self._logged.pop(title, None)
             return
-        if said != self._said.get(title):
-            log.warning("%s", said)
-        self._said[title] = said
+        if message != self._logged.get(title):
+            log.warning("%s", message)
+        self._logged[title] = message
 
-    def _close(self) -> None:
-        """Close what the dead left Running, which also holds their slots, once nobody retrains."""
+    def _close_orphans(self) -> None:
+        """Close flow runs of dead processes, which hold concurrency slots, when none retrains."""
         if self._closed:
             return
         try:
             with only_retraining():
                 closed = close_orphans(except_for=None, begun_before=self._began)
         except BusyError:
-            return  # its flow run is open with good reason, and cannot be told from the others
+            return  # its flow run is in progress, and not to be told from orphans
         self._closed = True
         if closed:
-            log.info("%d flow runs were left open by processes that died; closed", closed)
+            log.info("%d flow runs of processes that died were closed", closed)
 
     def _apply(self) -> None:
         state = SCHEDULES.stat().st_mtime_ns if SCHEDULES.exists() else None
-        if state != self._seen:
+        if state != self._applied:
             apply_schedules(read_schedules())
-            self._seen = state
+            self._applied = state
 
-    def _take_up(self) -> None:
-        if self._closed and not self._taken_up:
+    def _run_missed(self) -> None:
+        if self._closed and not self._ran_missed:
             names = run_missed(read_schedules(), now=self._began)
-            self._taken_up = True
+            self._ran_missed = True
             if names:
-                log.info("taken up again: %s", ", ".join(names))
+                log.info("run for missed or crashed runs: %s", ", ".join(names))
 
-    def _watch(self) -> None:
-        """Ask for the schedules that wait for news, when there is any and nobody retrains."""
+    def _run_triggered(self) -> None:
+        """Run the schedules on new data or drift that are triggered."""
         for schedule in read_schedules():
             if schedule.on is not None and schedule.active:
-                self._attempt(f"schedule {schedule.name}", partial(self._look, schedule))
+                self._attempt(
+                    f"schedule {schedule.name}", partial(self._run_if_triggered, schedule)
+                )
 
-    def _look(self, schedule: Schedule) -> None:
-        """Ask for one schedule where there is news; again where that came to nothing."""
-        there, before = pending_triggers(schedule), self._asked.get(schedule.name)
-        if not there:
-            self._asked.pop(schedule.name, None)
+    def _run_if_triggered(self, schedule: Schedule) -> None:
+        """Run a schedule where nobody retrains; again after a pause where that led to nothing."""
+        pending, before = pending_triggers(schedule), self._last_runs.get(schedule.name)
+        if not pending:
+            self._last_runs.pop(schedule.name, None)
             return
-        is_new = before is None or there != before.about
+        is_new = before is None or pending != before.triggers
         if owner() is not None or not (is_new or before is None or before.is_over):
             return
         run_now(schedule.name)
-        pause = NEWS_SECONDS if is_new or before is None else min(2 * before.pause, LONGEST_SECONDS)
-        self._asked[schedule.name] = _Asked(there, now(), pause)
+        pause = (
+            RETRY_SECONDS if is_new or before is None else min(2 * before.pause, LONGEST_SECONDS)
+        )
+        self._last_runs[schedule.name] = _LastRun(pending, now(), pause)
 
 
 def _end_flow_runs(_number: int, _frame: FrameType | None) -> None:
-    """Ask the flow runs to end, so that they finish their checkpoints; then end at once.
+    """Terminate the flow runs, which finish their checkpoints, and exit.
 
-    Prefect's own way down waits for its connections: 8 s.
+    Prefect's own shutdown waits 8 s for its connections.
     """
     running = psutil.Process().children()
     for process in running:

@@ -1,1 +1,1 @@
-"""A search in progress: which trials are planned, cached, missing. It knows no Prefect."""
+"""A search in progress: what the trial store holds of it and what is missing. Without Prefect."""

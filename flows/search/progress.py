@@ -1,4 +1,4 @@
-"""What a person sees while trials train: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a search on standard error: a live table on a terminal, plain lines elsewhere."""
 
 import sys
 import threading
@@ -28,7 +28,7 @@ class _Running:
 
 @dataclass(slots=True)
 class _Counts:
-    """Counts: of trials, and of epochs trained, from which the time left is guessed."""
+    """Counts of trials, and of epochs trained; the time left is estimated from these."""
 
     finished: int = 0
     cached: int = 0
@@ -38,7 +38,7 @@ class _Counts:
 
 
 class SearchProgress:
-    """Shows a search as it goes on; told by the engine's threads, drawn from one place."""
+    """Shows the progress of a search; its methods may be called from any thread."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class SearchProgress:
         objective: Objective,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """total: trials; epochs: that are to be trained by all of them; clock: in seconds."""
+        """total: trials; epochs: to be trained, of all trials; clock: returns seconds."""
         self._clock, self._began = clock, clock()
         self._total, self._planned, self._budget = total, epochs, budget
         self._objective = objective
@@ -58,19 +58,19 @@ class SearchProgress:
         self._labels: dict[str, str] = {}
         self._cached: set[str] = set()
         self._best: tuple[Scores, str] | None = None
-        self._tally = _Counts()
-        self._end: Callable[[], None] = lambda: None
+        self._counts = _Counts()
+        self._stop_display: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 - only people wait for it
+            from rich.console import Console  # noqa: PLC0415 - slow to import
             from rich.live import Live  # noqa: PLC0415
 
             live = Live(
                 get_renderable=self._table, console=Console(stderr=True), refresh_per_second=4
             )
             live.start()
-            self._end = live.stop
+            self._stop_display = live.stop
         return self
 
     def __exit__(
@@ -79,28 +79,28 @@ class SearchProgress:
         error: BaseException | None,
         trace: "TracebackType | None",
     ) -> None:
-        self._end()
+        self._stop_display()
 
     def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
         key, label = spec.key, label_of(differences)
         with self._lock:
             self._labels[key] = label
             if cached:
-                self._tally.cached += 1
+                self._counts.cached += 1
                 self._cached.add(key)
             else:
                 self._running[key] = _Running(label)
 
     def epoch(self, key: str, record: EpochRecord) -> None:
         with self._lock:
-            self._tally.epochs += 1
+            self._counts.epochs += 1
             label = self._labels.get(key, "")
             running = self._running.setdefault(key, _Running(label))
             running.epochs, running.scores = record.epoch, record.scores
-            self._note_best(record.scores, label)
+            self._update_best(record.scores, label)
 
-    def rest(self, key: str) -> None:
-        """Show a trial as running no more; it may go on later, or be finished or pruned."""
+    def pause(self, key: str) -> None:
+        """Remove a trial from those shown as running; it may continue later."""
         with self._lock:
             self._running.pop(key, None)
 
@@ -109,34 +109,34 @@ class SearchProgress:
             self._running.pop(outcome.key, None)
             label = self._labels.get(outcome.key, "")
             if isinstance(outcome, TrialFailure):
-                self._tally.failed += 1
-                self._say(f"failed   {label}: {outcome.reason}")
+                self._counts.failed += 1
+                self._write_line(f"failed   {label}: {outcome.reason}")
                 return
-            self._note_best(outcome.scores, label)
-            self._tally.finished += 1
-            self._tally.pruned += pruned
+            self._update_best(outcome.scores, label)
+            self._counts.finished += 1
+            self._counts.pruned += pruned
             cached = outcome.key in self._cached
             how = "cached" if cached else f"{outcome.epochs} epochs, {outcome.seconds:.1f} s"
             how = f"pruned, {how}" if pruned else how
-            self._say(
+            self._write_line(
                 f"{self._done()}/{self._total}  {label}: {format_scores(outcome.scores)} ({how})"
             )
 
-    def _note_best(self, scores: Scores, label: str) -> None:
+    def _update_best(self, scores: Scores, label: str) -> None:
         by = self._objective
         if self._best is None or scores.badness(by) < self._best[0].badness(by):
             self._best = (scores, label)
 
     def _done(self) -> int:
-        return self._tally.finished + self._tally.failed
+        return self._counts.finished + self._counts.failed
 
-    def _say(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         if not sys.stderr.isatty():
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
     def _table(self) -> "Table":
-        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - only people wait for it
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - slow to import
         from rich.table import Table  # noqa: PLC0415
 
         with self._lock:
@@ -151,18 +151,18 @@ class SearchProgress:
             return table
 
     def _headline(self) -> str:
-        tally = self._tally
+        counts = self._counts
         return (
             f"{self._done()} of {self._total} trials done, {len(self._running)} running, "
-            f"{tally.cached} cached, {tally.pruned} pruned, {tally.failed} failed; "
+            f"{counts.cached} cached, {counts.pruned} pruned, {counts.failed} failed; "
             f"{self._time_left()}"
         )
 
     def _time_left(self) -> str:
-        if not self._tally.epochs:
+        if not self._counts.epochs:
             return "time left: not known yet"
-        per_epoch = (self._clock() - self._began) / self._tally.epochs
-        left = max(0, self._planned - self._tally.epochs) * per_epoch
+        per_epoch = (self._clock() - self._began) / self._counts.epochs
+        left = max(0, self._planned - self._counts.epochs) * per_epoch
         return f"about {left:.0f} s left"
 
     def _best_line(self) -> str:
@@ -172,7 +172,7 @@ class SearchProgress:
 
 
 def format_scores(scores: Scores) -> str:
-    """Scores in one short line."""
+    """Return scores in one short line."""
     return (
         f"accuracy {scores.accuracy:.4f}, macro F1 {scores.f1_macro:.4f}, "
         f"cross-entropy {scores.cross_entropy:.4f}"
@@ -180,7 +180,7 @@ def format_scores(scores: Scores) -> str:
 
 
 class TrialObserver(Protocol):
-    """Told of each trial's beginning, epochs and end; from any thread, and never to raise."""
+    """Receives each trial's start, epochs and end; called from any thread, and must not raise."""
 
     def trial_started(
         self, spec: TrialSpec, differences: dict[str, str], *, cached: bool
@@ -192,7 +192,7 @@ class TrialObserver(Protocol):
 
 
 class Observers:
-    """Several observers told as one."""
+    """Several observers as one."""
 
     def __init__(self, observers: Sequence[TrialObserver]) -> None:
         self._observers = tuple(observers)

@@ -1,1 +1,1 @@
-"""MLflow tracking: runs mirrored from the trial store by one writer, rebuilt by `sync`."""
+"""MLflow tracking: retrainings and drift reports mirrored as runs, rebuilt by `sync`."""

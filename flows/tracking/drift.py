@@ -1,6 +1,4 @@
-"""A drift report as a run of MLflow: metrics, a table in its description, files; once however
-often the same question is asked.
-"""
+"""A drift report as one run of MLflow: metrics, a table in its description, and files."""
 
 import contextlib
 import shutil
@@ -20,19 +18,19 @@ from models.processes import this_process
 
 
 def log_report(tracking: Tracking, record: DriftRecord) -> str:
-    """Show a remembered report and return its run's id; one that is there is not doubled.
+    """Log a report, unless it is logged already, and return its run's id.
 
-    Raises TrackingError where MLflow cannot be asked, OSError where it does not take the files.
+    Raises TrackingError where MLflow fails, OSError where the files cannot be stored.
     """
     with mlflow_errors():
         return log_missing_report(tracking, record) or _run_of(tracking, record)
 
 
 def log_missing_report(tracking: Tracking, record: DriftRecord) -> str | None:
-    """Tell MLflow of a report that it does not show whole; return the run's id, None: it does.
+    """Log a report that MLflow does not have whole; return the run's id, None where it has.
 
     A run that was begun and not finished is completed. Raises MlflowException or OSError; the run
-    is FAILED then, where that can be told, and completed by the next call.
+    is then FAILED, as far as MLflow can be reached, and the next call completes it.
     """
     runs, at = Runs(tracking), int(record.at.timestamp() * 1000)
     known = runs.find(_is_of(record))
@@ -51,14 +49,14 @@ def log_missing_report(tracking: Tracking, record: DriftRecord) -> str | None:
 
 
 def is_being_logged(tracking: Tracking, record: DriftRecord) -> bool:
-    """Whether a living process, another or this one, is at work on the report's run."""
+    """Whether a living process, perhaps this one, is logging the report."""
     known = Runs(tracking).find(_is_of(record))
     owner = None if known is None or known.info.status != "RUNNING" else owner_of(known)
     return owner is not None and owner.alive
 
 
 def markdown(record: DriftRecord) -> str:
-    """Describe a report on MLflow's page of its run."""
+    """Describe a report on the page of its run."""
     report = record.report
     answer = "**Drift**" if report.drift else "No drift"
     rows = [
@@ -67,7 +65,8 @@ def markdown(record: DriftRecord) -> str:
     ]
     sentence = (
         f"{answer}: {report.batch_images:,} images of `{record.source.replace('`', ' ')}` "
-        f"against {report.reference_images:,} of validation, seen by version {record.version}."
+        f"against {report.reference_images:,} validation images, as version {record.version} sees "
+        "them."
     )
     if report.batch_copies:
         sentence += f" {report.batch_copies:,} copies were left out."
@@ -94,11 +93,11 @@ def _is_of(record: DriftRecord) -> str:
 
 @contextlib.contextmanager
 def _failing(runs: Runs, run_id: str) -> Iterator[None]:
-    """End the run as FAILED where what is inside fails or is broken off."""
+    """End the run as FAILED where the block raises or is interrupted."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(Exception):  # what went wrong first is what is to be told
+        with contextlib.suppress(Exception):  # the first error is the one to raise
             runs.end(run_id, "FAILED", at=now_ms())
         raise
 

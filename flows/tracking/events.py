@@ -1,4 +1,4 @@
-"""What happens in a retraining, as the journal keeps it and MLflow is told it."""
+"""Events of a retraining, as its journal keeps them and MLflow is told them."""
 
 import secrets
 import threading
@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from flows.records.lineage import DatasetFacts
-from models.config import Record
-from models.files import read_lines
+from models.config import Record, read_record_lines
 from models.processes import ProcessIdentity, this_process
 from models.trials import EpochRecord, Outcome, TrialSpec
 
@@ -26,7 +25,7 @@ def now_ms() -> int:
 
 
 class Event(Record):
-    """Something that happened; at: milliseconds since 1970."""
+    """An event of a retraining; at: milliseconds since 1970."""
 
     at: int = Field(default_factory=now_ms)
 
@@ -41,20 +40,20 @@ class FlowRunInfo(Event):
     params: dict[str, str] = Field(default_factory=dict)
     """Dotted path -> value of the resolved params (flows.records.lineage.flattened)."""
     tags: dict[str, str] = Field(default_factory=dict)
-    """More of what should be found by: git commit, Prefect's flow run, ..."""
+    """More tags to search by: git commit, Prefect's flow run, ..."""
     id: str = Field(default_factory=lambda: secrets.token_hex(8))
-    """Names the journal, and finds the parent run again."""
+    """Name of the journal, by which the parent run is found again."""
     owner: ProcessIdentity = Field(default_factory=this_process)
-    """Who must be alive while the run is RUNNING."""
+    """Process that must be alive while the run is RUNNING."""
 
 
 class TrialStarted(Event):
-    """A trial was taken up, from the store or to be trained."""
+    """A trial was begun, or found in the store."""
 
     kind: Literal["trial started"] = "trial started"
     spec: TrialSpec
     differences: dict[str, str]
-    """What tells it from the other trials."""
+    """What distinguishes it from the other trials."""
     cached: bool
 
 
@@ -67,16 +66,16 @@ class EpochEnded(Event):
 
 
 class TrialFinished(Event):
-    """A trial came to its outcome."""
+    """A trial has its outcome."""
 
     kind: Literal["trial finished"] = "trial finished"
     outcome: Outcome
     pruned: bool = False
-    """Whether the search stopped it before the whole budget."""
+    """Whether the search stopped it before its whole budget."""
 
 
 class Scored(Event):
-    """Numbers about the retraining as a whole, such as `test/accuracy`."""
+    """Metrics of the retraining as a whole, such as `test/accuracy`."""
 
     kind: Literal["scored"] = "scored"
     metrics: dict[str, float]
@@ -90,7 +89,7 @@ class Tagged(Event):
 
 
 class FilesWritten(Event):
-    """A folder to be copied below the parent run's artifacts."""
+    """A folder to be copied into the parent run's artifacts."""
 
     kind: Literal["files"] = "files"
     directory: str
@@ -100,7 +99,7 @@ class FilesWritten(Event):
 
 
 class Ended(Event):
-    """The retraining ended; trials still running with it were given up."""
+    """The retraining ended, and trials still running were stopped."""
 
     kind: Literal["ended"] = "ended"
     status: Status
@@ -123,7 +122,7 @@ _EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 
 class Journal:
-    """The file that keeps a retraining's events, a line each; epochs stay with their trials."""
+    """The file of a retraining's events, one per line; epochs are kept by their trials."""
 
     def __init__(self, flow_run: FlowRunInfo, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +130,7 @@ class Journal:
         self._path = folder / f"{flow_run.id}.jsonl"
 
     def write(self, event: AnyEvent) -> None:
-        """Append an event. It survives a kill of the process; no fsync, for trials wait for us."""
+        """Append an event; it survives a kill of the process. No fsync: trials wait for this."""
         if isinstance(event, EpochEnded):
             return
         with self._lock, self._path.open("a", encoding="utf-8") as file:
@@ -140,8 +139,7 @@ class Journal:
 
 def read_journal(journal: Path) -> Iterator[AnyEvent]:
     """Events of a journal in order, up to the first that cannot be read."""
-    for line in read_lines(journal):
-        try:
-            yield _EVENT.validate_json(line)
-        except ValidationError:
+    for event in read_record_lines(journal, _EVENT.validate_json):
+        if event is None:
             return
+        yield event

@@ -1,7 +1,7 @@
-"""The experiment's page in MLflow: what it says first, and three views of its runs.
+"""The experiment's page in MLflow: its description and three saved views of its runs.
 
-MLflow keeps a reader's columns in the browser; a view that all readers are offered is a tag of the
-experiment, which the button "Views" lists and a link opens (mlflow 3.17.2, saved views).
+MLflow keeps a reader's columns in the browser; a view for all readers is a tag of the experiment,
+listed by the button "Views" and opened by a link (mlflow 3.17.2, saved views).
 """
 
 import json
@@ -12,9 +12,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME
 from flows.tracking.events import now_ms
 
 RETRAININGS, TRIALS, REPORTS = "retrainings", "trials", "drift"
-"""Views: a row a retraining, newest first; a row a trial, best first; a row a drift report."""
+"""Views: retrainings, newest first; trials, best first; drift reports."""
 MONITOR = "pitchpipe monitor"
-"""Source of the runs that are drift reports."""
+"""Source of runs that are drift reports."""
 REPORT = "drift.report"
 """Tag of such a run: the report's id."""
 _VIEW = "mlflow.sharedViewState."
@@ -31,7 +31,7 @@ _FACETS = {
 
 
 def page_of(experiment_id: str, view: str = RETRAININGS) -> str:
-    """Link into MLflow's UI that opens a view, with the menus of training and not of agents."""
+    """Link in MLflow's UI that opens a view, with the menus for training, not for agents."""
     query = f"viewStateShareKey={view}&workflowType=machine_learning"
     return f"#/experiments/{experiment_id}/runs?{query}"
 
@@ -55,7 +55,7 @@ def _retrainings() -> str:
             "attributes.`Models`",
             "attributes.`Dataset`",
         ),
-        # Not by a tag of retrainings: their trials, which unfold below them, have to pass too.
+        # Not by a tag of retrainings: the runs of their trials must pass the filter, too.
         facets={"searchFilter": f"tags.`{MLFLOW_SOURCE_NAME}` != '{MONITOR}'"},
     )
 
@@ -97,7 +97,7 @@ def _reports() -> str:
 
 
 def _view(title: str, *, columns: Sequence[str], facets: Mapping[str, str]) -> str:
-    """Write a saved view as the UI writes it: an envelope around a state that is JSON itself."""
+    """A saved view as the UI writes it: JSON around a state that is JSON itself."""
     state = {
         **_FACETS,
         **facets,
@@ -112,16 +112,16 @@ def _view(title: str, *, columns: Sequence[str], facets: Mapping[str, str]) -> s
 
 
 def _description(name: str, experiment_id: str) -> str:
-    # The page shows the first paragraph, and the rest on a click.
+    # The page shows the first paragraph; the rest takes a click.
     return (
         f"**{name}**: [retrainings]({page_of(experiment_id)}), "
         f"[trials, best first]({page_of(experiment_id, TRIALS)}), "
         f"[drift reports]({page_of(experiment_id, REPORTS)}), "
         f"[versions and the champion](#/models/{name})\n\n"
-        "A run is a retraining, named by its time, dataset and verdict; below it is a run for each "
-        "trial, named by what differs. `train/` and `validation/` are measured after each epoch, "
+        "A run is a retraining, named by its time, dataset and verdict; its child runs are trials, "
+        "named by what differs. `train/` and `validation/` are measured after each epoch, "
         "which is their step; `best/` is validation at the epoch that was kept; `test/` is the "
-        "selected trial on images that nothing was selected on.\n\n"
-        f"The champion is served as `models:/{name}@champion`. What is shown here mirrors "
+        "selected trial on images used for neither training nor selection.\n\n"
+        f"The champion is served as `models:/{name}@champion`. This page mirrors "
         "`mlruns/`: `pitchpipe sync` rebuilds it."
     )

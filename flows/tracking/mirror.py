@@ -1,4 +1,4 @@
-"""The mirror: a retraining shown in MLflow as it happens, without training ever waiting for it."""
+"""The mirror: logs a retraining in MLflow as it happens; training never waits for it."""
 
 import logging
 from dataclasses import dataclass
@@ -33,54 +33,47 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MirrorReport:
-    """What became of a retraining's events."""
+    """Delivery of a retraining's events."""
 
     waiting: int
-    """Events that MLflow had not taken when time was up; `pitchpipe sync` brings them."""
+    """Events not delivered when time was up; `pitchpipe sync` delivers them."""
     refused: tuple[str, ...]
-    """Why MLflow would not take others."""
+    """Errors with which MLflow refused others."""
 
     @property
     def whole(self) -> bool:
-        """Whether MLflow shows everything."""
+        """Whether MLflow has everything."""
         return self.waiting == 0 and not self.refused
 
 
 class Mirror:
-    """Writes one retraining into MLflow; its methods return at once, never raise, from any thread.
+    """Logs one retraining in MLflow; its methods return at once and never raise, from any thread.
 
-    Each event goes to a journal as well, so that what MLflow cannot take now is not lost. While
-    MLflow is down events wait and are tried again, in order.
+    Each event is written to a journal as well, so that none is lost. While MLflow is down events
+    wait and are retried, in order.
     """
 
-    def __init__(
-        self,
-        tracking: Tracking,
-        flow_run: FlowRunInfo,
-        *,
-        trials: Path = Path("mlruns/trials"),
-        journals: Path = JOURNALS,
-    ) -> None:
+    def __init__(self, tracking: Tracking, flow_run: FlowRunInfo) -> None:
         self.flow_run = flow_run
         self._tracking = tracking
-        self._journal = Journal(flow_run, journals / tracking.name)
-        self._projection = Projection(Runs(tracking), flow_run, trials=trials)
+        self._journal = Journal(flow_run, JOURNALS / tracking.name)
+        self._projection = Projection(Runs(tracking), flow_run)
         self._writer = Writer(self._projection, answers=lambda: _answers(tracking))
         self._tell(flow_run)
 
     @property
     def parent_run_id(self) -> str | None:
-        """Id of the parent run; None until MLflow has taken it."""
+        """Id of the parent run; None until MLflow has it."""
         return self._projection.parent_run_id
 
     def run_of(self, key: str) -> str | None:
-        """Id of a trial's run; None until MLflow has taken it."""
+        """Id of a trial's run; None until MLflow has it."""
         return self._projection.run_of(key)
 
     def wait_for_parent(self, *, timeout: float = 60.0) -> str:
-        """Return the parent run's id, once MLflow has all that was told so far.
+        """Return the parent run's id, once all events so far are delivered.
 
-        Raises TrackingError when MLflow is not reached in time: a version needs its run.
+        Raises TrackingError where MLflow is not reached in time: a version needs its run.
         """
         arrived = self.flush(timeout=timeout)
         if not arrived or self.parent_run_id is None:
@@ -93,40 +86,40 @@ class Mirror:
         return self.parent_run_id
 
     def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
-        """Show a trial as a child run, named by what tells it from the others."""
+        """Begin a trial's child run, named by what distinguishes it from the others."""
         self._tell(TrialStarted(spec=spec, differences=differences, cached=cached))
 
     def epoch(self, key: str, record: EpochRecord) -> None:
-        """Show an epoch's losses and scores."""
+        """Log an epoch's losses and scores."""
         self._tell(EpochEnded(key=key, record=record))
 
     def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
-        """Close a trial's run; epochs that were trained earlier are shown now."""
+        """Close a trial's run; epochs that were trained earlier are logged now."""
         self._tell(TrialFinished(outcome=outcome, pruned=pruned))
 
     def log_metrics(self, metrics: dict[str, float]) -> None:
-        """Show numbers on the parent run, such as `test/accuracy`."""
+        """Log metrics of the parent run, such as `test/accuracy`."""
         self._tell(Scored(metrics=metrics))
 
     def describe(self, markdown: str) -> None:
-        """Set the description that the parent run's page begins with."""
+        """Set the description of the parent run."""
         self._tell(Tagged(tags={MLFLOW_RUN_NOTE: markdown}))
 
     def log_artifacts(self, directory: Path, *, under: str = "") -> None:
-        """Copy a folder below the parent run's artifacts; it must stay until `finish` returned."""
+        """Copy a folder into the parent run's artifacts; it must stay until `finish` returned."""
         self._tell(FilesWritten(directory=str(directory), under=under))
 
     def flush(self, *, timeout: float = 30.0) -> bool:
-        """Wait until MLflow has taken all that was told so far; False when time is up first."""
+        """Wait until all events so far are delivered; False where time is up first."""
         return self._writer.flush(timeout)
 
     def finish(
         self, status: Status, *, verdict: str | None = None, timeout: float = 30.0
     ) -> MirrorReport:
-        """Close the parent run and what still runs below it, and stop writing.
+        """Close the parent run and its open child runs, and stop the writer.
 
-        verdict: appended to the parent's name. What MLflow has not taken after timeout seconds is
-        left to `pitchpipe sync`.
+        verdict: appended to the parent's name. Events not delivered after timeout seconds are left
+        to `pitchpipe sync`.
         """
         self._tell(Ended(status=status, verdict=verdict))
         self._writer.flush(timeout)
@@ -134,7 +127,7 @@ class Mirror:
         report = MirrorReport(self._writer.waiting, tuple(self._writer.refused))
         if not report.whole:
             log.warning(
-                "MLflow has not taken %d events and refused %d; `pitchpipe sync` brings them",
+                "MLflow has not taken %d events and refused %d; `pitchpipe sync` delivers them",
                 report.waiting,
                 len(report.refused),
             )

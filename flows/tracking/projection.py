@@ -1,4 +1,4 @@
-"""Events told to MLflow: a parent run a retraining, a child a trial; twice told is once told."""
+"""Events written to MLflow, idempotently: a parent run per retraining, a child run per trial."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from mlflow.utils.mlflow_tags import (
 from pydantic import ValidationError
 
 from flows.records.lineage import flattened
+from flows.records.trial_store import directory_of
 from flows.tracking.events import (
     AnyEvent,
     Ended,
@@ -28,16 +29,16 @@ from models.processes import ProcessIdentity
 from models.search.proposals import label_of
 from models.trials import TrialFailure, TrialResult, read_history
 
-TOLD = "pitchpipe.events"
-"""Tag of a parent run: how many events it shows, once the retraining has ended."""
+EVENT_COUNT = "pitchpipe.events"
+"""Tag of a parent run: number of its events, once the retraining has ended."""
 JOURNAL = "pitchpipe.journal"
 """Tag of a parent run: the journal it mirrors."""
 OWNER = "pitchpipe.owner"
-"""Tag of a run: who must be alive while it is RUNNING, a ProcessIdentity as JSON."""
+"""Tag of a run: process that must be alive while it is RUNNING, a ProcessIdentity as JSON."""
 
 
 class Child:
-    """The run of one trial, and which of its epochs MLflow has been told."""
+    """The run of one trial, and the epochs that MLflow has of it."""
 
     def __init__(self, run_id: str, *, ended: bool = False) -> None:
         self.run_id = run_id
@@ -48,24 +49,23 @@ class Child:
 class Projection:
     """One retraining in MLflow. One thread owns it."""
 
-    def __init__(self, runs: Runs, flow_run: FlowRunInfo, *, trials: Path) -> None:
+    def __init__(self, runs: Runs, flow_run: FlowRunInfo) -> None:
         self._runs = runs
         self._flow_run = flow_run
-        self._trials = trials
         self._children: dict[str, Child] = {}
         self._told = 0
         self._in_doubt = False
         self.parent_run_id: str | None = None
 
     def tell(self, event: AnyEvent) -> None:
-        """Tell MLflow of an event; what it knows already is not written again.
+        """Write an event to MLflow, except for what it has already.
 
-        Raises MlflowException or OSError; telling again completes what was begun.
+        Raises MlflowException or OSError; a second call completes what was begun.
         """
         try:
             self._tell(event)
         except BaseException:
-            # The request may have been carried out and only its answer lost.
+            # The request may have succeeded and only its response be lost.
             self._in_doubt = True
             raise
         self._told += not isinstance(event, EpochEnded)
@@ -91,7 +91,7 @@ class Projection:
                 self._end(event)
 
     def tell_epochs(self, events: Sequence[EpochEnded]) -> None:
-        """Log epochs of one trial, in one request for as many as there are."""
+        """Log epochs of one trial in one request."""
         if not events:
             return
         child = self._children[events[0].key]
@@ -102,7 +102,7 @@ class Projection:
         child.epochs.update(event.record.epoch for event in new)
 
     def run_of(self, key: str) -> str | None:
-        """Id of a trial's run; None where MLflow has not taken it."""
+        """Id of a trial's run; None until MLflow has it."""
         child = self._children.get(key)
         return child.run_id if child else None
 
@@ -124,7 +124,7 @@ class Projection:
         self.parent_run_id = run_id
 
     def _recall_children(self, parent: str) -> None:
-        """Learn of children that MLflow has and we do not know."""
+        """Find children that MLflow has and this process does not know."""
         for run in self._runs.search(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'"):
             if (key := run.data.tags["trial.key"]) in self._children:
                 continue
@@ -164,7 +164,7 @@ class Projection:
     def _stored_epochs(self, event: TrialFinished) -> Iterator[EpochEnded]:
         """Epochs in the trial's directory: all of a cached trial, the earlier of a resumed one."""
         outcome = event.outcome
-        for record in read_history(self._trials / outcome.key):
+        for record in read_history(directory_of(outcome.key)):
             if record.epoch <= outcome.epochs:
                 yield EpochEnded(at=event.at, key=outcome.key, record=record)
 
@@ -177,8 +177,8 @@ class Projection:
             self._runs.rename(self._parent, f"{self._flow_run.name} · {event.verdict}")
             self._runs.set_tags(self._parent, {"verdict": event.verdict})
         self._runs.end(self._parent, event.status, at=event.at)
-        # Last: `sync` passes over what has it.
-        self._runs.set_tags(self._parent, {TOLD: str(self._told + 1)})
+        # Last: `sync` skips runs that have it.
+        self._runs.set_tags(self._parent, {EVENT_COUNT: str(self._told + 1)})
 
     def _shared_tags(self) -> dict[str, str]:
         dataset = self._flow_run.dataset
@@ -201,7 +201,7 @@ class Projection:
 
 
 def owner_of(run: Run) -> ProcessIdentity | None:
-    """Who must be alive while a run is RUNNING; None: nobody of ours."""
+    """Process that must be alive while a run is RUNNING; None: not a run of pitchpipe."""
     try:
         return ProcessIdentity.model_validate_json(run.data.tags[OWNER])
     except (KeyError, ValidationError):

@@ -1,6 +1,4 @@
-"""Upkeep: runs that the dead left RUNNING are closed; what MLflow lacks is told from journals and
-drift records.
-"""
+"""Close runs left RUNNING by a dead process; log what MLflow lacks from journals and records."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,34 +11,34 @@ from mlflow.exceptions import MlflowException
 from flows.records.drift_reports import DriftRecord, drift_records, remember_drift
 from flows.tracking.drift import is_being_logged, log_missing_report
 from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_journal
-from flows.tracking.projection import JOURNAL, TOLD, Projection, owner_of
+from flows.tracking.projection import EVENT_COUNT, JOURNAL, Projection, owner_of
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, is_outage, mlflow_errors
 from flows.tracking.writer import short
 
 log = logging.getLogger(__name__)
 
-_Telling = tuple[str, Callable[[], str | None]]
-"""What is told, in words; how: gives its name, None where nothing was missing."""
+_Sync = tuple[str, Callable[[], str | None]]
+"""A retraining or report in words; logs it and returns its name, None: nothing was missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """Retrainings and drift reports by what `sync` found."""
+    """Result of `sync` for retrainings and drift reports."""
 
     told: tuple[str, ...]
-    """Names of those that MLflow lacked something of."""
+    """Names of those that MLflow did not have whole."""
     whole: int
-    """Those that MLflow showed whole."""
+    """Number of those that MLflow had whole."""
     refused: tuple[str, ...] = ()
-    """What could not be told whole, each with why; the next `sync` tries it again."""
+    """Those that could not be logged whole, each with its reason; the next `sync` tries again."""
 
 
 def reconcile(tracking: Tracking) -> int:
     """Close runs left RUNNING by a process that is dead, as KILLED; return how many.
 
-    Runs without an owner are other people's; those of another host cannot be judged from here.
-    Raises TrackingError where MLflow cannot be asked.
+    Runs without an owner are not of pitchpipe; processes of another host cannot be checked here.
+    Raises TrackingError where MLflow fails.
     """
     runs = Runs(tracking)
     with mlflow_errors():
@@ -58,22 +56,19 @@ def reconcile(tracking: Tracking) -> int:
     return len(left)
 
 
-def sync_runs(
-    tracking: Tracking, *, trials: Path = Path("mlruns/trials"), journals: Path = JOURNALS
-) -> SyncReport:
-    """Tell MLflow of every retraining and drift report it does not show whole; close the dead.
+def sync_runs(tracking: Tracking) -> SyncReport:
+    """Log every retraining and drift report that MLflow lacks; close runs of dead processes.
 
     Even an empty store is filled again: runs, params, metrics, tags; reports where their folders
-    still exist. What MLflow refuses of one of them does not keep it from the others. Raises
-    TrackingError where MLflow cannot be asked.
+    still exist. A refused one does not stop the others. Raises TrackingError where MLflow is down.
     """
     told: list[str] = []
     refused: list[str] = []
     whole = 0
     with mlflow_errors():
-        for called, tell in (*_retrainings(tracking, trials, journals), *_reports(tracking)):
+        for called, log_missing in (*_retrainings(tracking), *_reports(tracking)):
             try:
-                name = tell()
+                name = log_missing()
             except (MlflowException, KeyError, OSError) as error:
                 _raise_if_down(tracking, error)
                 refused.append(f"{called}: {short(error)}")
@@ -86,19 +81,19 @@ def sync_runs(
     return SyncReport(told=tuple(told), whole=whole, refused=tuple(refused))
 
 
-def _retrainings(tracking: Tracking, trials: Path, journals: Path) -> Iterator[_Telling]:
-    files = (journals / tracking.name).glob("*.jsonl")
+def _retrainings(tracking: Tracking) -> Iterator[_Sync]:
+    files = (JOURNALS / tracking.name).glob("*.jsonl")
     for journal in sorted(files, key=lambda path: path.stat().st_mtime):
-        yield str(journal), partial(_tell_journal, tracking, journal, trials=trials)
+        yield str(journal), partial(_log_journal, tracking, journal)
 
 
-def _reports(tracking: Tracking) -> Iterator[_Telling]:
+def _reports(tracking: Tracking) -> Iterator[_Sync]:
     for record in drift_records(tracking.name):
-        yield f"drift report {record.id[:16]}", partial(_tell_report, tracking, record)
+        yield f"drift report {record.id[:16]}", partial(_log_report, tracking, record)
 
 
-def _tell_report(tracking: Tracking, record: DriftRecord) -> str | None:
-    """Tell a report; return what it is called, None where nothing was missing."""
+def _log_report(tracking: Tracking, record: DriftRecord) -> str | None:
+    """Log a report; return its name, None where nothing was missing."""
     if is_being_logged(tracking, record):
         return None
     run_id = log_missing_report(tracking, record)
@@ -109,25 +104,25 @@ def _tell_report(tracking: Tracking, record: DriftRecord) -> str | None:
 
 
 def _raise_if_down(tracking: Tracking, error: Exception) -> None:
-    """Raise MlflowException where MLflow is down, so that it does not just dislike one event."""
+    """Raise MlflowException where MLflow is down, rather than refusing this one event."""
     if isinstance(error, MlflowException | OSError) and is_outage(error):
         tracking.client.get_experiment(tracking.experiment_id)
 
 
-def _tell_journal(tracking: Tracking, journal: Path, *, trials: Path) -> str | None:
-    """Tell one journal; return the retraining's name, None where nothing was missing."""
+def _log_journal(tracking: Tracking, journal: Path) -> str | None:
+    """Log one journal; return the retraining's name, None where nothing was missing."""
     events = list(read_journal(journal))
     if not events or not isinstance(events[0], FlowRunInfo):
         return None
     began, runs = events[0], Runs(tracking)
     parent = runs.find(f"tags.`{JOURNAL}` = '{began.id}'")
-    if parent is not None and parent.data.tags.get(TOLD) == str(len(events)):
+    if parent is not None and parent.data.tags.get(EVENT_COUNT) == str(len(events)):
         return None
     if not isinstance(events[-1], Ended) and began.owner.alive:
-        return None  # its own mirror is at work
-    projection = Projection(runs, began, trials=trials)
+        return None  # its own mirror is writing
+    projection = Projection(runs, began)
     for event in events:
         projection.tell(event)
     assert projection.parent_run_id is not None
-    runs.set_tags(projection.parent_run_id, {TOLD: str(len(events))})
+    runs.set_tags(projection.parent_run_id, {EVENT_COUNT: str(len(events))})
     return began.name

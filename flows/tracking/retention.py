@@ -1,6 +1,4 @@
-"""Retrainings and drift reports that MLflow shows, found with all that belongs to them, and removed
-for good.
-"""
+"""Find and delete retrainings and drift reports in MLflow, with all that belongs to them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,40 +15,40 @@ from flows.tracking.events import JOURNALS, now_ms
 from flows.tracking.experiment import REPORT
 from flows.tracking.projection import JOURNAL
 from flows.tracking.runs import Runs
-from flows.tracking.store import Tracking, mlflow_errors
+from flows.tracking.store import Tracking, all_pages, mlflow_errors
 
 _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class MirroredRecord:
-    """A retraining or a drift report in MLflow: runs, networks, and what `sync` tells it from."""
+    """A retraining or a drift report in MLflow: runs, networks, and the files of its events."""
 
     runs: tuple[Run, ...]
-    """Those of trials first: while the one above them is there, the rest is found again."""
+    """The parent last: while it is there, the others are found again."""
     models: tuple[LoggedModel, ...]
-    told_from: tuple[Path, ...]
-    """The journal; figure and record. None where there is none of it in this project."""
+    sources: tuple[Path, ...]
+    """The journal; or figure and record. Empty where this project has none of it."""
 
     @property
     def name(self) -> str:
-        """Of the run above, else of the file that it is told from."""
-        return str(self.runs[-1].info.run_name) if self.runs else str(self.told_from[-1])
+        """Of the parent run, else of its file."""
+        return str(self.runs[-1].info.run_name) if self.runs else str(self.sources[-1])
 
     @property
-    def going_on(self) -> bool:
-        """Whether MLflow shows any of it as running."""
+    def is_running(self) -> bool:
+        """Whether any of its runs is RUNNING."""
         return any(run.info.status == "RUNNING" for run in self.runs)
 
     @property
-    def days(self) -> float:
-        """Since the last of its runs ended."""
+    def age_days(self) -> float:
+        """Days since the last of its runs ended."""
         ends = [run.info.end_time or run.info.start_time for run in self.runs]
-        ends += [int(path.stat().st_mtime * 1000) for path in self.told_from if path.exists()]
+        ends += [int(path.stat().st_mtime * 1000) for path in self.sources if path.exists()]
         return (now_ms() - max(ends, default=now_ms())) / _DAY_MS
 
     def folders(self) -> Iterator[Path]:
-        """Where its artifacts are, as far as that is on this host."""
+        """Folders of its artifacts on this host."""
         kept = [(run.info.run_id, str(run.info.artifact_uri)) for run in self.runs]
         kept += [(model.model_id, str(model.artifact_location)) for model in self.models]
         for name, uri in kept:
@@ -60,7 +58,7 @@ class MirroredRecord:
 
 
 class _HardDeleting(Protocol):
-    """MLflow's own stores, by what `mlflow gc` calls."""
+    """MLflow's own stores, as `mlflow gc` uses them."""
 
     def _hard_delete_run(self, run_id: str) -> None: ...
 
@@ -71,13 +69,13 @@ class _HardDeleting(Protocol):
     def get_logged_model(self, model_id: str, *, allow_deleted: bool) -> LoggedModel: ...
 
 
-def mirrored_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[MirroredRecord]:
-    """Retrainings of this project in the tracking's experiment, and journals MLflow never saw.
+def mirrored_retrainings(tracking: Tracking) -> list[MirroredRecord]:
+    """Retrainings of this project in the tracking's experiment, and journals that MLflow lacks.
 
-    On a server that others write to as well, those whose journal is not here are not ours.
-    Raises TrackingError where MLflow cannot be asked.
+    On a server that others use as well, a retraining without a journal here is not this project's.
+    Raises TrackingError where MLflow fails.
     """
-    files = {path.stem: path for path in (journals / tracking.name).glob("*.jsonl")}
+    files = {path.stem: path for path in (JOURNALS / tracking.name).glob("*.jsonl")}
     families: dict[str, list[Run]] = {}
     with mlflow_errors():
         for run in Runs(tracking).search("", view=ViewType.ALL):
@@ -96,10 +94,10 @@ def mirrored_retrainings(tracking: Tracking, journals: Path = JOURNALS) -> list[
 
 
 def mirrored_reports(tracking: Tracking) -> list[MirroredRecord]:
-    """Drift reports of this project in the tracking's experiment, and records MLflow never saw.
+    """Drift reports of this project in the tracking's experiment, and records that MLflow lacks.
 
-    On a server that others write to as well, those whose record is not here are not ours.
-    Raises TrackingError where MLflow cannot be asked.
+    On a server that others use as well, a report without a record here is not this project's.
+    Raises TrackingError where MLflow fails.
     """
     files = {record.id: files_of(record) for record in drift_records(tracking.name)}
     found: dict[str, list[Run]] = {identity: [] for identity in files}
@@ -114,29 +112,29 @@ def mirrored_reports(tracking: Tracking) -> list[MirroredRecord]:
 
 
 def remove_mirrored(
-    tracking: Tracking, shown: MirroredRecord, *, discard: Callable[[Path], None]
+    tracking: Tracking, record: MirroredRecord, *, discard: Callable[[Path], None]
 ) -> None:
-    """Remove it from MLflow, its artifacts and what it is told from; killed anywhere, do it again.
+    """Delete a record's runs, artifacts and files; after a kill, call it again.
 
     discard: deletes a file or folder. A tracking server keeps deleted runs until its own
-    `mlflow gc`. Raises TrackingError where MLflow cannot be asked.
+    `mlflow gc`. Raises TrackingError where MLflow fails.
     """
-    # First, or `pitchpipe sync` would bring the runs back; on a server last, for it is the journal
-    # that says whose they are.
+    # First, or `pitchpipe sync` would restore the runs; on a server last, since the journal alone
+    # says that they are this project's.
     if _is_file(tracking):
-        _discard_sources(shown, discard)
-    for folder in shown.folders():
+        _discard_sources(record, discard)
+    for folder in record.folders():
         if folder.exists():
             discard(folder)
     with mlflow_errors():
-        _remove_models(tracking, shown.models)
-        for run in shown.runs:
+        _remove_models(tracking, record.models)
+        for run in record.runs:
             _remove_run(tracking, run)
-    _discard_sources(shown, discard)
+    _discard_sources(record, discard)
 
 
-def _discard_sources(shown: MirroredRecord, discard: Callable[[Path], None]) -> None:
-    for path in shown.told_from:
+def _discard_sources(record: MirroredRecord, discard: Callable[[Path], None]) -> None:
+    for path in record.sources:
         if path.exists():
             discard(path)
 
@@ -161,28 +159,20 @@ def _remove_run(tracking: Tracking, run: Run) -> None:
 
 
 def _hard_deleting(tracking: Tracking) -> _HardDeleting | None:
-    """The database behind the client; None for a server, which deletes softly only."""
+    """The database behind the client; None for a server, which only marks runs as deleted."""
     store = tracking.client._tracking_client.store  # noqa: SLF001 - the only way to it
     return store if hasattr(store, "_hard_delete_run") else None
 
 
 def _models(tracking: Tracking) -> list[LoggedModel]:
-    """Logged models of the experiment; of a database of ours, those that were deleted as well."""
-    store, found = _hard_deleting(tracking), list(_live_models(tracking))
+    """Logged models of the experiment; of a local database, deleted ones as well."""
+    store, search = _hard_deleting(tracking), tracking.client.search_logged_models
+    experiments = [tracking.experiment_id]
+    found = list(all_pages(lambda token: search(experiments, page_token=token)))
     if store is not None:
         deleted = store._get_deleted_logged_models()  # noqa: SLF001 - as `mlflow gc` does
         found += [store.get_logged_model(model_id, allow_deleted=True) for model_id in deleted]
     return found
-
-
-def _live_models(tracking: Tracking) -> Iterator[LoggedModel]:
-    token: str | None = None
-    while True:
-        page = tracking.client.search_logged_models([tracking.experiment_id], page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _is_ours(runs: Sequence[Run]) -> bool:
@@ -190,7 +180,7 @@ def _is_ours(runs: Sequence[Run]) -> bool:
 
 
 def _is_file(tracking: Tracking) -> bool:
-    """Whether the store is a file of this project, into which nobody else writes."""
+    """Whether the store is a file, which this project alone uses."""
     return tracking.uri.startswith("sqlite:")
 
 

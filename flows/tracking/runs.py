@@ -1,4 +1,4 @@
-"""MLflow runs, one request for as many facts as it takes; every call names its run."""
+"""MLflow runs, written in as few requests as possible; every call names its run."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +17,10 @@ from mlflow.entities import (
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from flows.records.lineage import DatasetFacts
-from flows.tracking.store import Tracking
+from flows.tracking.store import Tracking, all_pages
 
 MOST_FACTS, MOST_METRICS = 100, 1000
-"""What MLflow takes in one request."""
+"""Most that MLflow accepts in one request."""
 
 T = TypeVar("T")
 
@@ -39,22 +39,12 @@ class Runs:
         return str(run.info.run_id)
 
     def search(self, condition: str, *, view: int = ViewType.ACTIVE_ONLY) -> Iterator[Run]:
-        """Every run that satisfies a condition in MLflow's language, newest first.
+        """Every run that satisfies a condition in MLflow's filter language, newest first.
 
-        view: one of MLflow's ViewType; by default runs that nobody deleted.
+        view: one of MLflow's ViewType; by default runs that are not deleted.
         """
-        token: str | None = None
-        while True:
-            page = self._tracking.client.search_runs(
-                [self._tracking.experiment_id],
-                filter_string=condition,
-                run_view_type=view,
-                page_token=token,
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
+        search, experiments = self._tracking.client.search_runs, [self._tracking.experiment_id]
+        return all_pages(lambda token: search(experiments, condition, view, page_token=token))
 
     def find(self, condition: str) -> Run | None:
         """Return the newest run that satisfies a condition."""
@@ -69,7 +59,7 @@ class Runs:
         self._tracking.client.update_run(run_id, name=name)
 
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Log params; again is harmless, another value for a name is refused by MLflow."""
+        """Log params; repeating is harmless, and MLflow refuses another value for a name."""
         for chunk in _chunks([Param(*item) for item in params.items()], MOST_FACTS):
             self._tracking.client.log_batch(run_id, params=chunk)
 
@@ -79,7 +69,7 @@ class Runs:
             self._tracking.client.log_batch(run_id, tags=chunk)
 
     def log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        """Log metrics; what is equal in name, value, time and step to a known one is dropped."""
+        """Log metrics; one that MLflow has (name, value, time and step) is not repeated."""
         for chunk in _chunks(metrics, MOST_METRICS):
             self._tracking.client.log_batch(run_id, metrics=chunk)
 
@@ -89,15 +79,15 @@ class Runs:
         return {point.step for point in history}
 
     def log_dataset(self, run_id: str, facts: DatasetFacts, *, context: str) -> None:
-        """Say which version of the data a run used, so that MLflow finds runs by its digest."""
-        # What mlflow.data's MetaDataset over a CodeDatasetSource comes to, without its imports.
+        """Log which version of the data a run used, by whose digest MLflow then finds it."""
+        # As mlflow.data's MetaDataset over a CodeDatasetSource writes it, without its imports.
         source = json.dumps({"tags": facts.model_dump(exclude_none=True)})
         dataset = Dataset(facts.name, facts.mlflow_digest, "code", source)
         tags = [InputTag(MLFLOW_DATASET_CONTEXT, context)]
         self._tracking.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
 
     def log_files(self, run_id: str, directory: str, *, under: str) -> None:
-        """Copy a folder below a run's artifacts."""
+        """Copy a folder into a run's artifacts."""
         self._tracking.client.log_artifacts(run_id, directory, under or None)
 
 

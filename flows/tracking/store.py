@@ -1,14 +1,14 @@
-"""The tracking store: opened once, in write-ahead mode, with artifacts that survive a move."""
+"""The tracking store: opened once, in write-ahead mode, with artifacts that can be moved."""
 
 import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import mlflow
 from filelock import FileLock
@@ -20,9 +20,11 @@ from mlflow.protos.databricks_pb2 import (
     ErrorCode,
 )
 from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.store.entities.paged_list import PagedList
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from flows.records.champion import MLFLOW_DATABASE
 from flows.runtime.environment import check_address
 from flows.tracking.experiment import experiment_tags
 from models.credentials import without_credentials
@@ -36,15 +38,17 @@ _OUTAGE = {
 
 
 def is_outage(error: MlflowException | OSError) -> bool:
-    """Whether MLflow may be down; it also says so of some requests that it does not like."""
+    """Whether MLflow may be down; it raises the same for some requests that it refuses."""
     return isinstance(error, OSError) or error.error_code in _OUTAGE
 
 
-def is_absence(error: MlflowException | SQLAlchemyError | sqlite3.Error, *, of_file: bool) -> bool:
-    """Whether a store that is asked again later may answer; of_file: it is a SQLite file.
+def _may_recover(
+    error: MlflowException | SQLAlchemyError | sqlite3.Error, *, of_file: bool
+) -> bool:
+    """Whether a retry may succeed; of_file: the store is a SQLite file.
 
-    A file that is there does better only when somebody else lets go of it. MLflow calls all that
-    is wrong with one an outage, damage too.
+    An existing file helps only by waiting where another process has locked it. MLflow reports
+    every fault of a file as an outage, damage too.
     """
     if of_file:
         return "is locked" in str(error)
@@ -57,17 +61,18 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-LOCAL_URI = "sqlite:///mlruns/mlflow.db"
+LOCAL_URI = f"sqlite:///{MLFLOW_DATABASE}"
 ARTIFACTS = Path("mlruns/artifacts")
 
 
 class TrackingError(PitchpipeError):
-    """MLflow cannot be asked, or refuses."""
+    """MLflow is not reached, or refuses."""
 
 
 class TrackingOutageError(TrackingError, UnreachableError):
-    """MLflow cannot be asked now; later it may be."""
+    """MLflow is not reached now; later it may be."""
 
 
 def tracking_uri() -> str:
@@ -77,7 +82,7 @@ def tracking_uri() -> str:
 
 @dataclass(frozen=True)
 class Tracking:
-    """A tracking store and the experiment that runs of one registered name belong to."""
+    """A tracking store and the experiment of one registered name."""
 
     uri: str
     """As MLflow takes it; a SQLite path in it is absolute."""
@@ -86,7 +91,7 @@ class Tracking:
 
     @cached_property
     def client(self) -> MlflowClient:
-        """A client of this store. No fluent call is made anywhere: runs are named by their ids."""
+        """A client of this store. MLflow's fluent API is not used: runs are named by their ids."""
         return MlflowClient(self.uri)
 
     @cached_property
@@ -104,18 +109,18 @@ def open_tracking(name: str) -> Tracking:
     """Open the store for one registered name; a SQLite schema is created once, under a lock.
 
     A tracking server is not contacted before it is needed: one that is down stops no training.
-    Raises ConfigError where MLFLOW_TRACKING_URI names nothing that MLflow could ask,
-    TrackingError where the database cannot be opened.
+    Raises ConfigError where MLFLOW_TRACKING_URI is no store of MLflow, TrackingError where the
+    database cannot be opened.
     """
     uri = tracking_uri()
     _refuse_unknown(uri)
     database = _database_of(uri)
-    # A bar for eight small files, on standard error, in the midst of whatever is shown there.
+    # A progress bar for eight small files, in the middle of other output on standard error.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if database is not None:
         uri = f"sqlite:///{database}"
     else:
-        # Seven retries with back-off hold a thread for four minutes; the mirror retries by itself.
+        # Seven retries with back-off take four minutes; the mirror has its own retries.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     # SqlAlchemyStore.create_model_version resolves `models:/` sources through the global URI,
@@ -129,11 +134,20 @@ def open_tracking(name: str) -> Tracking:
     return tracking
 
 
+def all_pages(fetch: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
+    """Every item of a paged search of MLflow; fetch: a page by its token, None for the first."""
+    page = fetch(None)
+    yield from page
+    while page.token:
+        page = fetch(page.token)
+        yield from page
+
+
 @contextlib.contextmanager
 def mlflow_errors() -> Iterator[None]:
-    """Turn what MLflow raises into a TrackingError that says where it was asked.
+    """Turn what MLflow raises into a TrackingError that names the store.
 
-    A TrackingOutageError only where waiting may help: a damaged file is not asked for 21 minutes.
+    A TrackingOutageError only where a retry may succeed: not for a damaged file.
     """
     try:
         yield
@@ -141,13 +155,13 @@ def mlflow_errors() -> Iterator[None]:
         # SQLAlchemy's messages go on with the statement; the first line says what is wrong.
         uri = mlflow.get_tracking_uri()
         said = f"MLflow at {uri}: {str(error).strip().splitlines()[0]}"
-        outage = is_absence(error, of_file=uri.startswith("sqlite"))
+        outage = _may_recover(error, of_file=uri.startswith("sqlite"))
         kind = TrackingOutageError if outage else TrackingError
         raise kind(f"{without_credentials(said)}; {_way_out(_database_of(uri))}") from error
 
 
 def _refuse_unknown(uri: str) -> None:
-    """Raise ConfigError for an address that is none, before anything is begun; ask nobody."""
+    """Raise ConfigError for a URI that is no store, before anything is begun; nothing is opened."""
     scheme = uri.partition(":")[0]
     if scheme.partition("+")[0] in DATABASE_ENGINES:
         return
@@ -188,7 +202,7 @@ def _lock(database: Path) -> FileLock:
 
 
 def _create_schema(database: Path, uri: str) -> None:
-    """Create or complete the schema. Three unlocked first openers ruin the file: MLflow #19943."""
+    """Create or complete the schema. Unlocked, three processes ruin the file: MLflow #19943."""
     for name in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     with _lock(database):
@@ -196,17 +210,17 @@ def _create_schema(database: Path, uri: str) -> None:
             _make_database(database)
         _ = MlflowClient(uri).search_experiments(max_results=1)
         with contextlib.closing(sqlite3.connect(database)) as connection:
-            # Readers (the UI) then never wait for writes. The mode is kept in the file.
+            # So that readers (the UI) never wait for writes. The mode is stored in the file.
             connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _make_database(database: Path) -> None:
-    """Make a database beside its place and move it there: killed in a migration, it is ruined."""
+    """Create a database under a temporary name: a kill during its migration would ruin it."""
     with replacing(database) as temporary:
         client = MlflowClient(f"sqlite:///{temporary}")
         client.search_experiments(max_results=1)
         if _is_inside(database):
-            # MLflow puts an empty one before ours; `mlflow experiments restore` brings it back.
+            # MLflow's own, empty; `mlflow experiments restore` brings it back.
             client.delete_experiment("0")
         client._tracking_client.store.engine.dispose()  # noqa: SLF001 - the only way to close it
 
@@ -228,7 +242,7 @@ def _find_or_create(client: MlflowClient, name: str, *, inside: bool) -> str:
 
 
 def _complete_page(client: MlflowClient, experiment: "Experiment") -> None:
-    """Set what the experiment's page lacks; what somebody wrote there stays."""
+    """Set tags of the experiment's page that are missing; a user's own stay."""
     tags = experiment_tags(experiment.name, experiment.experiment_id)
     for name, value in tags.items():
         if name not in experiment.tags:
@@ -238,9 +252,9 @@ def _complete_page(client: MlflowClient, experiment: "Experiment") -> None:
 def _make_relative(client: MlflowClient, experiment: "Experiment") -> None:
     """Store artifacts by a path relative to the project.
 
-    MLflow makes any local path absolute when an experiment is created, and copies it into each
-    run and version; a relative one in this column is carried on unchanged, so that the whole
-    folder can be moved (mlflow #3144).
+    MLflow makes a local path absolute when an experiment is created, and copies it into each run
+    and version; a relative one in this column is copied unchanged, so that the whole folder can be
+    moved (mlflow #3144).
     """
     location = f"{ARTIFACTS}/{experiment.name}"
     if experiment.artifact_location == location:

@@ -1,4 +1,4 @@
-"""The thread that tells MLflow; it outlasts outages and is never waited for."""
+"""The thread that delivers events to MLflow, through outages; nothing waits for it."""
 
 import logging
 import queue
@@ -17,16 +17,16 @@ from models.credentials import without_credentials
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 4.0
-"""Seconds between attempts while MLflow is down; each is twice the one before."""
+"""Seconds between attempts while MLflow is down; each pause doubles the one before."""
 MOST_ATTEMPTS = 12
-"""Failures of one event while MLflow answers other questions, before it is dropped."""
+"""Failures of one event, while MLflow answers other requests, before it is dropped."""
 
 
 class Writer:
     """Delivers events to a projection in order, from one thread of its own."""
 
     def __init__(self, projection: Projection, *, answers: Callable[[], bool]) -> None:
-        """answers: whether MLflow can be reached at all, asked when an event keeps failing."""
+        """answers: whether MLflow is reachable; called where an event keeps failing."""
         self.refused: list[str] = []
         self._projection = projection
         self._answers = answers
@@ -44,13 +44,13 @@ class Writer:
         return self._waiting
 
     def put(self, event: AnyEvent) -> None:
-        """Have an event delivered after those before it."""
+        """Queue an event."""
         with self._counting:
             self._waiting += 1
             self._queue.put(event)
 
     def flush(self, timeout: float) -> bool:
-        """Wait until all events put so far are delivered; False when time is up first."""
+        """Wait until all events queued so far are delivered; False where time is up first."""
         if not self._thread.is_alive():
             return self._waiting == 0
         reached = threading.Event()
@@ -59,11 +59,11 @@ class Writer:
         return reached.wait(timeout)
 
     def stop(self) -> None:
-        """End the thread; what is not delivered stays waiting."""
+        """End the thread; undelivered events stay queued."""
         self._give_up.set()
         self._retry_now.set()
         self._queue.put(None)
-        # A thread inside a request to a dead server is left behind: it is a daemon.
+        # A thread inside a request to a dead server is not waited for: it is a daemon.
         self._thread.join(timeout=2.0)
 
     def _run(self) -> None:
@@ -74,7 +74,7 @@ class Writer:
                 self._handle(group)
 
     def _take(self) -> list[AnyEvent | threading.Event]:
-        """Everything queued, after waiting for the first; empty when told to stop."""
+        """Everything queued, after waiting for the first; empty: stop."""
         batch = []
         item = self._queue.get()
         while item is not None:
@@ -101,7 +101,7 @@ class Writer:
                 self._waiting -= len(group)
 
     def _deliver(self, tell: Callable[[], None]) -> bool:
-        """Tell, again and again while MLflow is down; False where that was given up.
+        """Call tell until it succeeds while MLflow is down; False where the thread was stopped.
 
         What MLflow refuses is dropped and noted.
         """
@@ -133,7 +133,7 @@ class Writer:
 def _groups(
     batch: Sequence[AnyEvent | threading.Event],
 ) -> Iterator[Sequence[AnyEvent | threading.Event]]:
-    """Neighbouring epochs of one trial together, anything else alone."""
+    """Adjacent epochs of one trial together, everything else alone."""
     for key, group in groupby(batch, key=lambda e: e.key if isinstance(e, EpochEnded) else None):
         if key is None:
             yield from ([event] for event in group)
@@ -142,6 +142,6 @@ def _groups(
 
 
 def short(error: Exception) -> str:
-    """Name an error in one line, without a password that its text may hold."""
+    """An error in one line, without passwords."""
     said = without_credentials(" ".join(str(error).split()))
     return f"{type(error).__name__}: {said[:300]}"

@@ -1,1 +1,1 @@
-"""Looking after a project: status, doctor, garbage collection."""
+"""Upkeep of a project: doctor and garbage collection."""

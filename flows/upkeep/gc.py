@@ -1,4 +1,4 @@
-"""One `gc` from the outside: lock, server, flow."""
+"""`pitchpipe gc`: lock, Prefect server, flow; apart from the flow, which imports Prefect."""
 
 from flows.records.retraining import Request
 from flows.runtime.prefect_server import prefect_api
@@ -7,7 +7,7 @@ from flows.upkeep.retention import Cleaning
 
 
 def clean(request: Request, *, dry_run: bool) -> Cleaning:
-    """Remove what the params' `retention:` no longer keeps; dry_run: only say what would go.
+    """Remove what `retention:` of the params no longer keeps; dry_run: only list it.
 
     Raises BusyError while a retraining runs here, TrackingError where MLflow cannot be asked.
     """

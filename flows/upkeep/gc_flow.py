@@ -1,4 +1,4 @@
-"""The flow that removes what the policy no longer keeps: `pitchpipe gc`, or a schedule's."""
+"""Flow of `pitchpipe gc`."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -28,23 +28,22 @@ from models.retention import Stored, judge_by_age
 
 @flow(name="gc", flow_run_name="gc, {request.trigger}")
 def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
-    """Remove what `retention:` in the params no longer keeps and nobody needs.
+    """Remove what `retention:` of the params no longer keeps and nothing requires.
 
-    Raises BusyError while a retraining runs; TrackingError where MLflow cannot say what versions
-    need.
+    Raises BusyError while a retraining runs; TrackingError where MLflow cannot list the versions.
     """
     params = request.params()
     policy = params.retention
     with only_retraining():
         tracking = open_tracking(params.registered_name)
         reconcile(tracking)
-        needs = RequiredRecords.read(tracking)
+        required = RequiredRecords.read(tracking)
         candidates = (
             *leftovers(),
-            *trials(policy, needs),
+            *trials(policy, required),
             *search_journals(policy),
             *version_copies(policy),
-            *retrainings(tracking, policy, needs),
+            *retrainings(tracking, policy, required),
             *drift_reports(tracking, policy),
             *flow_runs(policy),
         )
@@ -52,7 +51,7 @@ def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
 
 
 def flow_runs(policy: RetentionParams) -> Iterator[Candidate]:
-    """Flow runs of this project that have ended, as Prefect shows them."""
+    """Finished flow runs of this project in Prefect."""
     found = ended_flow_runs()
     stored = [Stored(name, days=days) for _, name, days in found]
     judged = judge_by_age(stored, policy.flow_runs_days)

@@ -1,4 +1,4 @@
-"""What may be removed, where it is, who needs it: gathered, judged by the policy, removed."""
+"""Garbage collection: candidates, what is required, and removal by the retention policy."""
 
 import json
 import logging
@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import JsonValue
 
-from flows.records.ledger import LEDGER
+from flows.records.ledger import EVIDENCE, LEDGER
 from flows.records.search_journal import JOURNALS
 from flows.records.trial_store import STORE
 from flows.registry.fetching import KEPT
 from flows.registry.listing import all_versions
-from flows.registry.promotion.commands import EVIDENCE
+from flows.runtime.locks import is_held
 from flows.runtime.scratch import abandoned_scratch, bytes_of, discard, old_temporary_files
 from flows.tracking.retention import (
     MirroredRecord,
@@ -39,7 +38,7 @@ _DIGESTS = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{32})\b")
 
 
 class CleanedItem(Record):
-    """Something that was looked at: it went, or it stayed."""
+    """Something that was removed or kept."""
 
     kind: str
     """trial, search journal, retraining, drift report, version copy, flow run or leftover."""
@@ -49,16 +48,16 @@ class CleanedItem(Record):
 
 
 class Cleaning(Record):
-    """What `gc` came to."""
+    """Result of `gc`."""
 
     dry_run: bool
-    """Nothing was removed: `removed` is what would be."""
+    """Nothing was removed: `removed` lists what would be."""
     removed: tuple[CleanedItem, ...]
     kept: tuple[CleanedItem, ...]
 
     @property
     def bytes(self) -> int:
-        """Of what was removed."""
+        """Sum over what was removed."""
         return sum(item.bytes for item in self.removed)
 
     def document(self) -> dict[str, JsonValue]:
@@ -68,14 +67,14 @@ class Cleaning(Record):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something judged, and how it is removed."""
+    """Something with the policy's decision on it, and how to remove it."""
 
     kind: str
     judged: Judged
     remove: Callable[[], None]
 
     def item(self, *, why: str | None = None) -> CleanedItem:
-        """Describe it; why: other than it was judged."""
+        """Describe it; why: a reason in place of the policy's."""
         stored = self.judged.stored
         return CleanedItem(
             kind=self.kind, name=stored.name, bytes=stored.bytes, why=why or self.judged.why
@@ -84,34 +83,36 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class RequiredRecords:
-    """What versions and the ledger need."""
+    """Records that versions or the ledger refer to."""
 
     by_versions: Mapping[str, str]
     """Key of a trial, id of a run or of a logged model -> the version, in words."""
     in_ledger: frozenset[str]
-    """Digests and ids that the ledger or its evidence names."""
+    """Digests and ids in the ledger or its evidence."""
 
     @classmethod
     def read(cls, tracking: Tracking) -> "RequiredRecords":
-        """Ask the registry for every version, and read the ledger. Raises TrackingError."""
+        """Collect them from all versions and the ledger. Raises TrackingError."""
         needed: dict[str, str] = {}
         for version in all_versions(tracking):
             for one in (version.trial, version.run_id, version.model_id):
                 if one:
                     needed[one] = f"version {version.version} of {version.name}"
         texts = [path for path in (LEDGER, *EVIDENCE.glob("*.json")) if path.exists()]
-        named = (_DIGESTS.findall(path.read_text(encoding="utf-8")) for path in texts)
+        named = (
+            _DIGESTS.findall(path.read_text(encoding="utf-8", errors="replace")) for path in texts
+        )
         return cls(needed, frozenset(digest for found in named for digest in found))
 
-    def of(self, *names: str) -> str | None:
-        """Who needs something that goes by these names."""
+    def by(self, *names: str) -> str | None:
+        """What requires a record that has these keys or ids; None: nothing does."""
         versions = (self.by_versions[name] for name in names if name in self.by_versions)
         ledger = ("the ledger" for name in names if name in self.in_ledger)
         return next(versions, None) or next(ledger, None)
 
 
 def remove(candidates: Sequence[Candidate], *, dry_run: bool) -> Cleaning:
-    """Remove what goes; what cannot be removed stays, with the reason."""
+    """Remove candidates as decided; one that cannot be removed is kept, with the reason."""
     removed: list[CleanedItem] = []
     kept: list[CleanedItem] = []
     for candidate in candidates:
@@ -130,66 +131,66 @@ def remove(candidates: Sequence[Candidate], *, dry_run: bool) -> Cleaning:
 
 
 def leftovers() -> Iterator[Candidate]:
-    """Scratch and temporary files of processes that died."""
+    """Scratch and temporary files of dead processes."""
     for path in (*abandoned_scratch(), *old_temporary_files()):
         stored = Stored(str(path), days=_days(path), bytes=bytes_of(path))
         judged = Judged(stored, goes=True, why="left by a process that died")
         yield Candidate("leftover", judged, partial(discard, path))
 
 
-def trials(policy: RetentionParams, needs: RequiredRecords) -> Iterator[Candidate]:
+def trials(policy: RetentionParams, required: RequiredRecords) -> Iterator[Candidate]:
     """Trials of the store."""
     found = sorted(path for path in STORE.glob("*") if path.is_dir())
     ranks = _ranks(found)
-    ranked = [RankedTrial(_stored_trial(path, needs), ranks.get(path.name)) for path in found]
+    ranked = [RankedTrial(_stored_trial(path, required), ranks.get(path.name)) for path in found]
     for path, judged in zip(found, judge_trials(ranked, policy), strict=True):
         yield Candidate("trial", judged, partial(discard, path))
 
 
 def search_journals(policy: RetentionParams) -> Iterator[Candidate]:
-    """Decisions of searches: of use while their trials are there."""
+    """Journals of searches: used as long as their trials exist."""
     yield from _aged("search journal", sorted(JOURNALS.glob("*.jsonl")), policy.trials_days)
 
 
 def version_copies(policy: RetentionParams) -> Iterator[Candidate]:
-    """Local copies of versions whose artifacts are remote, and can be had again."""
+    """Local copies of versions whose artifacts are remote."""
     folders = sorted(path for path in KEPT.glob("*") if not path.name.startswith("."))
     yield from _aged("version copy", folders, policy.copies_days)
 
 
 def retrainings(
-    tracking: Tracking, policy: RetentionParams, needs: RequiredRecords
+    tracking: Tracking, policy: RetentionParams, required: RequiredRecords
 ) -> Iterator[Candidate]:
-    """Retrainings as MLflow shows them: each whole, or not at all."""
-    for shown in mirrored_retrainings(tracking):
-        names = [run.info.run_id for run in shown.runs] + [one.model_id for one in shown.models]
-        yield _as_shown(
-            "retraining", shown, tracking, days=policy.runs_days, needed=needs.of(*names)
+    """Retrainings in MLflow, each with all its runs."""
+    for record in mirrored_retrainings(tracking):
+        names = [run.info.run_id for run in record.runs] + [one.model_id for one in record.models]
+        yield _mirrored(
+            "retraining", record, tracking, days=policy.runs_days, needed_by=required.by(*names)
         )
 
 
 def drift_reports(tracking: Tracking, policy: RetentionParams) -> Iterator[Candidate]:
-    """Drift reports: the run in MLflow, the record and its figure here. Nothing needs them."""
-    for shown in mirrored_reports(tracking):
-        yield _as_shown("drift report", shown, tracking, days=policy.runs_days)
+    """Drift reports: the run in MLflow, the record and its figure. Nothing requires them."""
+    for record in mirrored_reports(tracking):
+        yield _mirrored("drift report", record, tracking, days=policy.runs_days)
 
 
-def _as_shown(
+def _mirrored(
     kind: str,
-    shown: MirroredRecord,
+    record: MirroredRecord,
     tracking: Tracking,
     *,
     days: float | None,
-    needed: str | None = None,
+    needed_by: str | None = None,
 ) -> Candidate:
     stored = Stored(
-        shown.name,
-        days=shown.days,
-        bytes=sum(bytes_of(path) for path in (*shown.folders(), *shown.told_from)),
-        needed_by="a running process" if shown.going_on else needed,
+        record.name,
+        days=record.age_days,
+        bytes=sum(bytes_of(path) for path in (*record.folders(), *record.sources)),
+        needed_by="a running process" if record.is_running else needed_by,
     )
     (judged,) = judge_by_age([stored], days)
-    return Candidate(kind, judged, partial(remove_mirrored, tracking, shown, discard=discard))
+    return Candidate(kind, judged, partial(remove_mirrored, tracking, record, discard=discard))
 
 
 def _aged(kind: str, paths: Sequence[Path], days: float | None) -> Iterator[Candidate]:
@@ -198,19 +199,21 @@ def _aged(kind: str, paths: Sequence[Path], days: float | None) -> Iterator[Cand
         yield Candidate(kind, judged, partial(discard, path))
 
 
-def _stored_trial(directory: Path, needs: RequiredRecords) -> Stored:
+def _stored_trial(directory: Path, required: RequiredRecords) -> Stored:
     files = [path.stat() for path in directory.rglob("*") if path.is_file()]
     written = max((file.st_mtime for file in files), default=directory.stat().st_mtime)
     return Stored(
         directory.name,
         days=(time.time() - written) / _DAY_SECONDS,
         bytes=sum(file.st_size for file in files),
-        needed_by="a running process" if _is_training(directory) else needs.of(directory.name),
+        needed_by="a running process"
+        if is_held(directory / ".lock")
+        else required.by(directory.name),
     )
 
 
 def _ranks(directories: Sequence[Path]) -> dict[str, int]:
-    """Place of each trial with a result among those of its dataset and objective, from 0."""
+    """Rank of each trial with a result among those of its dataset and objective, from 0."""
     groups: dict[str, list[TrialResult]] = {}
     for directory in directories:
         outcome = read_outcome(directory)
@@ -223,17 +226,6 @@ def _ranks(directories: Sequence[Path]) -> dict[str, int]:
         for results in groups.values()
         for place, result in enumerate(rank(results, results[0].config.objective))
     }
-
-
-def _is_training(directory: Path) -> bool:
-    lock = directory / ".lock"
-    if not lock.exists():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _days(path: Path) -> float:

@@ -1,4 +1,4 @@
-"""What a version made again differs in: its causes (code, environment, data) and its results."""
+"""Differences between a version and its reproduction: causes (code, environment, data), results."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,42 +8,42 @@ from models.evaluation.records import Evaluation
 from models.trials import EpochRecord, TrialResult
 
 UNEXPLAINED = (
-    "cause unknown: code, environment and data are the same; another kind of processor may round "
-    "otherwise"
+    "cause unknown: code, environment and data are equal; another kind of processor may round "
+    "differently"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """All that a trial's bits depend on beside its config, as found now."""
+    """Everything beside its config that a trial's bits depend on, as of now."""
 
     source: str
     """Digest of the source files that training uses."""
     environment: Mapping[str, str]
     """Package -> version, and python's own."""
     raw_digest: str | None
-    """Of the batches; None where they cannot be had again."""
+    """Of the batches; None where they cannot be restored."""
     prepared_digest: str | None
     """Of the arrays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What training and evaluation came to."""
+    """Results of training and evaluation."""
 
     trained: TrialResult
     history: Sequence[EpochRecord]
-    """An entry an epoch; empty where it was not kept, and then not compared."""
+    """One record per epoch; empty where it was not kept, and then not compared."""
     test: Evaluation
 
 
-def causes(then: Lineage, now: Environment) -> list[str]:
-    """Name what differs in code, environment and data; nothing where all is the same."""
+def find_causes(then: Lineage, now: Environment) -> list[str]:
+    """List differences in code, environment and data."""
     return [*_code(then, now), *_environment(then, now), *_data(then, now)]
 
 
-def results(then: Results, now: Results) -> list[str]:
-    """Name what differs in weights, history and scores; nothing where all bits are equal."""
+def compare_results(then: Results, now: Results) -> list[str]:
+    """List differences in weights, history and scores; none where all bits are equal."""
     weights = {"digest": then.trained.weights_digest}
     found = [
         *_changed("weights", weights, {"digest": now.trained.weights_digest}),
@@ -80,13 +80,13 @@ def _data(then: Lineage, now: Environment) -> Iterator[str]:
 
 
 def _history(then: Sequence[EpochRecord], now: Sequence[EpochRecord]) -> Iterable[str]:
-    """Say where the histories part."""
+    """Describe the first epoch in which the histories differ."""
     if not then:
         return []
     if len(then) != len(now):
         return [f"history: {len(now)} epochs now, {len(then)} then"]
     for before, after in zip(then, now, strict=True):
-        # Wall time is no part of what is to be made again.
+        # Wall time is not reproducible.
         pair = (record.model_dump(exclude={"seconds"}) for record in (before, after))
         found = _changed(f"history, epoch {before.epoch}", *pair)
         if found:

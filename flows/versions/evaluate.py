@@ -1,4 +1,4 @@
-"""Scores of a version, an alias or a trial, on today's test split or on images given."""
+"""Scores of a version, an alias or a trial, on today's test split or on given images."""
 
 import re
 from pathlib import Path
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from flows.datasets.files import PREPARED
 from flows.records.trial_store import directory_of, find_trial
 from flows.registry.loading import load_version
+from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
-from flows.versions.predict import pieces_of, pixels_of, stacked
-from models.datasets.class_order import renamed
-from models.datasets.prepared import open_split, read_manifest
+from models.datasets.by_id import Shape
+from models.datasets.class_order import map_labels
+from models.datasets.prepared import read_manifest
+from models.datasets.reading import decode_rows, read_labelled, stack_images
 from models.errors import ConfigError, InputError
 from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Evaluation
@@ -28,7 +30,8 @@ def evaluate_target(
 ) -> Evaluation:
     """Score a version, alias or trial (a key, or its first six digits or more).
 
-    source: labelled images in any format that `data add` reads; None: today's test split.
+    source: labelled images in any format that `data add` reads; None: today's test split, at the
+    image shape that the version takes.
     Raises ConfigError where there is no such target, InputError where the images do not fit it.
     """
     if _KEY.fullmatch(target) and not (target.isdecimal() and len(target) < 12):
@@ -36,8 +39,7 @@ def evaluate_target(
     version = load_version(tracking, target)
     lineage = version.files.lineage
     images, labels = _images(source, lineage.classes, lineage.image_shape)
-    probabilities = version.predict(images)
-    return evaluate(probabilities, labels, classes=lineage.classes, bins=bins)
+    return evaluate(version.predict(images), labels, classes=lineage.classes, bins=bins)
 
 
 def _evaluate_trial(key: str, *, bins: int, source: Path | None) -> Evaluation:
@@ -58,29 +60,27 @@ def _evaluate_trial(key: str, *, bins: int, source: Path | None) -> Evaluation:
 
 
 def _images(
-    source: Path | None, classes: tuple[str, ...], shape: tuple[int, int, int]
+    source: Path | None, classes: tuple[str, ...], shape: Shape
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (n, channels, height, width) and labels (n,) into classes."""
     if source is not None:
-        return _given(source, classes, shape)
+        return _read(source, classes, shape)
     manifest = read_manifest(PREPARED)
-    split = open_split(PREPARED, "test", verify=True)
-    if split.images.shape[1:] != shape:
-        raise InputError(
-            f"the test split has images of {split.images.shape[1:]}, this takes {shape}; "
-            "give images with --data"
-        )
-    return split.images, renamed(split.labels, manifest.classes, classes)
+    try:
+        split = open_split_for(shape, "test")
+    except InputError as error:
+        raise InputError(f"{error}; give images with --data") from None
+    return split.images, map_labels(split.labels, manifest.classes, classes)
 
 
-def _given(
-    source: Path, classes: tuple[str, ...], shape: tuple[int, int, int]
+def _read(
+    source: Path, classes: tuple[str, ...], shape: Shape
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pieces = [
-        (stacked(pixels_of(rows), shape), renamed(rows.labels, theirs, classes))
-        for theirs, rows in pieces_of(source)
+        (stack_images(decode_rows(rows), shape), map_labels(rows.labels, theirs, classes))
+        for theirs, rows in read_labelled(source)
     ]
     if not pieces:
-        raise InputError(f"{source}: holds no image")
+        raise InputError(f"{source}: contains no image")
     images, labels = zip(*pieces, strict=True)
     return np.concatenate(images), np.concatenate(labels)

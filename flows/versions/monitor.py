@@ -1,4 +1,4 @@
-"""Monitoring: images compared with those of validation; remembered, and shown in MLflow."""
+"""Detect drift: compare images with a version's validation images, and keep and log the report."""
 
 import itertools
 import logging
@@ -11,33 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from flows.datasets.files import PREPARED
 from flows.records.drift_reports import DriftRecord, known_drift, remember_drift
 from flows.registry.loading import LoadedVersion, VersionFiles, load_version
+from flows.registry.splits import open_split_for
 from flows.tracking.drift import log_report
 from flows.tracking.store import Tracking, TrackingError
-from flows.versions.predict import contents_of, decoded, stacked
 from models.config import DriftParams
-from models.datasets.pixels import content_id
-from models.datasets.prepared import Split, open_split, read_manifest
+from models.datasets.by_id import among
+from models.datasets.pixels import content_ids
+from models.datasets.prepared import Split, read_manifest
+from models.datasets.reading import read_images, stack_images, to_pixels
 from models.datasets.sources.paths import shown
 from models.digests import digest_of
 from models.errors import InputError, IntegrityError
 from models.evaluation.inference import MINIBATCH
-from models.monitoring.embedding import look
+from models.monitoring.embedding import predict_and_embed
 from models.monitoring.figure import drift_figure
 from models.monitoring.report import compare
-from models.monitoring.sample import Sample, gathered, sample_of
+from models.monitoring.sample import Sample, gather, sample_of
 
 log = logging.getLogger(__name__)
 
-PREPARED = Path("data/prepared")
 Piece = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """Images (n, channels, height, width) and their ids (n, 32)."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked of images: whether they come from where the version's came from."""
+class _Question:
+    """Which images are compared, with which version, and how."""
 
     loaded: LoadedVersion
     drift: DriftParams
@@ -50,25 +52,25 @@ class _Asked:
 def monitor_version(
     tracking: Tracking, source: Path, drift: DriftParams, *, version: str = "champion"
 ) -> DriftRecord:
-    """Compare the images of a source with the validation split, as a version sees both.
+    """Compare the images of a source with the validation split, both as a version sees them.
 
-    source: as `predict_source` takes it. The same images asked again about the same
-    version are the same report: its record and its run in MLflow stay, and are not doubled. It is
-    remembered before it is shown: where MLflow does not take it, a warning says so.
+    source: as `predict_source` takes it. The same images compared with the same version again give
+    the same report, with one record and one run in MLflow. The record is written before MLflow is
+    told; where MLflow refuses, a warning is logged and `pitchpipe sync` tells it later.
     Raises ConfigError where there is no such version; InputError where an image cannot be read,
-    there are too few, or the prepared data is not of the version's kind.
+    there are too few, or the prepared data is another dataset than the version's.
     """
     loaded = load_version(tracking, version)
-    asked = _Asked(loaded, drift, source=shown(source))
-    return _answer(tracking, asked, _sample(loaded, source, most=drift.most_images))
+    question = _Question(loaded, drift, source=shown(source))
+    return _report(tracking, question, _sample(loaded, source, most=drift.most_images))
 
 
 def monitor_batches(tracking: Tracking, batches: Sequence[Path], drift: DriftParams) -> DriftRecord:
-    """Compare all images of batches, pooled, as `monitor` does, with those of the champion.
+    """Compare all images of batches, pooled, with the champion's validation images.
 
-    One report, where one for each batch would cry wolf the more often the more batches there are.
-    A batch that cannot be read is left out, and said. Raises as `monitor` does; InputError also
-    where none can be read.
+    One report: one for each batch would raise more false alarms the more batches there are.
+    A batch that cannot be read is left out, and logged. Raises as `monitor_version` does;
+    InputError also where no batch can be read.
     """
     loaded = load_version(tracking, "champion")
     pool: Sample | None = None
@@ -79,81 +81,80 @@ def monitor_batches(tracking: Tracking, batches: Sequence[Path], drift: DriftPar
         except (InputError, IntegrityError) as error:
             log.warning("%s was not compared: %s", batch, error)
             continue
-        pool = gathered([sample] if pool is None else [pool, sample], most=drift.most_images)
+        pool = gather([sample] if pool is None else [pool, sample], most=drift.most_images)
         read.append(shown(batch))
     if pool is None:
         raise InputError(f"none of {len(batches)} new batches can be read")
     source = read[0] if len(read) == 1 else f"{shown(batches[0].parent)} ({len(read)} batches)"
-    return _answer(tracking, _Asked(loaded, drift, source, tuple(read)), pool)
+    return _report(tracking, _Question(loaded, drift, source, tuple(read)), pool)
 
 
 def _sample(loaded: LoadedVersion, source: Path, *, most: int) -> Sample:
-    return gathered(_seen(loaded, _images(loaded, source)), most=most)
+    return gather(_samples(loaded, _images(loaded, source)), most=most)
 
 
-def _answer(tracking: Tracking, asked: _Asked, batch: Sample) -> DriftRecord:
-    loaded, most = asked.loaded, asked.drift.most_images
-    reference = gathered(_seen(loaded, _reference(loaded)), most=most)
-    record = _recorded(asked, reference, batch)
+def _report(tracking: Tracking, question: _Question, batch: Sample) -> DriftRecord:
+    loaded, most = question.loaded, question.drift.most_images
+    reference = gather(_samples(loaded, _reference(loaded)), most=most)
+    record = _compare(question, reference, batch)
     if known := known_drift(record.name, record.id):
         record = record.model_copy(update={"at": known.at})
-    # First: what MLflow does not take now, `pitchpipe sync` tells it from here.
+    # First: what MLflow refuses now, `pitchpipe sync` tells it from here.
     path = remember_drift(record, figure=drift_figure(reference, batch, record.report))
     try:
         run_id = log_report(tracking, record)
     except (TrackingError, OSError) as error:
-        log.warning("%s holds the report; MLflow will by `pitchpipe sync`: %s", path, error)
+        log.warning("%s has the report; `pitchpipe sync` logs it in MLflow: %s", path, error)
         return record
     record = record.model_copy(update={"run_id": run_id})
     remember_drift(record)
     return record
 
 
-def _recorded(asked: _Asked, reference: Sample, batch: Sample) -> DriftRecord:
-    files = asked.loaded.files
-    report = compare(reference, batch, asked.drift, classes=files.lineage.classes)
-    question: list[JsonValue] = [
+def _compare(question: _Question, reference: Sample, batch: Sample) -> DriftRecord:
+    files = question.loaded.files
+    report = compare(reference, batch, question.drift, classes=files.lineage.classes)
+    identity: list[JsonValue] = [
         files.record.tags["model.digest"],
         batch.digest,
         reference.digest,
-        asked.drift.model_dump(mode="json"),
+        question.drift.model_dump(mode="json"),
     ]
     return DriftRecord(
-        id=digest_of(question),
+        id=digest_of(identity),
         at=datetime.now(UTC),
         name=files.record.name,
         version=files.record.version,
-        source=asked.source,
-        batches=asked.batches,
+        source=question.source,
+        batches=question.batches,
         batch_digest=batch.digest,
         reference_digest=reference.digest,
-        trained_on=int(np.count_nonzero(_among(batch.ids, files.trained_ids))),
+        trained_on=int(np.count_nonzero(among(batch.ids, files.trained_ids))),
         report=report,
     )
 
 
-def _seen(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]:
-    """See images through the network, with the threads that it was trained with: the same bits."""
+def _samples(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]:
+    """Describe images by the network, with the threads that it was trained with: the same bits."""
     threads = loaded.files.lineage.spec.config.threads
     for images, ids in pieces:
-        probabilities, embeddings = look(loaded.network, images, threads=threads)
+        probabilities, embeddings = predict_and_embed(loaded.network, images, threads=threads)
         yield sample_of(images, ids, probabilities=probabilities, embeddings=embeddings)
 
 
 def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
     shape = loaded.files.lineage.image_shape
-    contents, count = contents_of(source), 0
+    contents, count = read_images(source), 0
     while minibatch := list(itertools.islice(contents, MINIBATCH)):
         pictures = []
         for name, content in minibatch:
             try:
-                pictures.append(decoded(content))
+                pictures.append(to_pixels(content))
             except InputError as error:
                 raise InputError(
                     f"{name}: {error}; mend it or leave it out, then monitor again"
                 ) from None
-        ids = np.frombuffer(b"".join(map(content_id, pictures)), np.uint8).reshape(-1, 32)
-        yield stacked(pictures, shape), ids
+        yield stack_images(pictures, shape), content_ids(pictures)
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image")
@@ -168,13 +169,13 @@ def _reference(loaded: LoadedVersion) -> Iterator[Piece]:
 
 
 def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Which of today's validation images, ids (n, 32), to compare with.
+    """Return which of today's validation images, ids (n, 32), are the reference.
 
-    Those that the version was selected on: it has seen them, and was not trained on them. Where
-    none of them is here, those that it knows nothing of. Raises InputError where there is neither.
+    Those that the version was selected on, and not trained on; where none of them is there, those
+    that it was neither trained nor selected on. Raises InputError where there is neither.
     """
     selected_on = files.validation_ids
-    rows = np.flatnonzero(_among(ids, files.trained_ids if selected_on is None else selected_on))
+    rows = np.flatnonzero(among(ids, files.trained_ids if selected_on is None else selected_on))
     if len(rows):
         if selected_on is None:
             log.warning(
@@ -183,36 +184,30 @@ def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.i
                 files.called,
             )
         return rows
-    rows = np.flatnonzero(~_among(ids, files.trained_ids))
+    rows = np.flatnonzero(~among(ids, files.trained_ids))
     if not len(rows):
         raise InputError(
-            f"{files.called} was trained on all validation images of data/prepared: there is "
+            f"{files.called} was trained on all validation images of {PREPARED}: there is "
             "nothing to compare with. `pitchpipe prepare` the data that it was made of"
         )
     log.warning(
-        "data/prepared holds none of the validation images that %s was selected on: the reference "
-        "is %d others",
-        files.called,
-        len(rows),
+        "%s holds none of the validation images that %s was selected on: the reference is %d "
+        "others",
+        *(PREPARED, files.called, len(rows)),
     )
     return rows
 
 
 def _validation(loaded: LoadedVersion) -> Split:
-    lineage, called = loaded.files.lineage, loaded.files.called
-    manifest = read_manifest(PREPARED)
-    split = open_split(PREPARED, "validation", verify=True)
-    wanted = (lineage.dataset.name, lineage.image_shape)
-    if (manifest.name, split.images.shape[1:]) != wanted:
+    """Open the validation split at the version's image shape."""
+    lineage, name = loaded.files.lineage, read_manifest(PREPARED).name
+    way_out = "`pitchpipe prepare` it with the params that made the version, or monitor another"
+    if name != lineage.dataset.name:
         raise InputError(
-            f"data/prepared holds {manifest.name} as images of {split.images.shape[1:]}, {called} "
-            f"was made of {wanted[0]} as {wanted[1]}: there is nothing to compare with. "
-            "`pitchpipe prepare` it with the params that made the version, or monitor another"
+            f"{PREPARED} holds {name}, {loaded.files.called} was made of {lineage.dataset.name}: "
+            f"there is nothing to compare with. {way_out}"
         )
-    return split
-
-
-def _among(ids: NDArray[np.uint8], known: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which of ids (n, 32) are among known ones (m, 32)."""
-    there = {row.tobytes() for row in known}
-    return np.fromiter((row.tobytes() in there for row in ids), np.bool_, len(ids))
+    try:
+        return open_split_for(lineage.image_shape, "validation")
+    except InputError as error:
+        raise InputError(f"{error}; {way_out}") from None

@@ -1,7 +1,9 @@
-"""Batch prediction: any images in, a row for each out, a bounded number of them in memory."""
+"""Batch prediction for any images, with a bounded number of them in memory."""
 
+import dataclasses
+import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,25 +12,20 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from flows.registry.loading import LoadedVersion
-from models.datasets.batches import Batch, read_batch, read_piece
-from models.datasets.decoding import decode
-from models.datasets.labelled_images import EncodedRows, PixelRows, Rows
 from models.datasets.pixels import Pixels, conform
-from models.datasets.raw import batch_files
-from models.datasets.sources.detect import detect, find_source
-from models.datasets.sources.folder import SUFFIXES, image_files, read_image
-from models.datasets.sources.paths import shown
-from models.errors import InputError, IntegrityError
+from models.datasets.reading import read_images, stack_images, to_pixels
+from models.datasets.sources.folder import SUFFIXES
+from models.errors import InputError
 from models.evaluation.inference import MINIBATCH
 from models.processes import usable_cores
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a version says of one image."""
+    """A version's prediction for one image."""
 
     image: str
-    """Path below the source, its unprintable characters escaped; or split and row."""
+    """Path below the source, with unprintable characters escaped; or split and row."""
     label: str | None
     """The most probable class; None where the image could not be read."""
     probabilities: dict[str, float] | None
@@ -46,23 +43,16 @@ class Prediction:
 
     def document(self) -> dict[str, JsonValue]:
         """One row of `pitchpipe predict --json`."""
-        shares: JsonValue = None if self.probabilities is None else {**self.probabilities}
-        return {
-            "image": self.image,
-            "label": self.label,
-            "probabilities": shares,
-            "milliseconds": self.milliseconds,
-            "error": self.error,
-        }
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """An image on its way to the network."""
+    """An image to predict."""
 
     name: str
     pixels: Pixels | None
-    """In the shape that the version takes; None where it could not be read."""
+    """In the version's image shape; None where it could not be read."""
     error: str | None = None
 
 
@@ -72,117 +62,29 @@ def predict_source(
     """Predict every image of a source, in its order, streaming.
 
     source: an image, a folder of images however nested, or any data source (Parquet, IDX, NPZ).
-    An image that cannot be read or decoded is a row that says so. Raises InputError where there is
-    no image at all. threads: CPU threads; by default all that this process may use.
+    An image that cannot be read or decoded gets a row with the error. Raises InputError where there
+    is no image at all. threads: CPU threads; by default all that this process may use.
     """
-    count = 0
-    for minibatch in _minibatches(_pictures(source, version)):
-        yield from _predicted(version, minibatch, threads or usable_cores())
+    pictures, count = _pictures(source, version), 0
+    while minibatch := list(itertools.islice(pictures, MINIBATCH)):
+        yield from _predict(version, minibatch, threads or usable_cores())
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image ({', '.join(sorted(SUFFIXES))})")
 
 
-def pieces_of(source: Path) -> Iterator[tuple[tuple[str, ...], Rows]]:
-    """Yield classes and rows of a data source, piece by piece, pitchpipe's own batches included.
-
-    Raises InputError where there is nothing that can be read.
-    """
-    batches = _own_batches(source)
-    if batches:
-        for batch in batches:
-            for piece in range(len(batch.piece_lengths)):
-                yield batch.classes, read_piece(batch, piece)
-        return
-    found = find_source(source)
-    for rows in found.rows():
-        yield found.classes, rows
-
-
-def stacked(images: Iterable[Pixels], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Bring images (height, width, channels) to an array (n, channels, height, width)."""
-    channels, height, _ = shape
-    rows = [conform(image, image_size=height, channels=channels) for image in images]
-    return np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2))
-
-
-def pixels_of(rows: Rows) -> Iterator[Pixels]:
-    """Decode the images of a piece of a source; raises InputError for one that cannot be."""
-    if isinstance(rows, PixelRows):
-        yield from rows.pixels
-    else:
-        for file, path in zip(rows.files, rows.paths, strict=True):
-            try:
-                yield decode(file)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from None
-
-
-def decoded(content: Path | bytes | Pixels) -> Pixels:
-    """Return the pixels of a content; raises InputError for one that is no image."""
-    if isinstance(content, np.ndarray):
-        return content
-    return decode(read_image(content) if isinstance(content, Path) else content)
-
-
-def contents_of(source: Path) -> Iterator[tuple[str, Path | bytes | Pixels]]:
-    """Yield the name of every image, safe to print and to write, and its content or its file.
-
-    source: an image, a folder of images however nested, or any data source.
-    """
-    if source.is_file() and source.suffix.lower() in SUFFIXES:
-        yield shown(source.name), source
-    elif source.is_dir() and detect(source) == "folder":
-        for path in image_files(source):
-            yield shown(path.relative_to(source).as_posix()), path
-    else:
-        numbers = dict[str, int]()
-        for _, rows in pieces_of(source):
-            yield from _named(rows, numbers)
-
-
 def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
     channels, side, _ = version.files.lineage.image_shape
-    for name, read in contents_of(source):
+    for name, content in read_images(source):
         try:
-            pixels = decoded(read)
+            pixels = to_pixels(content)
         except InputError as error:
             yield _Picture(name, None, str(error))
         else:
             yield _Picture(name, conform(pixels, image_size=side, channels=channels))
 
 
-def _own_batches(source: Path) -> list[Batch]:
-    """Batches of `data add`; none where the source is something else."""
-    paths = batch_files(source) if source.is_dir() else (source,)
-    try:
-        return [read_batch(path) for path in paths if path.suffix == ".parquet"]
-    except IntegrityError:
-        return []
-
-
-def _named(rows: Rows, numbers: dict[str, int]) -> Iterator[tuple[str, bytes | Pixels]]:
-    if isinstance(rows, EncodedRows):
-        yield from zip(rows.paths, rows.files, strict=True)
-        return
-    for pixels, split in zip(rows.pixels, rows.splits, strict=True):
-        part = split or "images"
-        yield f"{part}/{numbers.setdefault(part, 0)}", pixels
-        numbers[part] += 1
-
-
-def _minibatches(pictures: Iterator[_Picture]) -> Iterator[list[_Picture]]:
-    minibatch: list[_Picture] = []
-    for picture in pictures:
-        minibatch.append(picture)
-        if len(minibatch) == MINIBATCH:
-            yield minibatch
-            minibatch = []
-    if minibatch:
-        yield minibatch
-
-
-def _predicted(
+def _predict(
     version: LoadedVersion, minibatch: list[_Picture], threads: int
 ) -> Iterator[Prediction]:
     lineage = version.files.lineage
@@ -191,7 +93,7 @@ def _predicted(
     milliseconds = 0.0
     if readable:
         began = time.perf_counter()
-        answer = version.predict(stacked(readable, lineage.image_shape), threads=threads)
+        answer = version.predict(stack_images(readable, lineage.image_shape), threads=threads)
         milliseconds = (time.perf_counter() - began) * 1000 / len(readable)
         probabilities = iter(answer)
     for picture in minibatch:

@@ -1,6 +1,7 @@
 """Predictions written as CSV, JSON Lines or Parquet, a row at a time, whole or not at all."""
 
 import csv
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from models.files import replacing
 
 PIECE = 10_000
 """Rows of one Parquet row group."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full width
+"""Beginnings of a cell that spreadsheets take for a formula."""
 
 
 def write_predictions(
@@ -18,7 +21,8 @@ def write_predictions(
 ) -> int:
     """Write predictions in the format of the file's ending; return how many.
 
-    Raises ConfigError for another ending, before the first prediction is made.
+    In CSV, a text that a spreadsheet would run as a formula gets a single quote in front; JSON
+    Lines and Parquet keep it. Raises ConfigError for another ending, before any prediction.
     """
     writer = writer_for(output)
     counted = _Counted(predictions)
@@ -28,7 +32,7 @@ def write_predictions(
 
 
 def writer_for(output: Path) -> Callable[[Path, Iterable[Prediction], Sequence[str]], None]:
-    """Return what writes a file with such an ending. Raises ConfigError where there is nothing."""
+    """Return the writer for a file's ending. Raises ConfigError where there is none."""
     writers = {".csv": _write_csv, ".jsonl": _write_jsonl, ".parquet": _write_parquet}
     if output.suffix not in writers:
         raise ConfigError(f"--output {output}: ends with none of {', '.join(writers)}")
@@ -53,7 +57,18 @@ def _write_csv(path: Path, predictions: Iterable[Prediction], classes: Sequence[
         for row in predictions:
             shares = row.probabilities or {}
             cells = [shares.get(name, "") for name in classes]
-            writer.writerow([row.image, row.label or "", *cells, row.error or ""])
+            image, label, error = (
+                _as_text(text or "") for text in (row.image, row.label, row.error)
+            )
+            writer.writerow([image, label, *cells, error])
+
+
+def _as_text(cell: str) -> str:
+    """Keep spreadsheets from running a cell as a formula (owasp.org, CSV Injection).
+
+    A single quote before the first character makes it a text; the writer quotes separators.
+    """
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _write_jsonl(path: Path, predictions: Iterable[Prediction], _classes: Sequence[str]) -> None:
@@ -70,17 +85,6 @@ def _write_parquet(path: Path, predictions: Iterable[Prediction], classes: Seque
     columns = {"image": pa.string(), "label": pa.string(), "probabilities": shares}
     schema = pa.schema(columns | {"milliseconds": pa.float64(), "error": pa.string()})
     with pq.ParquetWriter(path, schema) as writer:
-        for piece in _pieces(predictions):
-            rows = [row.document() for row in piece]
+        documents = (row.document() for row in predictions)
+        while rows := list(itertools.islice(documents, PIECE)):
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-
-
-def _pieces(predictions: Iterable[Prediction]) -> Iterator[list[Prediction]]:
-    piece: list[Prediction] = []
-    for prediction in predictions:
-        piece.append(prediction)
-        if len(piece) == PIECE:
-            yield piece
-            piece = []
-    if piece:
-        yield piece

@@ -1,4 +1,4 @@
-"""A version made again in a scratch folder, from its data, config and seed, and compared."""
+"""Reproduce a version in a scratch folder, from its data, config and seed, and compare it."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from flows.datasets.files import data_lock
 from flows.datasets.restore import copy_batches, find_version
-from flows.engines.local import LocalEngine, TrialJob, stop_on_signals, warm_up
+from flows.engines.local import LocalEngine, stop_on_signals, warm_up
 from flows.records.lineage import Lineage, environment_facts
 from flows.records.trial_store import directory_of
 from flows.registry.loading import VersionFiles, open_version
@@ -18,7 +18,13 @@ from flows.registry.records import another_release
 from flows.runtime.scratch import discard_abandoned, scratch_folder
 from flows.search.progress import format_scores
 from flows.tracking.store import Tracking
-from flows.versions.differences import UNEXPLAINED, Environment, Results, causes, results
+from flows.versions.differences import (
+    UNEXPLAINED,
+    Environment,
+    Results,
+    compare_results,
+    find_causes,
+)
 from models.config import DataParams, EvaluationParams, Record
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest, open_split
@@ -28,70 +34,71 @@ from models.evaluation.records import Evaluation
 from models.evaluation.scores import evaluate
 from models.training.checkpoint import load_serving
 from models.training.source import package_versions, training_source_digest
+from models.training.worker import TrialJob
 from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_history
 
 log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
-"""Told of progress, a line at a time."""
+"""Receives progress, a line at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """What came of making a version again."""
+    """Result of reproducing a version."""
 
     version: int
     bit_equal: bool
     """Weights, history, validation scores and test scores are those of the version."""
     differences: tuple[str, ...]
-    """Each begins with what differs: code, environment, data; weights, history, scores."""
+    """Each begins with its kind: code, environment, data; weights, history, scores."""
 
 
 def reproduce_version(tracking: Tracking, wanted: str, *, say: Say) -> Reproduction:
-    """Restore a version's data beside the live one, prepare, train and evaluate it, and compare.
+    """Restore a version's data into a scratch folder, prepare, train, evaluate, and compare.
 
-    data/ and the trial store stay as they are, but that DVC's cache may be filled from its remote.
-    Raises as `open_version` does; data that cannot be had again is a difference, not an error.
+    data/ and the trial store are not changed; DVC's cache may be filled from its remote.
+    Raises as `open_version` does; data that cannot be restored is a difference, not an error.
     """
-    warm_up()  # imports what training needs, while the data is prepared
+    warm_up()  # imports what training needs while the data is prepared
     files = open_version(tracking, wanted)
     version, lineage = files.record.version, files.lineage
-    asked = _asked(files)
+    sections = _read_sections(files)
     discard_abandoned()
     with scratch_folder(".reproducing-") as folder:
         try:
-            manifest = _prepared(lineage, asked.data, folder, say=say)
+            manifest = _prepare(lineage, sections.data, folder, say=say)
         except PitchpipeError as error:
-            found = [*causes(lineage, _environment(None)), f"data: {error}"]
+            found = [*find_causes(lineage, _environment(None)), f"data: {error}"]
             return Reproduction(version, bit_equal=False, differences=tuple(found))
-        differing = causes(lineage, _environment(manifest))
-        for cause in differing:
+        causes = find_causes(lineage, _environment(manifest))
+        for cause in causes:
             say(cause)
-        found = _compared(files, manifest, folder, asked.evaluation, say=say)
-    if found and not differing:
+        found = _train_and_compare(files, manifest, folder, sections.evaluation, say=say)
+    if found and not causes:
         found.append(UNEXPLAINED)
-    return Reproduction(version, bit_equal=not found, differences=(*differing, *found))
+    return Reproduction(version, bit_equal=not found, differences=(*causes, *found))
 
 
-class _Asked(Record):
-    """Sections of a version's params that making it again needs."""
+class _Sections(Record):
+    """Sections of a version's params that reproducing it needs."""
 
     data: DataParams
     evaluation: EvaluationParams
 
 
-def _asked(files: VersionFiles) -> _Asked:
+def _read_sections(files: VersionFiles) -> _Sections:
     """Read these sections. Raises IntegrityError where another release wrote them."""
-    kept = {name: files.lineage.params.get(name) for name in _Asked.model_fields}
-    _ = files.evaluation  # of another release too: known before hours of training, not after
+    kept = {name: files.lineage.params.get(name) for name in _Sections.model_fields}
+    _ = files.evaluation  # raises for another release now, not after hours of training
     try:
-        # Kept as JSON: lists in it are tuples in the records.
-        return _Asked.model_validate_json(json.dumps(kept))
+        # From JSON: its lists are tuples in the records.
+        return _Sections.model_validate_json(json.dumps(kept))
     except ValidationError as error:
         raise another_release(error, whose=files.called, where="params") from None
 
 
-def _prepared(lineage: Lineage, data: DataParams, folder: Path, *, say: Say) -> Manifest:
+def _prepare(lineage: Lineage, data: DataParams, folder: Path, *, say: Say) -> Manifest:
     raw, dataset = folder / "raw", lineage.dataset
     raw.mkdir()
     say(f"restoring {dataset.name} {dataset.digest[:12]}")
@@ -111,10 +118,10 @@ def _environment(manifest: Manifest | None) -> Environment:
     )
 
 
-def _compared(
-    files: VersionFiles, manifest: Manifest, folder: Path, asked: EvaluationParams, *, say: Say
+def _train_and_compare(
+    files: VersionFiles, manifest: Manifest, folder: Path, params: EvaluationParams, *, say: Say
 ) -> list[str]:
-    """Train and evaluate again; return what differs in that."""
+    """Train and evaluate again; list the differences in the results."""
     lineage = files.lineage
     spec = lineage.spec.model_copy(
         update={
@@ -123,20 +130,20 @@ def _compared(
             "versions": package_versions(),
         }
     )
-    outcome = _trained(spec, folder, budget=lineage.result.budget, say=say)
+    outcome = _train(spec, folder, budget=lineage.result.budget, say=say)
     if isinstance(outcome, TrialFailure):
         return [f"weights: the trial failed after {outcome.epochs} epochs: {outcome.reason}"]
     say("scoring on test")
     now = Results(
         trained=outcome,
         history=read_history(folder / "trial")[: outcome.epochs],
-        test=_evaluated(asked, outcome, manifest, folder),
+        test=_evaluate(params, outcome, manifest, folder),
     )
-    return results(_kept(files), now)
+    return compare_results(_recorded_results(files), now)
 
 
-def _trained(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResult | TrialFailure:
-    def tell(record: EpochRecord) -> None:
+def _train(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResult | TrialFailure:
+    def report(record: EpochRecord) -> None:
         say(f"epoch {record.epoch} of {budget}: validation {format_scores(record.scores)}")
 
     engine = LocalEngine()
@@ -149,24 +156,24 @@ def _trained(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialRe
     )
     try:
         with stop_on_signals(engine):
-            return engine.train(job, tell)
+            return engine.train(job, report)
     finally:
         engine.stop()
 
 
-def _evaluated(
-    asked: EvaluationParams, result: TrialResult, manifest: Manifest, folder: Path
+def _evaluate(
+    params: EvaluationParams, result: TrialResult, manifest: Manifest, folder: Path
 ) -> Evaluation:
     test = open_split(folder / "prepared", "test", verify=False)
     serving = load_serving(folder / "trial", result, manifest)
     probabilities = predict_probabilities(serving, test.images, threads=result.config.threads)
     return evaluate(
-        probabilities, test.labels, classes=manifest.classes, bins=asked.calibration_bins
+        probabilities, test.labels, classes=manifest.classes, bins=params.calibration_bins
     )
 
 
-def _kept(files: VersionFiles) -> Results:
-    """What the version keeps of itself; its history is in the trial store, where it was trained."""
+def _recorded_results(files: VersionFiles) -> Results:
+    """Results in the version's files; its history is in the trial store where it was trained."""
     result = files.lineage.result
     history = read_history(directory_of(result.key))[: result.epochs]
     if not history:

@@ -1,17 +1,18 @@
 """Versions between machines: one zip with files, lineage, report, ledger entries and checksums."""
 
-import json
-import lzma
+import contextlib
+import errno
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import IO, Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from flows.records import ledger
 from flows.records.ledger import Entry
@@ -22,14 +23,22 @@ from flows.registry.promotion.commands import note_import
 from flows.tracking.store import Tracking, TrackingError, mlflow_errors
 from models.config import Record
 from models.digests import digest_file, digest_of
-from models.errors import InputError, IntegrityError
+from models.errors import InputError, IntegrityError, PitchpipeError
 from models.files import replacing
 
 INDEX, FILES, REPORT = "export.json", "model", "report"
 MOST_BYTES = 4 * 2**30
 """Unpacked; more is taken for a bomb."""
-_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
-"""RuntimeError: encrypted, or compressed in a way that zipfile does not know."""
+MOST_INDEX = 16 * 2**20
+"""Of the index: an entry of the ledger has about a thousand bytes."""
+_MOST_MEMBERS = 10_000
+_PIECE = 2**20
+_UNREADABLE = (
+    *(OSError, ValueError, OverflowError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+)
+"""RuntimeError: encrypted. ValueError: an offset that is none."""
+_OF_DISKS = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EIO")}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """Time of every member: the same version gives the same bytes."""
 
@@ -38,7 +47,8 @@ class ExportIndex(Record):
     """export.json: what the other files are, and what they must hash to."""
 
     format: Literal[1] = 1
-    name: str
+    name: Annotated[str, Field(pattern=r"^[^/:'\"\\\x00-\x1f\x7f]{1,250}$")]
+    """Registered name; what MLflow takes for one, and can be looked for."""
     version: int
     tags: dict[str, str]
     description: str
@@ -72,6 +82,8 @@ class ExportIndex(Record):
 class Transferred:
     """A version that was written, or read."""
 
+    name: str
+    """Registered name here."""
     version: int
     digest: str
     """Of its files: the same on both sides."""
@@ -87,35 +99,45 @@ def export_version(tracking: Tracking, wanted: str, target: Path) -> Transferred
             _add(archive, INDEX, index.model_dump_json(indent=2, by_alias=True).encode())
             for name, path in sorted(members.items()):
                 _add(archive, name, path.read_bytes())
-    return Transferred(files.record.version, files.record.tags["model.digest"])
+    record = files.record
+    return Transferred(record.name, record.version, record.tags["model.digest"])
+
+
+def exported_name(source: Path) -> str:
+    """Return the registered name that a version had where it was exported.
+
+    Raises InputError where the file is no export.
+    """
+    with _opened(source) as archive:
+        return _read_index(archive, source).name
 
 
 def import_file(tracking: Tracking, source: Path) -> Transferred:
-    """Check every file of an export, register it, and write that into the ledger, once.
+    """Check every file of an export, try its network, register it, and record that in the ledger.
 
-    What is registered already is found. What was said of the version where it came from, its
-    ledger entries included, is kept as evidence.
+    Files that are registered already are found. What was said of the version where it came from,
+    its ledger entries included, is kept as evidence; its tags are made anew from its files.
 
     Raises InputError where the file is no export, IntegrityError where a checksum is not met or
-    what was exported is no whole version that may be loaded.
+    what was exported is no whole version that may be loaded, PitchpipeError where it cannot be
+    unpacked here.
     """
-    with tempfile.TemporaryDirectory(dir="mlruns", prefix=".import-") as scratch:
-        folder = Path(scratch)
+    with _on_our_disk(source), tempfile.TemporaryDirectory(dir="mlruns", prefix=".import-") as made:
+        folder = Path(made).resolve()
         index = _unpack(source, folder)
-        digest = check_files(folder / FILES, index.tags, whose=str(source))
-        origin = {"imported.from": f"{index.name} version {index.version}"}
         report = folder / REPORT
         imported = Imported(
             directory=folder / FILES,
-            tags=_facts(index.tags) | origin,
+            digest=check_files(folder / FILES, index.tags, whose=str(source)),
+            origin=f"{index.name} version {index.version}",
             description=index.description,
             report=report if report.is_dir() else None,
         )
-        version = register_files(tracking, imported)
-    if find_version(tracking, version).tags.get("imported.from") is not None:
-        evidence = index.model_dump_json(indent=2, by_alias=True)
-        note_import(tracking, version, origin=_origin(index), evidence=evidence)
-    return Transferred(version, digest)
+        version = register_files(tracking, imported, whose=str(source))
+        if find_version(tracking, version).tags.get("imported.from") is not None:
+            evidence = index.model_dump_json(indent=2, by_alias=True)
+            note_import(tracking, version, origin=_origin(index), evidence=evidence)
+    return Transferred(tracking.name, version, imported.digest)
 
 
 def _origin(index: ExportIndex) -> str:
@@ -125,12 +147,6 @@ def _origin(index: ExportIndex) -> str:
         return f"{came}, about which nothing was decided there"
     last = index.ledger[-1]
     return f"{came}, of which the ledger there says last: {last.action}, {last.time}"
-
-
-def _facts(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags without those that say what became of the version where it came from."""
-    history = ("ledger.", "verdict", "imported.")
-    return {name: value for name, value in tags.items() if not name.startswith(history)}
 
 
 def _members(tracking: Tracking, files: VersionFiles, scratch: Path) -> Iterator[tuple[str, Path]]:
@@ -184,29 +200,73 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def _unpack(source: Path, folder: Path) -> ExportIndex:
+    with _opened(source) as archive:
+        index = _read_index(archive, source)
+        _refuse_strange(archive, index, source)
+        index.check(source)
+        for name, checksum in index.checksums.items():
+            target = folder / PurePosixPath(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _blaming(source):
+                packed = archive.open(name)
+            with packed, target.open("wb") as file:
+                while piece := _piece(packed, source):
+                    file.write(piece)
+            if digest_file(target) != checksum:
+                raise IntegrityError(f"{source}: {name} does not have its checksum")
+        return index
+
+
+def _piece(packed: IO[bytes], source: Path) -> bytes:
+    with _blaming(source):
+        return packed.read(_PIECE)
+
+
+@contextlib.contextmanager
+def _blaming(source: Path) -> Iterator[None]:
+    """Say of the file what goes wrong while nothing but it is read."""
     try:
-        with zipfile.ZipFile(source) as archive:
-            index = _read_index(archive, source)
-            _refuse_strange(archive, index, source)
-            index.check(source)
-            for name, checksum in index.checksums.items():
-                target = folder / PurePosixPath(name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(name) as packed, target.open("wb") as file:
-                    shutil.copyfileobj(packed, file)
-                if digest_file(target) != checksum:
-                    raise IntegrityError(f"{source}: {name} does not have its checksum")
-            return index
+        yield
     except _UNREADABLE as error:
         raise InputError(
             f"{source}: cannot be read ({error}); write it with `pitchpipe export`"
         ) from error
 
 
+@contextlib.contextmanager
+def _on_our_disk(source: Path) -> Iterator[None]:
+    """Say of this machine what goes wrong while files are written: a full disk is no bad file."""
+    try:
+        yield
+    except OSError as error:
+        # Of a tracking server that is away, MLflow's client raises OSError, too.
+        if error.errno not in _OF_DISKS and not isinstance(error, shutil.Error):
+            raise
+        raise PitchpipeError(
+            f"{source} could not be unpacked in mlruns/ ({error.strerror or error}), nothing was "
+            "registered; make room, `pitchpipe gc` may help, then import it again"
+        ) from error
+
+
+def _opened(source: Path) -> zipfile.ZipFile:
+    """Open an archive whose members are packed as `export` does: others take memory untold."""
+    with _blaming(source):
+        archive = zipfile.ZipFile(source)
+    ways = {info.compress_type for info in archive.infolist()}
+    if not ways <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise InputError(f"{source}: is not packed as `pitchpipe export` does it; export again")
+    return archive
+
+
 def _read_index(archive: zipfile.ZipFile, source: Path) -> ExportIndex:
     try:
-        return ExportIndex.model_validate_json(archive.read(INDEX))
-    except (KeyError, ValidationError, json.JSONDecodeError) as error:
+        info = archive.getinfo(INDEX)
+        if info.file_size > MOST_INDEX:
+            raise InputError(f"{source}: {INDEX} has more than {MOST_INDEX} bytes; it is not read")
+        with _blaming(source):
+            content = archive.read(info)
+        return ExportIndex.model_validate_json(content)
+    except (KeyError, ValidationError) as error:
         raise InputError(
             f"{source}: holds no {INDEX} as `pitchpipe export` writes it; export again"
         ) from error
@@ -214,10 +274,13 @@ def _read_index(archive: zipfile.ZipFile, source: Path) -> ExportIndex:
 
 def _refuse_strange(archive: zipfile.ZipFile, index: ExportIndex, source: Path) -> None:
     """Refuse members that are not listed, lie outside the folder, or unpack to too much."""
-    listed = {INDEX, *index.checksums}
-    found = [info.filename for info in archive.infolist()]
+    infos = archive.infolist()
+    listed, found = {INDEX, *index.checksums}, [info.filename for info in infos]
     strange = [name for name in listed if ".." in name or name.startswith("/") or "\\" in name]
     if strange or sorted(found) != sorted(listed):
         raise InputError(f"{source}: its members are not those its index lists; export again")
-    if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
-        raise InputError(f"{source}: unpacks to more than {MOST_BYTES} bytes; it is not read")
+    if sum(info.file_size for info in infos) > MOST_BYTES or len(infos) > _MOST_MEMBERS:
+        raise InputError(
+            f"{source}: unpacks to more than {MOST_BYTES} bytes or {_MOST_MEMBERS} files; it is "
+            "not read"
+        )

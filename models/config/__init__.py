@@ -17,7 +17,7 @@ from models.config.space import Point, apply_point
 from models.config.trial import TrialConfig
 from models.networks import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
 from models.optimizers import AdamConfig, GdConfig, OptimizerConfig, SgdConfig
-from models.record import Record, read_record
+from models.record import Record, read_record, read_record_lines
 
 __all__ = [
     "AdamConfig",
@@ -46,4 +46,5 @@ __all__ = [
     "apply_point",
     "load_params",
     "read_record",
+    "read_record_lines",
 ]

@@ -1,8 +1,8 @@
-"""`data:` in params.yaml: which images, how they are shaped, split and checked."""
+"""`data:` of the params: which images, and how they are converted, split and checked."""
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from models.record import Record
 
@@ -13,7 +13,7 @@ SplitName = Literal["train", "validation", "test"]
 class Fractions(Record):
     """Shares of the images for which no split is declared; train gets the rest.
 
-    Where train is declared and validation is not, validation's share is of the declared train.
+    Where train is declared and validation is not, validation is that share of declared train.
     """
 
     validation: float = Field(0.15, gt=0, lt=1)
@@ -28,12 +28,17 @@ class Fractions(Record):
         return self
 
 
-Level = Literal["error", "warning", "off"]
+def _off(level: object) -> object:
+    return "off" if level is False else level
+
+
+# YAML 1.1 reads `off` as false.
+Level = Annotated[Literal["error", "warning", "off"], BeforeValidator(_off)]
 """error: nothing is added or prepared. warning: reported, and kept in the manifest."""
 
 
 class CheckParams(Record):
-    """What is wrong with images, and how wrong. Damaged files are errors always."""
+    """Level of each check of images; damaged files are always errors."""
 
     one_class: Level = "error"
     """All images are of one class."""
@@ -48,17 +53,21 @@ class CheckParams(Record):
     imbalance_ratio: float = Field(20.0, gt=1)
     """Images of the largest class to those of the smallest that count as imbalance."""
     duplicates: Level = "warning"
-    """Exact copies; each picture is kept once in any case."""
+    """Exact copies; each image is kept once in any case."""
     across_splits: Level = "warning"
-    """Copies in two splits; one stays in any case: test before validation before train."""
+    """Copies in two splits; one is kept in any case: test before validation before train."""
     near_duplicates: Level = "warning"
-    """Pictures of validation or test that are nearly one of another split; they are kept."""
+    """Images of validation or test that are nearly one of another split; they are kept."""
     near_pairs: int = Field(200_000_000, ge=0)
-    """Pairs compared at most for that; of larger datasets a sample of the held-out images."""
+    """Pairs compared at most for that; beyond, a sample of the held-out images is compared."""
     absent_in_split: Level = "warning"
     """A class has no image in one of the splits."""
     constant: Level = "warning"
     """Images of one colour."""
+    tiny: Level = "error"
+    """Images with a side of fewer than 4 pixels."""
+    small: Level = "warning"
+    """Images that are enlarged more than four times to `image_size`."""
     sizes: Level = "warning"
     """Images that are not square, which are stretched, or not of the usual size."""
     brightness: Level = "warning"
@@ -66,23 +75,23 @@ class CheckParams(Record):
     brightness_deviations: float = Field(6.0, gt=0)
     """In standard deviations."""
     new_classes: Level = "warning"
-    """Images of classes that the dataset did not have before they were added."""
+    """Classes of added images that the dataset did not have before."""
 
 
 class DataParams(Record):
-    """Which images, and how they become arrays."""
+    """Which images, and how they are converted to arrays."""
 
     name: DatasetName = "digits"
-    """Dataset: its batches live in data/raw/<name>/. digits and fashion-mnist ingest themselves."""
+    """Dataset, with its batches in data/raw/<name>/; digits and fashion-mnist are built in."""
     image_size: int = Field(28, ge=4, le=512)
     """Pixels a side of the prepared, square images."""
     channels: Literal[1, 3] = 1
     """1: grey; 3: red, green, blue."""
     limit: int | None = Field(None, ge=1)
-    """At most this many images per split, by content hash; a declared test split is whole."""
+    """At most this many images of each split, by content hash; declared test is never limited."""
     fractions: Fractions = Fractions()
     """Shares of validation and test where no split is declared."""
     conflicts: Literal["drop", "refuse"] = "drop"
-    """One image under two labels: drop all its copies, or refuse to prepare."""
+    """An image under two labels: drop all its copies, or refuse to prepare."""
     checks: CheckParams = CheckParams()
-    """What is an error and what a warning."""
+    """Level of each check."""

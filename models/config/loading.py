@@ -4,13 +4,11 @@ import difflib
 import functools
 import json
 import logging
-import re
 import typing
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -18,6 +16,7 @@ from models.config.faults import rule_of
 from models.config.params import Params
 from models.config.space import apply_point, axis_points, models_in, of_kind, partial_axes
 from models.config.trial import TrialConfig
+from models.config.yaml_reader import parse_yaml, read_yaml
 from models.errors import ConfigError
 from models.files import PARAMS
 
@@ -27,28 +26,9 @@ Tree = dict[str, object]
 """YAML as read: not yet known to be right."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that reads 1e-3 as a number and refuses a key written twice."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, object]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    doubled = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if doubled:
-        raise ConfigError(
-            f"line {node.start_mark.line + 1}: key {doubled[0]!r} is written twice; keep one"
-        )
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+MAX_PARTS = 16
+"""Of a dotted path; those of params have at most three, and an axis is one part."""
+_SHOWN_FAULTS, _SHOWN_CHARACTERS = 20, 200
 
 
 def load_params(path: Path = PARAMS, overrides: Sequence[str] = ()) -> Params:
@@ -56,13 +36,11 @@ def load_params(path: Path = PARAMS, overrides: Sequence[str] = ()) -> Params:
 
     Raises ConfigError with every fault found: path in the file, value, what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name a params file") from error
-    tree = _parse(text, where=str(path))
+    tree = read_yaml(path)
     if not isinstance(tree, dict | None):
-        raise ConfigError(f"{path}: holds {tree!r}, not a mapping of sections such as `data:`")
+        raise ConfigError(
+            f"{path}: holds {_shown(tree)}, not a mapping of sections such as `data:`"
+        )
     if tree is None:
         _say_defaults(str(path))
     keys = tuple(override.partition("=")[0].strip() for override in overrides)
@@ -111,22 +89,13 @@ def _refuse_ignored(overrides: Sequence[str], params: Params) -> None:
             )
 
 
-def _parse(text: str, *, where: str) -> object:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
-
-
 def _overridden(tree: Tree, overrides: Sequence[str]) -> Tree:
     given: set[str] = set()
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"--set {override!r}: write KEY=VALUE, such as search.epochs=3")
-        path, value = _dotted(key.strip()), _parse(text, where=f"--set {key}")
+        path, value = _dotted(key.strip()), parse_yaml(text, where=f"--set {key}")
         if path[0] == "trial" and path[2:] == ["name"]:
             tree = _with_kind(tree, path[1], value, given=given)
         tree = _with(tree, path, value)
@@ -148,7 +117,12 @@ def _with_kind(tree: Tree, section: str, kind: object, *, given: Collection[str]
 def _dotted(key: str) -> list[str]:
     """Split at dots; what follows `search.axes.` is one key, because axis names hold dots."""
     axes = "search.axes."
-    return ["search", "axes", key[len(axes) :]] if key.startswith(axes) else key.split(".")
+    if key.startswith(axes):
+        return ["search", "axes", key[len(axes) :]]
+    parts = key.split(".")
+    if len(parts) > MAX_PARTS:
+        raise ConfigError(f"--set {key[:40]}...: has {len(parts):,} parts; at most {MAX_PARTS}")
+    return parts
 
 
 def _with(tree: object, keys: Sequence[str], value: object) -> Tree:
@@ -161,9 +135,12 @@ def _with(tree: object, keys: Sequence[str], value: object) -> Tree:
 def _validate(tree: Tree, origin: _Origin) -> Params:
     try:
         # JSON mode: lists become tuples, yet true is no 1 and "32" is no 32.
-        params = Params.model_validate_json(json.dumps(_named(tree), default=str))
+        params = Params.model_validate_json(json.dumps(_named(tree)))
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error.errors(), tree, origin))) from None
+        faults = error.errors()
+        lines = [*_explain(faults[:_SHOWN_FAULTS], tree, origin)]
+        more = [f"and {len(faults) - len(lines)} more"] if len(faults) > len(lines) else []
+        raise ConfigError("\n".join(lines + more)) from None
     _validate_axes(params, origin)
     return params
 
@@ -231,8 +208,13 @@ def _explain(faults: Sequence[ErrorDetails], tree: Tree, origin: _Origin) -> Ite
         if fault["type"] == "extra_forbidden":
             yield f"{where}: no such key; {_meant(path)}"
         else:
-            shown = "" if fault["type"] == "value_error" else f"{fault['input']!r}: "
+            shown = "" if fault["type"] == "value_error" else f"{_shown(fault['input'])}: "
             yield f"{where}: {shown}{rule_of(fault)}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 def _path(fault: ErrorDetails, tree: Tree) -> list[str]:

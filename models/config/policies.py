@@ -1,4 +1,4 @@
-"""`gate:` in params.yaml: what a challenger must show before it serves."""
+"""Sections of params.yaml that set policies: gate, drift, evaluation, notify, retention, ..."""
 
 from typing import Annotated, Literal, Self
 
@@ -14,7 +14,7 @@ class DriftParams(Record):
     """How images are compared with the validation split."""
 
     significance: float = Field(0.05, gt=0, le=0.5)
-    """Share of the reports on unchanged images that may say drift, all their tests together."""
+    """Rate of false alarms: share of reports on unchanged images that may say drift."""
     minimum_images: int = Field(50, ge=20)
     """Fewest images that are compared, of either side."""
     most_images: int = Field(10_000, ge=100)
@@ -35,7 +35,7 @@ class DriftParams(Record):
 
 
 class EvaluationParams(Record):
-    """How the selected trial is looked at."""
+    """How the selected trial is evaluated."""
 
     calibration_bins: int = Field(15, ge=2, le=100)
     """Equal-width confidence bins of the expected calibration error."""
@@ -44,14 +44,14 @@ class EvaluationParams(Record):
 
 
 Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
-"""What the gate says of a challenger."""
+"""The gate's verdict on a challenger."""
 
 
 class GateParams(Record):
-    """Absolute floors, and what must and must not be shown against the champion."""
+    """Absolute floors, and the evidence required against the champion."""
 
     accuracy_over_majority: float = Field(0.1, ge=0, le=1)
-    """Share of the way from the majority class's accuracy up to 1 that must have been gone."""
+    """Lowest test accuracy, as a share of the way from the majority class's accuracy up to 1."""
     accuracy: float | None = Field(None, ge=0, le=1)
     """Lowest test accuracy, whatever the majority class; null: none."""
     f1_macro: float | None = Field(0.1, ge=0, le=1)
@@ -59,27 +59,30 @@ class GateParams(Record):
     class_recall: float | None = Field(0.01, ge=0, le=1)
     """Lowest recall of any class with at least `class_images` test images; null: none."""
     class_images: int = Field(30, ge=1)
-    """Test images below which a class's recall is left to chance, not held to `class_recall`."""
+    """Fewest test images of a class for which `class_recall` applies."""
     ece: float | None = Field(0.3, ge=0, le=1)
     """Highest calibration error on test; null: none."""
     weights_megabytes: float | None = Field(500.0, gt=0)
     """Largest weights, in millions of bytes; null: any."""
     latency_ms: float | None = Field(None, gt=0)
-    """Longest time of one image, in milliseconds; null (not deterministic, so off): any."""
+    """Longest latency, in milliseconds; null: any, and none is measured. Latency is the median of
+    200 single-image predictions of the exported network on one CPU thread, after a warm-up, in the
+    process that judges. It depends on the machine and its load, so that the same versions may get
+    another verdict elsewhere; the champion's is measured beside it and shown."""
     significance: float = Field(0.05, gt=0, lt=1)
-    """Of the two-sided tests against the champion: half of it for better, half for worse."""
+    """Level of the two-sided tests against the champion: half of it for better, half for worse."""
     minimum_effect: float = Field(0.002, ge=0, le=1)
-    """Smallest lead in test accuracy that is worth a change of champion."""
+    """Smallest lead in test accuracy that justifies a change of champion."""
     f1_macro_margin: float = Field(0.005, ge=0, le=1)
-    """Loss of macro F1 that must not be shown to be exceeded."""
+    """Loss of macro F1 that must not be exceeded significantly."""
     cross_entropy_margin: float = Field(0.02, ge=0)
-    """Rise of cross-entropy, in nats, that must not be shown to be exceeded."""
+    """Rise of cross-entropy, in nats, that must not be exceeded significantly."""
     class_recall_margin: float = Field(0.05, ge=0, le=1)
-    """Loss of recall that must not be shown to be exceeded in any class."""
+    """Loss of recall that must not be exceeded significantly in any class."""
     resamples: int = Field(2000, ge=200, le=100_000)
     """Bootstrap samples behind macro F1 and cross-entropy."""
     approval: Literal["automatic", "manual"] = "automatic"
-    """manual: a challenger that passed waits for `pitchpipe approve`."""
+    """manual: a challenger that passed the gate awaits `pitchpipe approve`."""
 
 
 class InboxParams(Record):

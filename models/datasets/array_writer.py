@@ -1,4 +1,4 @@
-"""Writing: the rows of a split, gathered from the scratch file into arrays on disk."""
+"""Writing of a split's arrays, gathered from the scratch file."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ def write_split(
     height, width, channels = scratch.shape[1:]
     shape = (len(rows), channels, height, width)
     arrays = {
-        "images": _write(folder / "images.npy", _gathered(scratch, rows), shape, kind=np.uint8),
+        "images": _write(folder / "images.npy", _gather(scratch, rows), shape, kind=np.uint8),
         "labels": _write(folder / "labels.npy", [labels], labels.shape, kind=np.int64),
         "ids": _write(folder / "ids.npy", [ids], ids.shape, kind=np.uint8),
     }
@@ -42,7 +42,7 @@ def write_split(
 def mean_and_std(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel of (n, channels, h, w), values scaled to [0, 1].
 
-    From exact integer sums, so independent of chunks; the deviation is at least one grey level.
+    Computed from integer sums, so independent of chunks; the deviation is at least one grey level.
     """
     channels = images.shape[1]
     pixels = images.size // channels
@@ -61,7 +61,7 @@ def mean_and_std(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[fl
     return mean, tuple(max(1.0, variance**0.5) / 255 for variance in variances)
 
 
-def _gathered(scratch: NDArray[np.uint8], rows: Indices) -> Iterator[NDArray[np.uint8]]:
+def _gather(scratch: NDArray[np.uint8], rows: Indices) -> Iterator[NDArray[np.uint8]]:
     for start in range(0, len(rows), _CHUNK):
         chunk = scratch[rows[start : start + _CHUNK]]
         yield np.ascontiguousarray(chunk.transpose(0, 3, 1, 2))
@@ -70,7 +70,7 @@ def _gathered(scratch: NDArray[np.uint8], rows: Indices) -> Iterator[NDArray[np.
 def _write(
     path: Path, chunks: Iterable[NDArray[np.generic]], shape: tuple[int, ...], *, kind: type
 ) -> str:
-    """Write a .npy file in pieces; return the SHA-256 of its values."""
+    """Write a .npy file in chunks; return the SHA-256 of its values."""
     digest = hashlib.sha256()
     layout = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
     with path.open("wb") as file:

@@ -36,12 +36,12 @@ class _Header(Record):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a batch's footer says."""
+    """Content of a batch's footer."""
 
     path: Path
     classes: tuple[str, ...]
     shape: tuple[int, int, int] | None
-    """(height, width, channels) of the pixels layout; None: files of any shape."""
+    """(height, width, channels) in the pixels layout; None: encoded files of any shape."""
     piece_lengths: tuple[int, ...]
     """Images in each row group."""
 
@@ -54,7 +54,7 @@ class Batch:
 def write_batch(path: Path, classes: tuple[str, ...], pieces: Iterable[Rows]) -> int:
     """Write pieces of one kind as one batch, a row group each; return the number of images.
 
-    Without pieces nothing is written. The caller makes it atomic. The same rows, the same bytes.
+    Without pieces nothing is written. Not atomic; the same rows give the same bytes.
     """
     images = 0
     with ExitStack() as stack:
@@ -68,7 +68,7 @@ def write_batch(path: Path, classes: tuple[str, ...], pieces: Iterable[Rows]) ->
 
 
 def label_counts(batch: Batch) -> list[int]:
-    """Count the images of each of the batch's classes; only their labels are read."""
+    """Count the images of each of the batch's classes, reading the labels alone."""
     with pq.ParquetFile(batch.path) as file:
         labels = file.read(columns=["label"])["label"].to_numpy()
     counts: list[int] = np.bincount(labels, minlength=len(batch.classes)).tolist()
@@ -76,7 +76,7 @@ def label_counts(batch: Batch) -> list[int]:
 
 
 def _writer(path: Path, classes: tuple[str, ...], like: Rows) -> pq.ParquetWriter:
-    # Files are compressed already, and pixels are read faster as they are.
+    # Image files are compressed already, and uncompressed pixels are read faster.
     compressed = {"label": "ZSTD", "split": "ZSTD"}
     images = ["pixels"] if isinstance(like, PixelRows) else ["image.bytes", "image.path"]
     return pq.ParquetWriter(
@@ -89,7 +89,7 @@ def _writer(path: Path, classes: tuple[str, ...], like: Rows) -> pq.ParquetWrite
 
 
 def read_batch(path: Path) -> Batch:
-    """Read a batch's footer. Raises IntegrityError where it is no batch of ours."""
+    """Read a batch's footer. Raises IntegrityError where pitchpipe did not write the file."""
     try:
         with pq.ParquetFile(path) as file:
             header = _Header.model_validate_json((file.schema_arrow.metadata or {})[b"pitchpipe"])
@@ -97,7 +97,7 @@ def read_batch(path: Path) -> Batch:
             lengths = tuple(file.metadata.row_group(group).num_rows for group in groups)
     except (OSError, pa.ArrowException, KeyError, ValidationError) as error:
         raise IntegrityError(
-            f"{path}: not a batch written by `pitchpipe data add` ({_line(error)}); "
+            f"{path}: not a batch written by `pitchpipe data add` ({_one_line(error)}); "
             "add the images with that command, or `pitchpipe data restore` an older version"
         ) from error
     return Batch(path, header.classes, header.shape, lengths)
@@ -110,7 +110,7 @@ def read_piece(batch: Batch, piece: int) -> Rows:
             table = file.read_row_group(piece)
     except (OSError, pa.ArrowException) as error:
         raise IntegrityError(
-            f"{batch.path}: row group {piece} is damaged ({_line(error)}); "
+            f"{batch.path}: row group {piece} is damaged ({_one_line(error)}); "
             "bring it back with `dvc checkout` or `pitchpipe data restore`"
         ) from error
     labels: Labels = table["label"].to_numpy()
@@ -157,5 +157,5 @@ def _table(rows: Rows, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,4 +1,4 @@
-"""Checks: what is wrong with images before anything is trained on them; levels are params."""
+"""Checks of images before anything is trained on them; `data.checks` sets their levels."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,14 @@ from models.datasets.near_duplicates import near_duplicates
 from models.datasets.prepared import Finding
 from models.datasets.scanning import Scanned
 from models.datasets.split_assignment import Assignment
-from models.datasets.splits import Indices, group_copies
+from models.datasets.splits import Indices, group_copies, has_two_labels
+
+MIN_SIDE = 4
+"""Pixels: below, an image shows nothing that can be classified."""
+ENLARGEMENT = 4
+"""Factor by which images are enlarged before that is reported: the digits, 8x8, become 28x28."""
+MAX_NAMED = 5
+"""Images or classes that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What the checks look at."""
+    """What the checks judge."""
 
     scanned: Scanned
     classes: tuple[str, ...]
@@ -36,15 +43,15 @@ class Examined:
 
 def examine(examined: Examined, data: DataParams) -> Report:
     """Run every check that data.checks does not turn off."""
-    found = [(_level(data, f.code), f) for check in _CHECKS for f in check(examined, data.checks)]
+    found = [(_level(data, f.code), f) for check in _CHECKS for f in check(examined, data)]
     return Report(
         errors=tuple(finding for level, finding in found if level == "error"),
         warnings=tuple(finding for level, finding in found if level == "warning"),
     )
 
 
-def described(findings: Sequence[Finding], *, most: int = 10) -> str:
-    """Put findings into one message, the first ones in full."""
+def describe(findings: Sequence[Finding], *, most: int = 10) -> str:
+    """Format findings as one message, the first ones in full."""
     lines = [f"{f.where}: {f.message}" if f.where else f.message for f in findings[:most]]
     more = [f"and {len(findings) - most} more"] if len(findings) > most else []
     return "\n".join([*lines, *more])
@@ -57,8 +64,9 @@ def _level(data: DataParams, code: str) -> Level:
     return level
 
 
-def _classes(examined: Examined, checks: CheckParams) -> Iterator[Finding]:
+def _check_classes(examined: Examined, data: DataParams) -> Iterator[Finding]:
     """one_class, empty_class, few_images, imbalance, new_classes."""
+    checks: CheckParams = data.checks
     counts, added = _class_counts(examined)
     present = {name: count for name, count in counts.items() if count}
     if len(present) < 2:
@@ -94,52 +102,63 @@ def _class_counts(examined: Examined) -> tuple[dict[str, int], dict[str, int]]:
     return counts, added
 
 
-def _copies(examined: Examined, checks: CheckParams) -> Iterator[Finding]:
+def _check_copies(examined: Examined, data: DataParams) -> Iterator[Finding]:
     """duplicates, across_splits, conflicts."""
-    del checks
-    dropped = examined.assignment.dropped
+    del data
+    dropped, pictures = examined.assignment.dropped, examined.scanned.pictures
+    copies = group_copies(pictures.ids)
+    conflicting = np.repeat(has_two_labels(copies, pictures.labels), copies.lengths)
     if dropped.duplicates + dropped.alike:
         more = f", and {dropped.alike:,} that resizing makes equal" if dropped.alike else ""
+        again = np.setdiff1d(copies.order[~conflicting], copies.first)
         yield _finding(
             "duplicates",
-            f"{dropped.duplicates:,} images are exact copies{more}; one of each is kept",
+            f"{dropped.duplicates:,} images are exact copies{more}; one of each is kept"
+            + _names(examined, again),
         )
     if dropped.across_splits:
         first = dropped.evictions[0]
+        evicted = {bytes.fromhex(eviction.id) for eviction in dropped.evictions[:MAX_NAMED]}
+        rows = [row for row, identity in enumerate(pictures.ids) if identity.tobytes() in evicted]
         yield _finding(
             "across_splits",
             f"{dropped.across_splits:,} pictures have copies in two splits; each is kept in one, "
-            f"such as {first.id[:12]} in {first.kept}, not {first.split}",
+            f"such as {first.id[:12]} in {first.kept}, not {first.split}"
+            + _names(examined, np.array(rows, np.int64)),
         )
     if dropped.conflicts:
         yield _finding(
             "conflicts",
-            f"{dropped.conflicts:,} images show a picture that stands under two labels; "
-            "correct them (data.conflicts: drop leaves them out, refuse stops)",
+            f"{dropped.conflicts:,} images show a picture that has copies under another label; "
+            "correct them (data.conflicts: drop leaves them out, refuse stops)"
+            + _names(examined, copies.order[conflicting]),
         )
 
 
-def _near(examined: Examined, checks: CheckParams) -> Iterator[Finding]:
+def _check_near_duplicates(examined: Examined, data: DataParams) -> Iterator[Finding]:
     """near_duplicates, among the images that are kept."""
-    if checks.near_duplicates == "off":
+    if data.checks.near_duplicates == "off":
         return
-    rows, splits = _kept(examined)
+    rows, splits = _kept_rows(examined)
     near = near_duplicates(
-        examined.scanned.looks.take(rows), splits, max_comparisons=checks.near_pairs
+        examined.scanned.statistics.take(rows), splits, max_comparisons=data.checks.near_pairs
     )
     if not near.pairs:
         return
-    ids = examined.scanned.pictures.ids[rows]
-    named = [f"{_short(ids[place])} of {SPLITS[splits[place]]}" for place in near.pairs[0]]
-    images = len({held_out for held_out, _ in near.pairs})
+    names = [
+        f"{examined.scanned.name_of(int(rows[place]))} of {SPLITS[splits[place]]}"
+        for place in near.pairs[0]
+    ]
+    images = sorted({held_out for held_out, _ in near.pairs})
     yield _finding(
         "near_duplicates",
-        f"{images:,} of {near.compared:,} held-out images compared (of {near.held_out:,}) are "
-        f"nearly an image of another split, such as {named[0]} and {named[1]}",
+        f"{len(images):,} of {near.compared:,} held-out images compared (of {near.held_out:,}) are "
+        f"nearly an image of another split, such as {names[0]} and {names[1]}"
+        + _names(examined, rows[images]),
     )
 
 
-def _kept(examined: Examined) -> tuple[Indices, NDArray[np.int8]]:
+def _kept_rows(examined: Examined) -> tuple[Indices, NDArray[np.int8]]:
     """Return the rows that are kept, in the order of their ids, and their splits."""
     parts = examined.assignment.rows
     rows = np.concatenate(parts)
@@ -148,49 +167,69 @@ def _kept(examined: Examined) -> tuple[Indices, NDArray[np.int8]]:
     return rows[order], splits[order]
 
 
-def _absent(examined: Examined, checks: CheckParams) -> Iterator[Finding]:
+def _check_absent(examined: Examined, data: DataParams) -> Iterator[Finding]:
     """absent_in_split."""
-    del checks
-    for split, rows in zip(SPLITS, examined.assignment.rows, strict=True):
+    del data
+    counts, _ = _class_counts(examined)
+    effects = ("cannot be learned", "do not count in the choice of trials", "are never scored")
+    for split, rows, effect in zip(SPLITS, examined.assignment.rows, effects, strict=True):
         present = set(np.unique(examined.scanned.pictures.labels[rows]).tolist())
         absent = [name for label, name in enumerate(examined.classes) if label not in present]
         if absent:
-            named = ", ".join(map(repr, absent[:3]))
+            named = ", ".join(f"{name!r} (of {counts[name]:,} images)" for name in absent[:20])
+            more = f" and {len(absent) - 20} more" if absent[20:] else ""
             yield _finding(
-                "absent_in_split", f"{len(absent)} classes have no image: {named}", split
+                "absent_in_split",
+                f"{len(absent)} classes have no image here and {effect}: {named}{more}; "
+                "add images of them",
+                split,
             )
 
 
-def _pixels(examined: Examined, checks: CheckParams) -> Iterator[Finding]:
-    """constant, sizes, brightness."""
-    looks = examined.scanned.looks
-    constant = int(np.count_nonzero(looks.spans == 0))
-    if constant:
-        yield _finding("constant", f"{constant:,} images are of one colour all over")
-    stretched = int(np.count_nonzero(looks.sizes[:, 0] != looks.sizes[:, 1]))
-    if stretched:
-        yield _finding("sizes", f"{stretched:,} images are not square and will be stretched")
-    sizes, counts = np.unique(looks.sizes, axis=0, return_counts=True)
-    usual = int(np.argmax(counts))
-    if len(sizes) > 1 and counts[usual] >= 0.9 * len(looks.sizes):
-        height, width = sizes[usual]
-        odd = len(looks.sizes) - int(counts[usual])
-        yield _finding("sizes", f"{odd:,} images are not {width} x {height} as the others are")
-    brightness = looks.brightness
-    allowed = checks.brightness_deviations * max(1.0, float(brightness.std()))
-    outliers = int(np.count_nonzero(np.abs(brightness - brightness.mean()) > allowed))
-    if outliers:
-        yield _finding(
-            "brightness", f"{outliers:,} images are far brighter or darker than the rest"
-        )
+def _check_pixels(examined: Examined, data: DataParams) -> Iterator[Finding]:
+    """constant, tiny, small, sizes, brightness."""
+    statistics = examined.scanned.statistics
+    sides, brightness = statistics.sizes.min(axis=1), statistics.brightness
+    allowed = data.checks.brightness_deviations * max(1.0, float(brightness.std()))
+    enlarged = (sides * ENLARGEMENT < data.image_size) & (sides >= MIN_SIDE)
+    size = data.image_size
+    for code, rows, what in (
+        ("constant", statistics.contrasts == 0, "are of one colour all over"),
+        ("tiny", sides < MIN_SIDE, f"have a side of fewer than {MIN_SIDE} pixels; leave them out"),
+        ("small", enlarged, f"are enlarged more than {ENLARGEMENT} times to {size} pixels a side"),
+        (
+            "sizes",
+            statistics.sizes[:, 0] != statistics.sizes[:, 1],
+            "are not square and will be stretched",
+        ),
+        ("sizes", *_unusual_size(statistics.sizes)),
+        (
+            "brightness",
+            np.abs(brightness - brightness.mean()) > allowed,
+            "are far brighter or darker than the rest",
+        ),
+    ):
+        count = int(np.count_nonzero(rows))
+        if count:
+            named = _names(examined, np.flatnonzero(rows))
+            yield _finding(code, f"{count:,} images {what}{named}")
 
 
-_CHECKS: tuple[Callable[[Examined, CheckParams], Iterator[Finding]], ...] = (
-    _classes,
-    _copies,
-    _near,
-    _absent,
-    _pixels,
+def _unusual_size(sizes: NDArray[np.int32]) -> tuple[NDArray[np.bool_], str]:
+    """Rows of another size than nine in ten images have, and what to say of them."""
+    different, counts = np.unique(sizes, axis=0, return_counts=True)
+    height, width = different[int(np.argmax(counts))]
+    usual = counts.max() >= 0.9 * len(sizes)
+    rows: NDArray[np.bool_] = usual & np.any(sizes != (height, width), axis=1)
+    return rows, f"are not {width} x {height} as the others are"
+
+
+_CHECKS: tuple[Callable[[Examined, DataParams], Iterator[Finding]], ...] = (
+    _check_classes,
+    _check_copies,
+    _check_near_duplicates,
+    _check_absent,
+    _check_pixels,
 )
 
 
@@ -198,5 +237,8 @@ def _finding(code: str, message: str, where: str | None = None) -> Finding:
     return Finding(code=code, message=message, where=where)
 
 
-def _short(identity: NDArray[np.uint8]) -> str:
-    return identity.tobytes().hex()[:12]
+def _names(examined: Examined, rows: Indices) -> str:
+    """Name the first images of some rows; nothing where there are none."""
+    names = [examined.scanned.name_of(int(row)) for row in rows[:MAX_NAMED]]
+    more = ", ..." if len(rows) > MAX_NAMED else ""
+    return f": {', '.join(names)}{more}" if names else ""

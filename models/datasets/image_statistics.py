@@ -1,5 +1,6 @@
-"""Looks: what the checks know of an image without its pixels."""
+"""Statistics of images, by which the checks judge them without their pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.datasets.pixels import Pixels
 
-THUMB = (8, 9)
+THUMBNAIL = (8, 9)
 """Height and width; each row of 9 gives 8 differences, so 64 bits in all."""
 
 
@@ -18,58 +19,58 @@ class ImageStatistics:
 
     sizes: NDArray[np.int32]
     """(n, 2): height and width as decoded."""
-    spans: NDArray[np.uint8]
+    contrasts: NDArray[np.uint8]
     """(n,): brightest minus darkest value; 0: one colour."""
-    thumbs: NDArray[np.uint8]
+    thumbnails: NDArray[np.uint8]
     """(n, 8, 9): mean grey levels of an 8 x 9 grid."""
 
     @property
     def brightness(self) -> NDArray[np.float64]:
         """Mean grey level, 0..255."""
-        mean: NDArray[np.float64] = self.thumbs.mean(axis=(1, 2))
+        mean: NDArray[np.float64] = self.thumbnails.mean(axis=(1, 2))
         return mean
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """Difference hashes: which of two neighbours in a thumb is brighter, 64 bits."""
-        brighter = self.thumbs[:, :, 1:] > self.thumbs[:, :, :-1]
+        """Difference hashes: which of two neighbours in a thumbnail is brighter, 64 bits."""
+        brighter = self.thumbnails[:, :, 1:] > self.thumbnails[:, :, :-1]
         packed = np.packbits(brighter.reshape(len(brighter), 64), axis=1)
         return packed.view(np.uint64).reshape(-1)
 
     def take(self, rows: NDArray[np.int64]) -> "ImageStatistics":
         """Return those of some rows, in this order."""
-        return ImageStatistics(self.sizes[rows], self.spans[rows], self.thumbs[rows])
+        return ImageStatistics(self.sizes[rows], self.contrasts[rows], self.thumbnails[rows])
 
 
-def join_statistics(looks: list[ImageStatistics]) -> ImageStatistics:
-    """Put pieces together, in their order."""
+def concatenate_statistics(pieces: Sequence[ImageStatistics]) -> ImageStatistics:
+    """Concatenate pieces, in their order."""
     return ImageStatistics(
-        np.concatenate([piece.sizes for piece in looks]),
-        np.concatenate([piece.spans for piece in looks]),
-        np.concatenate([piece.thumbs for piece in looks]),
+        np.concatenate([piece.sizes for piece in pieces]),
+        np.concatenate([piece.contrasts for piece in pieces]),
+        np.concatenate([piece.thumbnails for piece in pieces]),
     )
 
 
 def image_statistics(images: list[Pixels] | NDArray[np.uint8]) -> ImageStatistics:
-    """Look at images of any shapes, or at an array of them, (n, height, width, channels)."""
+    """Compute the statistics of images of any shapes, or of (n, height, width, channels)."""
     if isinstance(images, np.ndarray):
-        return _look(images)
-    nothing = ImageStatistics(
-        np.empty((0, 2), np.int32), np.empty(0, np.uint8), np.empty((0, *THUMB), np.uint8)
+        return _statistics(images)
+    none = ImageStatistics(
+        np.empty((0, 2), np.int32), np.empty(0, np.uint8), np.empty((0, *THUMBNAIL), np.uint8)
     )
-    return join_statistics([nothing, *(_look(image[None]) for image in images)])
+    return concatenate_statistics([none, *(_statistics(image[None]) for image in images)])
 
 
-def _look(images: NDArray[np.uint8]) -> ImageStatistics:
+def _statistics(images: NDArray[np.uint8]) -> ImageStatistics:
     n, height, width, _ = images.shape
-    down, across = _means(height, THUMB[0]), _means(width, THUMB[1])
+    down, across = _cell_weights(height, THUMBNAIL[0]), _cell_weights(width, THUMBNAIL[1])
     # float32 sums in one fixed order: these need no more digits than a grey level.
-    thumbs = _rows_summed(_grey(images), down) @ across.T
+    thumbnails = _sum_rows(images, down) @ across.T
     flat = images.reshape(n, -1)
     return ImageStatistics(
         sizes=np.tile(np.array([[height, width]], np.int32), (n, 1)),
-        spans=flat.max(axis=1) - flat.min(axis=1),
-        thumbs=np.rint(thumbs).astype(np.uint8),
+        contrasts=flat.max(axis=1) - flat.min(axis=1),
+        thumbnails=np.rint(thumbnails).astype(np.uint8),
     )
 
 
@@ -83,21 +84,23 @@ def _grey(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return levels / np.float32(images.shape[3])
 
 
-def _rows_summed(grey: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return weights @ grey, (n, cells, width), leaving out the many weights that are 0.
+def _sum_rows(images: NDArray[np.uint8], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return weights @ grey levels, (n, cells, width), a cell at a time, without the weights of 0.
 
-    A product of matrices this large has BLAS wait on threads, in every process at once.
+    A product of matrices this large has BLAS wait on threads, in every process at once, and the
+    grey levels of a whole image of 67 megapixels take 268 MB.
     """
-    sums = np.empty((len(grey), len(weights), grey.shape[2]), np.float32)
+    n, _, width, _ = images.shape
+    sums = np.empty((n, len(weights), width), np.float32)
     for cell, line in enumerate(weights):
         rows = np.flatnonzero(line)
         part = slice(rows[0], rows[-1] + 1)
-        np.einsum("h,nhw->nw", line[part], grey[:, part], out=sums[:, cell])
+        np.einsum("h,nhw->nw", line[part], _grey(images[:, part]), out=sums[:, cell])
     return sums
 
 
 @lru_cache(maxsize=256)
-def _means(length: int, cells: int) -> NDArray[np.float32]:
+def _cell_weights(length: int, cells: int) -> NDArray[np.float32]:
     """Weights (cells, length) whose product with a line of pixels is the mean of each cell."""
     edges = np.arange(cells + 1) * (length / cells)
     pixels = np.arange(length)

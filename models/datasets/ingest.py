@@ -1,4 +1,4 @@
-"""Ingest: a source read once, checked, and written as a batch."""
+"""Ingest: a source is read once, checked and written as a batch."""
 
 import dataclasses
 import re
@@ -8,11 +8,12 @@ from pathlib import Path
 
 from models.config import DataParams
 from models.datasets.batches import write_batch
-from models.datasets.checks import Examined, Report, described, examine
-from models.datasets.labelled_images import Rows, Source
+from models.datasets.checks import Examined, Report, describe, examine
+from models.datasets.labelled_images import EncodedRows, Rows, Source
 from models.datasets.prepared import Finding
-from models.datasets.scanning import Fault, Scanned, carved, join, survey
+from models.datasets.scanning import Fault, Scanned, concatenate_scans, scan_pieces
 from models.datasets.split_assignment import assign
+from models.datasets.splits import carve_validation
 from models.errors import InputError
 
 Known = Mapping[str, int]
@@ -25,51 +26,62 @@ class Ingested:
 
     classes: tuple[str, ...]
     scanned: Scanned
-    """Claims are final: validation is carved where it shall be."""
+    """Claims are final: validation is carved where none is declared."""
     warnings: tuple[Finding, ...]
 
 
-def ingest(source: Source, target: Path, data: DataParams, *, known: Known) -> Ingested:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is found while a source is read."""
+
+    pieces: list[Scanned]
+    faults: list[Fault]
+
+
+def ingest(
+    source: Source, target: Path, data: DataParams, *, known: Known, skip_bad: bool = False
+) -> Ingested:
     """Write the source as a batch at target, after checks.
 
-    Raises InputError with every error found; target may then be there, and is no batch.
+    skip_bad: leave unreadable files out, each with a warning, instead of refusing the source.
+    Raises InputError with every error found; target may then exist, and is no batch.
     """
     aligned, renamed = align_classes(source, known)
-    pieces: list[Scanned] = []
-    faults: list[Fault] = []
-    write_batch(target, aligned.classes, _scanning(aligned, data, pieces, faults))
-    report = _report(aligned, pieces, faults, data=data, known=known)
+    found = _Found([], [])
+    write_batch(target, aligned.classes, _read(aligned, data, found))
+    report = _report(aligned, found, data=data, known=known, skip_bad=skip_bad)
     if report.errors:
-        raise InputError(f"{source.name}: nothing was added\n{described(report.errors)}")
-    scanned = _final(pieces)
+        unreadable = any(error.code == "unreadable" for error in report.errors)
+        advice = "\n`pitchpipe data add --skip-bad` leaves unreadable files out" * unreadable
+        raise InputError(f"{source.name}: nothing was added\n{describe(report.errors)}{advice}")
+    scanned = _carve(found.pieces)
     return Ingested(aligned.classes, scanned, (*renamed, *report.warnings))
 
 
 def check(source: Source, data: DataParams, *, known: Known) -> Report:
-    """Say what `ingest` would find; write nothing."""
+    """Report what `ingest` would find, and write nothing."""
     aligned, renamed = align_classes(source, known)
-    pieces: list[Scanned] = []
-    faults: list[Fault] = []
-    for _ in _scanning(aligned, data, pieces, faults):
+    found = _Found([], [])
+    for _ in _read(aligned, data, found):
         pass
-    report = _report(aligned, pieces, faults, data=data, known=known)
+    report = _report(aligned, found, data=data, known=known, skip_bad=False)
     return Report(report.errors, (*renamed, *report.warnings))
 
 
 def align_classes(source: Source, known: Known) -> tuple[Source, tuple[Finding, ...]]:
-    """Call the source's classes as the dataset does.
+    """Rename the source's classes to those of the dataset.
 
     Folder names cannot hold every character: `T-shirt_top` means the class `T-shirt/top`. Folders
-    named 0, 1, ... mean the classes of these numbers where no class is called so.
+    named 0, 1, ... mean the classes of these numbers where no class has such a name.
     """
     if not known or set(source.classes) <= known.keys():
         return source, ()
     names = list(known)
-    spoken = {_plain(name): name for name in names}
+    plain = {_plain(name): name for name in names}
     if all(name.isdecimal() and int(name) < len(names) for name in source.classes):
         meant = {name: names[int(name)] for name in source.classes}
     else:
-        meant = {name: spoken.get(_plain(name), name) for name in source.classes}
+        meant = {name: plain.get(_plain(name), name) for name in source.classes}
     if len(set(meant.values())) != len(meant) or all(old == new for old, new in meant.items()):
         return source, ()
     changed = [f"{old!r} as {new!r}" for old, new in meant.items() if old != new]
@@ -82,34 +94,42 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def _scanning(
-    source: Source, data: DataParams, pieces: list[Scanned], faults: list[Fault]
-) -> Iterator[Rows]:
-    """Yield the source's rows, noting on the way what they are."""
-    for rows, found in survey(source.rows(), data):
-        faults.extend(found.faults)
-        if len(found.scanned):
-            pieces.append(found.scanned)
-        yield rows
+def _read(source: Source, data: DataParams, found: _Found) -> Iterator[Rows]:
+    """Yield the source's readable rows, and add to `found` what they are."""
+    for rows, scanned, faults in scan_pieces(source.rows(), data):
+        found.faults.extend(faults)
+        if not len(scanned):
+            continue
+        found.pieces.append(scanned)
+        if isinstance(rows, EncodedRows) and faults:
+            bad = {fault.row for fault in faults}
+            yield rows.take([row for row in range(len(rows.files)) if row not in bad])
+        else:
+            yield rows
 
 
 def _report(
-    source: Source, pieces: list[Scanned], faults: list[Fault], *, data: DataParams, known: Known
+    source: Source, found: _Found, *, data: DataParams, known: Known, skip_bad: bool
 ) -> Report:
+    code, left_out = ("skipped", "; left out") if skip_bad else ("unreadable", "")
     unreadable = tuple(
-        Finding(code="unreadable", message=fault.reason, where=fault.path) for fault in faults
+        Finding(code=code, message=f"{fault.reason}{left_out}", where=fault.path)
+        for fault in found.faults
     )
-    passed = tuple(Finding(code="passed_over", message=text) for text in source.warnings)
-    if not pieces:
+    ignored = tuple(Finding(code="passed_over", message=text) for text in source.warnings)
+    errors, warnings = ((), unreadable) if skip_bad else (unreadable, ())
+    if not found.pieces:
         nothing = Finding(code="no_images", message="holds no readable images", where=source.name)
-        return Report((*unreadable, nothing), passed)
-    scanned = _final(pieces)
+        return Report((*errors, nothing), (*ignored, *warnings))
+    scanned = _carve(found.pieces)
     assignment = assign(scanned.pictures, data.model_copy(update={"conflicts": "drop"}))
-    found = examine(Examined(scanned, source.classes, assignment, known), data)
-    return Report((*unreadable, *found.errors), (*passed, *found.warnings))
+    report = examine(Examined(scanned, source.classes, assignment, known), data)
+    return Report((*errors, *report.errors), (*ignored, *warnings, *report.warnings))
 
 
-def _final(pieces: list[Scanned]) -> Scanned:
-    scanned = join(pieces)
-    claims = carved(scanned.pictures.claims)
-    return Scanned(dataclasses.replace(scanned.pictures, claims=claims), scanned.looks)
+def _carve(pieces: list[Scanned]) -> Scanned:
+    scanned = concatenate_scans(pieces)
+    claims = carve_validation(scanned.pictures.claims)
+    return dataclasses.replace(
+        scanned, pictures=dataclasses.replace(scanned.pictures, claims=claims)
+    )

@@ -1,6 +1,6 @@
-"""Rows: labelled images on their way from a source into a batch, and from a batch into arrays."""
+"""Labelled images on their way from a source into a batch, and from a batch into arrays."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import SplitName
+from models.errors import InputError
 
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
@@ -28,13 +29,23 @@ class PixelRows:
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Images as the files they were: PNG, JPEG, ..."""
+    """Images as files: PNG, JPEG, ..."""
 
-    files: tuple[bytes, ...]
+    files: tuple[bytes | InputError, ...]
+    """Content; an error for a file that could not be read."""
     paths: tuple[str, ...]
-    """Where each came from, relative to the source; for people, never for identity."""
+    """Relative to the source; shown to people, never part of an image's identity."""
     labels: Labels
     splits: tuple[SplitName | None, ...]
+
+    def take(self, rows: Sequence[int]) -> "EncodedRows":
+        """Return these rows, in this order."""
+        return EncodedRows(
+            files=tuple(self.files[row] for row in rows),
+            paths=tuple(self.paths[row] for row in rows),
+            labels=self.labels[np.array(rows, np.int64)],
+            splits=tuple(self.splits[row] for row in rows),
+        )
 
 
 Rows: TypeAlias = PixelRows | EncodedRows
@@ -49,6 +60,6 @@ class Source:
     classes: tuple[str, ...]
     """Names; a label is an index into them."""
     rows: Callable[[], Iterator[Rows]]
-    """Read the images, a bounded piece at a time; all pieces are of one kind."""
+    """Reads the images in pieces of bounded size, all of one kind."""
     warnings: tuple[str, ...] = ()
-    """What was passed over while looking, in sentences."""
+    """Sentences about files that were ignored."""

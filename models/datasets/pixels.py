@@ -1,4 +1,4 @@
-"""Pixels: a canonical form for every picture, its id, and conversion to the prepared shape."""
+"""Pixels of one image: canonical form, content id and conversion to the prepared shape."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from PIL import Image
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """(height, width, channels), channels 1 (grey) or 3 (red, green, blue)."""
+_LUMA = np.array([19595, 38470, 7471], np.uint32)
+_SLICE_PIXELS = 2**20
 
 
 def canonical(pixels: Pixels) -> Pixels:
@@ -22,7 +24,7 @@ def canonical(pixels: Pixels) -> Pixels:
 
 
 def content_id(pixels: Pixels) -> bytes:
-    """SHA-256 (32 bytes) of shape and canonical pixels: the name of the picture itself."""
+    """SHA-256 (32 bytes) of the shape and the canonical pixels: the image's identity."""
     grey = canonical(pixels)
     digest = hashlib.sha256(b"%d %d %d\n" % grey.shape)
     digest.update(np.ascontiguousarray(grey).data)
@@ -50,6 +52,11 @@ def conform(pixels: Pixels, *, image_size: int, channels: int) -> Pixels:
 
 
 def _luma(pixels: Pixels) -> Pixels:
-    # Pillow's own integers, so that arrays and files of one picture give one grey.
-    weighted = pixels.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
-    return ((weighted + 0x8000) >> 16).astype(np.uint8)[:, :, None]
+    """Grey by Pillow's own integers, so that arrays and files of one image give one grey."""
+    height, width, _ = pixels.shape
+    grey = np.empty((height, width, 1), np.uint8)
+    rows = max(1, _SLICE_PIXELS // width)  # the sums take four times the bytes of a channel
+    for start in range(0, height, rows):
+        part = slice(start, start + rows)
+        grey[part, :, 0] = ((pixels[part].astype(np.uint32) @ _LUMA) + 0x8000) >> 16
+    return grey

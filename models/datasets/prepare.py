@@ -1,4 +1,4 @@
-"""Prepare: the batches of a dataset to arrays that training maps into memory."""
+"""Preparation of a dataset's batches as arrays that training maps into memory."""
 
 import shutil
 import tempfile
@@ -10,7 +10,7 @@ import numpy as np
 
 from models.config import DataParams, SplitName
 from models.datasets.array_writer import mean_and_std, write_split
-from models.datasets.checks import Examined, described, examine
+from models.datasets.checks import Examined, describe, examine
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import MANIFEST, Finding, Manifest, SplitInfo
 from models.datasets.raw import RawDataset, open_raw
@@ -22,19 +22,19 @@ from models.files import write_text
 
 
 def prepare(raw: Path, prepared: Path, data: DataParams) -> Manifest:
-    """Make prepared/ from the batches in raw/: the same batches and params, the same bytes.
+    """Make prepared/ from the batches in raw/; the same batches and params give the same bytes.
 
-    It is built beside and swapped in whole; scratch space of once more its size is used meanwhile.
-    Raises InputError where there is nothing to prepare or a split would be empty, IntegrityError
-    where a batch is damaged.
+    It is built beside prepared/ and swapped in whole, with scratch space of its own size. Raises
+    InputError where there is nothing to prepare or a split would be empty, IntegrityError where a
+    batch is damaged.
     """
     batches = open_raw(raw)
-    with _swapped_in(prepared) as building:
+    with _replacement_for(prepared) as building:
         scratch = building / "scratch"
         scanned = scan(batches, scratch, data)
         assignment = assign(scanned.pictures, data)
         _refuse_empty_splits(assignment)
-        checks = _checked(Examined(scanned, batches.classes, assignment, {}), data)
+        checks = _check(Examined(scanned, batches.classes, assignment, {}), data)
         splits = _write_splits(building, scanned.pictures, assignment, data=data, raw=batches)
         scratch.unlink()
         manifest = _manifest(building, splits, assignment, data=data, raw=batches).model_copy(
@@ -44,11 +44,11 @@ def prepare(raw: Path, prepared: Path, data: DataParams) -> Manifest:
     return manifest
 
 
-def _checked(examined: Examined, data: DataParams) -> tuple[Finding, ...]:
+def _check(examined: Examined, data: DataParams) -> tuple[Finding, ...]:
     report = examine(examined, data)
     if report.errors:
         raise InputError(
-            f"{data.name}: {described(report.errors)}; data.checks sets what is an error"
+            f"{data.name}: {describe(report.errors)}; data.checks sets what is an error"
         )
     return report.warnings
 
@@ -115,8 +115,8 @@ def _manifest(
 
 
 @contextmanager
-def _swapped_in(target: Path) -> Iterator[Path]:
-    """Give a folder beside target; on success it takes target's place, else it is removed."""
+def _replacement_for(target: Path) -> Iterator[Path]:
+    """Yield a folder beside target; on success it replaces target, otherwise it is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     building.chmod(0o755)
@@ -128,14 +128,14 @@ def _swapped_in(target: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(target: Path) -> None:
-    """Remove what a preparation of target that was killed has left; none may be running."""
+    """Remove the folders that a killed preparation of target left; none may be running."""
     for pattern in (f".{target.name}.*.tmp", f".{target.name}.*.old"):
         for folder in target.parent.glob(pattern):
             shutil.rmtree(folder)
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Put new in target's place. Who has the old files open or mapped keeps them."""
+    """Rename new to target. A process that has the old files open or mapped keeps them."""
     old = new.with_suffix(".old")
     if target.exists():
         target.rename(old)

@@ -1,4 +1,4 @@
-"""Prepared datasets: the manifest, and arrays mapped into memory, shared by all who read them."""
+"""Prepared datasets: the manifest, and arrays that processes map into shared memory."""
 
 import hashlib
 from dataclasses import dataclass
@@ -31,66 +31,66 @@ class SplitInfo(Record):
 
 
 class Eviction(Record):
-    """A picture whose copies were in two splits: it stays in one of them."""
+    """An image with copies in two splits, of which one is kept."""
 
     id: str
-    """SHA-256 of the decoded picture."""
+    """SHA-256 of the decoded image."""
     split: SplitName
-    """Where it was taken out."""
+    """From which it was removed."""
     kept: SplitName
-    """Where it stays."""
+    """In which it is kept."""
 
 
 class Dropped(Record):
     """Rows of the batches that are not in the arrays, by reason."""
 
     duplicates: int = 0
-    """Exact copies of a picture that is kept once."""
+    """Exact copies of an image that is kept once."""
     conflicts: int = 0
-    """Rows of pictures that stand under two labels."""
+    """Rows of images with copies under another label."""
     alike: int = 0
-    """Different pictures that became equal when resized."""
+    """Different images that resizing made equal."""
     limited: int = 0
     """Beyond data.limit."""
     across_splits: int = 0
-    """Pictures whose copies were in two splits; counted above as well."""
+    """Images with copies in two splits; counted above as well."""
     evictions: tuple[Eviction, ...] = ()
-    """The first thousand of those."""
+    """The first thousand of them."""
 
 
 class Finding(Record):
-    """Something a check saw."""
+    """A result of a check."""
 
     code: str
-    """Stable name of the check, such as `imbalance`."""
+    """Stable name, such as `imbalance`."""
     message: str
     where: str | None = None
     """File, class or split."""
 
 
 class Manifest(Record):
-    """What the prepared arrays are, and what they were made from."""
+    """Description of the prepared arrays and their origin."""
 
     name: str
     digest: str
-    """Of the prepared arrays, their classes and shape: equal arrays, equal digest."""
+    """Of the prepared arrays, classes and shape: equal arrays have equal digests."""
     raw_digest: str
     """Of the batches."""
     classes: tuple[str, ...]
     image_size: int
     channels: int
     mean: tuple[float, ...]
-    """Of train, per channel, of pixel values scaled to [0, 1]."""
+    """Mean per channel of train's pixel values, scaled to [0, 1]."""
     std: tuple[float, ...]
-    """Likewise; at least one grey level, 1/255, so that dividing by it is safe."""
+    """Standard deviation likewise, at least one grey level, 1/255, so that it can be divided by."""
     splits: dict[SplitName, SplitInfo]
     images: int
     """Rows of the batches, before anything was dropped."""
     dropped: Dropped
     params: DataParams
-    """What they were made by."""
+    """With which they were made."""
     checks: tuple[Finding, ...] = ()
-    """Warnings: what a reader of the results should know."""
+    """Warnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Split:
     labels: NDArray[np.int64]
     """(n,), indices into the manifest's classes."""
     ids: NDArray[np.uint8]
-    """(n, 32), ascending: SHA-256 of each decoded picture."""
+    """(n, 32), ascending: SHA-256 of each decoded image."""
 
 
 def read_manifest(prepared: Path) -> Manifest:
@@ -124,7 +124,7 @@ def read_manifest(prepared: Path) -> Manifest:
 
 
 def open_split(prepared: Path, split: SplitName, *, verify: bool) -> Split:
-    """Map one split's arrays; with verify, compare their bytes with the manifest's digests.
+    """Map one split's arrays; verify: compare their bytes with the manifest's digests.
 
     Raises IntegrityError, naming the file, where an array is missing, misshapen or altered.
     """
@@ -147,7 +147,7 @@ def open_split(prepared: Path, split: SplitName, *, verify: bool) -> Split:
 
 
 def digest_array(array: NDArray[np.generic]) -> str:
-    """SHA-256 (hex) of the array's bytes in C order; shape and type are the manifest's."""
+    """SHA-256 (hex) of the array's bytes in C order, without shape and type."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 

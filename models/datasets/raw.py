@@ -1,4 +1,4 @@
-"""A raw dataset: the batches of data/raw/<name>/, their digests and the classes they share."""
+"""Raw datasets: the batches of data/raw/<name>/, their digests and common classes."""
 
 import re
 from collections.abc import Sequence
@@ -36,12 +36,12 @@ class RawDataset:
 
 
 def batch_files(raw: Path) -> tuple[Path, ...]:
-    """Return the dataset's batches by name; none where there is no folder."""
+    """Return the dataset's batches, sorted by name; none where there is no folder."""
     return tuple(sorted(raw.glob("[!.]*.parquet")))
 
 
 def raw_digest(batch_digests: Sequence[str]) -> str:
-    """Digest of a dataset by the digests of its batches; names and order do not count."""
+    """Digest of a dataset from those of its batches, independent of their names and order."""
     return digest_of([*sorted(batch_digests)])
 
 
@@ -56,13 +56,13 @@ def open_raw(raw: Path) -> RawDataset:
 def common_classes(lists: list[tuple[str, ...]]) -> tuple[str, ...]:
     """Return all classes, in an order that does not depend on the order of the batches.
 
-    The one list that names all of them gives its order; else numbers in names count as numbers.
+    The order of the one list that names all of them; otherwise sorted, with numbers as numbers.
     """
     union = set().union(*lists)
     whole = {names for names in lists if len(names) == len(union)}
-    return whole.pop() if len(whole) == 1 else tuple(sorted(union, key=_natural))
+    return whole.pop() if len(whole) == 1 else tuple(sorted(union, key=_natural_key))
 
 
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
+def _natural_key(name: str) -> tuple[tuple[int, str], ...]:
     parts = re.split(r"(\d+)", name)
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)

@@ -1,4 +1,4 @@
-"""Samples: a sheet of images of each class, to see what a network will see."""
+"""Sample sheets: a PNG of prepared images of each class."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from models.files import replacing
 
 _GAP = 2
 _MAX_SIDE = 96
-"""Larger images are shown smaller: 500 of 512 pixels would be a sheet of 130 megapixels."""
+"""Larger images are reduced: 500 images of 512 pixels would be a sheet of 130 megapixels."""
 _NAME_WIDTH = 120
 _MAX_CLASSES = 50
 
@@ -39,7 +39,7 @@ def write_samples(prepared: Path, target: Path, *, per_class: int = 10) -> Path:
 
 
 def _first_of(train: Split, label: int, count: int) -> list[NDArray[np.uint8]]:
-    # Ids are hashes, so that the first by id are a random sample.
+    # Ids are hashes, so the first by id are a random sample.
     return [train.images[row] for row in np.flatnonzero(train.labels == label)[:count]]
 
 

@@ -1,4 +1,4 @@
-"""Scanning: each image decoded once, named, looked at and conformed to the prepared shape."""
+"""Scanning of images: each is decoded once, identified, measured and converted."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 
 from models.config import DataParams, SplitName
 from models.datasets.batches import Batch, read_piece
+from models.datasets.class_order import map_labels
 from models.datasets.decoding import decode
-from models.datasets.image_statistics import ImageStatistics, image_statistics, join_statistics
+from models.datasets.image_statistics import (
+    ImageStatistics,
+    concatenate_statistics,
+    image_statistics,
+)
 from models.datasets.labelled_images import EncodedRows, Labels, PixelRows, Rows
 from models.datasets.pixels import Pixels, conform, content_ids
-from models.datasets.process_pool import on_all_cores
 from models.datasets.raw import RawDataset
 from models.datasets.split_assignment import Pictures
-from models.datasets.splits import Claim
+from models.datasets.splits import Claim, carve_validation
 from models.errors import InputError, IntegrityError
+from models.processes import map_on_cores
 
 _DECLARED: dict[SplitName, Claim] = {
     "train": Claim.TRAIN,
@@ -27,45 +32,45 @@ _DECLARED: dict[SplitName, Claim] = {
     "test": Claim.TEST,
 }
 _PORTION_BYTES = 2**22
-"""Of decoded pixels: what is in the processor's cache is looked at faster, and files of one colour
+"""Of decoded pixels: what fits the processor's cache is measured faster, and files of one colour
 unpack to a thousand times their length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What is known of rows, but for their pixels."""
+    """What is known of rows, except their pixels."""
 
     pictures: Pictures
-    looks: ImageStatistics
+    statistics: ImageStatistics
+    paths: tuple[str, ...]
+    """Of each row's file; empty for rows of an array."""
 
     def __len__(self) -> int:
-        return len(self.pictures.labels)
+        return len(self.paths)
+
+    def name_of(self, row: int) -> str:
+        """The row's path, or its number where it has none; for people."""
+        return self.paths[row] or f"image {row}"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A file that is no readable image."""
 
+    row: int
+    """In its piece."""
     path: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoded:
-    """A portion of files."""
+class _Portion:
+    """Files that were decoded together."""
 
     images: list[Pixels]
     readable: list[int]
     """Row of each image."""
     faults: list[Fault]
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What a piece of a source came to."""
-
-    scanned: Scanned
-    faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,59 +91,62 @@ def scan(raw: RawDataset, scratch: Path, data: DataParams) -> Scanned:
     scratch.touch()
     scan_one = partial(_scan_piece, scratch=scratch, data=data)
     if all(batch.shape for batch in raw.batches):
-        scanned = join(map(scan_one, _pieces(raw)))
+        scanned = concatenate_scans(map(scan_one, _pieces(raw)))
     else:
-        scanned = join(found for _, found in on_all_cores(scan_one, _pieces(raw)))
+        scanned = concatenate_scans(found for _, found in map_on_cores(scan_one, _pieces(raw)))
     start = 0
     for batch in raw.batches:
         mine = slice(start, start + batch.images)
         labels, claims = scanned.pictures.labels, scanned.pictures.claims
-        labels[mine] = renumbered(batch.classes, labels[mine], raw.classes)
-        claims[mine] = carved(claims[mine])
+        labels[mine] = map_labels(labels[mine], batch.classes, raw.classes)
+        claims[mine] = carve_validation(claims[mine])
         start += batch.images
     return scanned
 
 
 def scan_rows(rows: Rows, data: DataParams) -> tuple[Scanned, NDArray[np.uint8], list[Fault]]:
-    """Scan rows; return what is known of the readable ones, their conformed pixels, the faults.
+    """Scan rows; return the readable ones, their converted pixels, and the faults of the others.
 
     Pixels: (readable rows, image_size, image_size, channels). Claims are as declared, not carved.
     """
     if isinstance(rows, PixelRows):
-        return *_known(rows.pixels, rows.labels, rows.splits, data), []
+        paths = ("",) * len(rows.labels)
+        return *_scan_images(rows.pixels, rows.labels, rows.splits, paths=paths, data=data), []
     portions, faults = [], []
-    for decoded in _decoded(rows):
-        splits = [rows.splits[row] for row in decoded.readable]
-        images = _stacked(decoded.images)
-        portions.append(_known(images, rows.labels[decoded.readable], splits, data))
-        faults.extend(decoded.faults)
-    scanned, conformed = zip(*portions, strict=True)
-    return join(scanned), np.concatenate(conformed), faults
+    for portion in _decode(rows):
+        mine = rows.take(portion.readable)
+        images = _stack(portion.images)
+        portions.append(_scan_images(images, mine.labels, mine.splits, paths=mine.paths, data=data))
+        faults.extend(portion.faults)
+    scanned, pixels = zip(*portions, strict=True)
+    return concatenate_scans(scanned), np.concatenate(pixels), faults
 
 
-def survey(pieces: Iterator[Rows], data: DataParams) -> Iterator[tuple[Rows, Survey]]:
-    """Scan rows on their way elsewhere, files on all cores; yield them in their order."""
+def scan_pieces(
+    pieces: Iterator[Rows], data: DataParams
+) -> Iterator[tuple[Rows, Scanned, list[Fault]]]:
+    """Scan pieces of a source, files on all cores; yield each with its result, in their order."""
     first = next(pieces, None)
     if first is None:
         return
     everything = itertools.chain([first], pieces)
-    look = partial(_surveyed, data=data)
+    scan_one = partial(_scan_without_pixels, data=data)
     if isinstance(first, PixelRows):
         # Hashed faster than they are handed to another process.
-        yield from ((rows, look(rows)) for rows in everything)
+        yield from ((rows, *scan_one(rows)) for rows in everything)
     else:
-        yield from on_all_cores(look, everything)
+        yield from ((rows, *found) for rows, found in map_on_cores(scan_one, everything))
 
 
-def _surveyed(rows: Rows, *, data: DataParams) -> Survey:
+def _scan_without_pixels(rows: Rows, *, data: DataParams) -> tuple[Scanned, list[Fault]]:
     scanned, _, faults = scan_rows(rows, data)
-    return Survey(scanned, tuple(faults))
+    return scanned, faults
 
 
-def join(scanned: Iterable[Scanned]) -> Scanned:
-    """Put pieces together, in their order; at least one."""
-    pieces = list(scanned)
-    pictures = [piece.pictures for piece in pieces]
+def concatenate_scans(pieces: Iterable[Scanned]) -> Scanned:
+    """Concatenate pieces, at least one, in their order."""
+    scanned = list(pieces)
+    pictures = [piece.pictures for piece in scanned]
     return Scanned(
         pictures=Pictures(
             ids=np.concatenate([piece.ids for piece in pictures]),
@@ -146,21 +154,9 @@ def join(scanned: Iterable[Scanned]) -> Scanned:
             labels=np.concatenate([piece.labels for piece in pictures]),
             claims=np.concatenate([piece.claims for piece in pictures]),
         ),
-        looks=join_statistics([piece.looks for piece in pieces]),
+        statistics=concatenate_statistics([piece.statistics for piece in scanned]),
+        paths=tuple(itertools.chain.from_iterable(piece.paths for piece in scanned)),
     )
-
-
-def renumbered(names: tuple[str, ...], labels: Labels, classes: tuple[str, ...]) -> Labels:
-    """Return labels that index classes, of labels that index names."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    return np.array([numbers[name] for name in names], np.int64)[labels]
-
-
-def carved(claims: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Let validation be carved from a batch's declared train where the batch declares none."""
-    if np.any(claims == Claim.VALIDATION):
-        return claims
-    return np.where(claims == Claim.TRAIN, np.int8(Claim.CARVED), claims)
 
 
 def _pieces(raw: RawDataset) -> Iterator[_Piece]:
@@ -172,7 +168,7 @@ def _pieces(raw: RawDataset) -> Iterator[_Piece]:
 
 
 def _scan_piece(piece: _Piece, *, scratch: Path, data: DataParams) -> Scanned:
-    scanned, conformed, faults = scan_rows(read_piece(piece.batch, piece.number), data)
+    scanned, pixels, faults = scan_rows(read_piece(piece.batch, piece.number), data)
     if faults:
         raise IntegrityError(
             f"{piece.batch.path}: image {faults[0].path} {faults[0].reason}, though it was checked "
@@ -181,50 +177,56 @@ def _scan_piece(piece: _Piece, *, scratch: Path, data: DataParams) -> Scanned:
     with scratch.open("r+b") as file:
         # Written, not mapped: a full disk is then an error, not a SIGBUS.
         file.seek(piece.start * data.image_size**2 * data.channels)
-        file.write(np.ascontiguousarray(conformed).data)
+        file.write(np.ascontiguousarray(pixels).data)
     return scanned
 
 
-def _decoded(rows: EncodedRows) -> Iterator[_Decoded]:
-    """Decode files a portion at a time; at least one, which may be empty."""
-    portion, length = _Decoded([], [], []), 0
+def _decode(rows: EncodedRows) -> Iterator[_Portion]:
+    """Decode files a portion at a time; at least one portion, which may be empty."""
+    portion, length = _Portion([], [], []), 0
     for row, file in enumerate(rows.files):
         try:
+            if isinstance(file, InputError):
+                raise file
             portion.images.append(decode(file))
             portion.readable.append(row)
             length += portion.images[-1].nbytes
         except InputError as error:
-            portion.faults.append(Fault(rows.paths[row], str(error)))
+            portion.faults.append(Fault(row, rows.paths[row], str(error)))
         if length > _PORTION_BYTES:
             yield portion
-            portion, length = _Decoded([], [], []), 0
+            portion, length = _Portion([], [], []), 0
     yield portion
 
 
-def _stacked(images: list[Pixels]) -> list[Pixels] | NDArray[np.uint8]:
+def _stack(images: list[Pixels]) -> list[Pixels] | NDArray[np.uint8]:
     """Make one array of images of one shape, on which all that follows is several times faster."""
     shapes = {image.shape for image in images}
     return np.stack(images) if len(shapes) == 1 else images
 
 
-def _known(
+def _scan_images(
     images: list[Pixels] | NDArray[np.uint8],
     labels: Labels,
     splits: Sequence[SplitName | None],
+    *,
+    paths: tuple[str, ...],
     data: DataParams,
 ) -> tuple[Scanned, NDArray[np.uint8]]:
-    conformed = _conformed(images, data)
+    pixels = _conform_all(images, data)
     ids = content_ids(images)
     pictures = Pictures(
         ids=ids,
-        prints=ids if conformed is images else content_ids(conformed),
+        prints=ids if pixels is images else content_ids(pixels),
         labels=labels,
         claims=np.array([_DECLARED[split] if split else 0 for split in splits], np.int8),
     )
-    return Scanned(pictures, image_statistics(images)), conformed
+    return Scanned(pictures, image_statistics(images), paths), pixels
 
 
-def _conformed(images: Sequence[Pixels] | NDArray[np.uint8], data: DataParams) -> NDArray[np.uint8]:
+def _conform_all(
+    images: Sequence[Pixels] | NDArray[np.uint8], data: DataParams
+) -> NDArray[np.uint8]:
     shape = (data.image_size, data.image_size, data.channels)
     if isinstance(images, np.ndarray) and images.shape[1:] == shape:
         return images

@@ -1,8 +1,9 @@
-"""Splits for life: where an image goes depends on its content and its declaration, nothing else.
+"""Assignment of images to splits by content and declaration alone.
 
-Of its id, bytes 0-7 decide on test and bytes 8-15 on validation, as numbers uniform in [0, 1). So
-adding batches, their order, file names and copies move no image, and shares are binomial: of n
-images, a share f holds within 4 sqrt(f (1 - f) / n) but once in 15,000 draws, in each class too.
+Of an image's id, bytes 0-7 decide on test and bytes 8-15 on validation, as numbers uniform in
+[0, 1). So adding batches, their order, file names and copies move no image, and shares are
+binomial: of n images, the share of a split of fraction f is within 4 sqrt(f (1 - f) / n) of f,
+except once in 15,000 draws, in each class too.
 """
 
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ Ids: TypeAlias = NDArray[np.uint8]
 
 
 class Claim(IntEnum):
-    """What a row says of its split; of an image's copies the greatest claim holds."""
+    """A row's declaration of its split; among an image's copies the greatest claim counts."""
 
     NONE = 0
     CARVED = 1
-    """Declared train, in a batch that declares no validation: validation is carved from it."""
+    """Declared train in a batch that declares no validation, which is carved from train."""
     TRAIN = 2
     VALIDATION = 3
     TEST = 4
@@ -36,31 +37,31 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Rows grouped by picture, in the order of their ids."""
+    """Rows grouped by equal ids, in the order of the ids."""
 
     order: Indices
-    """All rows, copies side by side."""
+    """All rows, copies adjacent."""
     starts: Indices
-    """Where each picture's rows begin in `order`."""
+    """Where each group begins in `order`."""
 
     @property
     def first(self) -> Indices:
-        """One row of each picture."""
+        """The first row of each group."""
         return self.order[self.starts]
 
     @property
     def lengths(self) -> Indices:
-        """Rows of each picture."""
+        """Rows of each group."""
         return np.diff(self.starts, append=len(self.order))
 
     @property
     def group(self) -> Indices:
-        """For each place in `order`, which picture it shows."""
+        """Number of the group at each place of `order`."""
         return np.repeat(np.arange(len(self.starts)), self.lengths)
 
 
 def group_copies(ids: Ids, *, best_first: NDArray[np.int8] | None = None) -> Copies:
-    """Group equal ids; within a group the greatest `best_first` leads, else the rows' own order."""
+    """Group equal ids; within a group by greatest `best_first` first, then by row."""
     words = np.ascontiguousarray(ids).view(">u8").astype(np.uint64)
     keys = [*words.T[::-1]] if best_first is None else [-best_first, *words.T[::-1]]
     order = np.lexsort(keys)
@@ -69,10 +70,25 @@ def group_copies(ids: Ids, *, best_first: NDArray[np.int8] | None = None) -> Cop
     return Copies(order, np.flatnonzero(np.concatenate([np.ones(len(ids[:1]), bool), differs])))
 
 
+def has_two_labels(copies: Copies, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each group, whether its rows have more than one label."""
+    ordered = labels[copies.order]
+    lowest = np.minimum.reduceat(ordered, copies.starts)
+    differ: NDArray[np.bool_] = lowest != np.maximum.reduceat(ordered, copies.starts)
+    return differ
+
+
+def carve_validation(claims: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Mark a batch's declared train for carving where the batch declares no validation."""
+    if np.any(claims == Claim.VALIDATION):
+        return claims
+    return np.where(claims == Claim.TRAIN, np.int8(Claim.CARVED), claims)
+
+
 def split_of(ids: Ids, claims: NDArray[np.int8], fractions: Fractions) -> NDArray[np.int8]:
-    """Return each image's split, as an index into SPLITS, from its id and its claim."""
+    """Return the split of each image, an index into SPLITS, by id and claim."""
     words = np.ascontiguousarray(ids[:, :16]).view(">u8").astype(np.uint64)
-    # 53 bits: what a float64 holds exactly, so that 1.0 is never reached.
+    # 53 bits, which a float64 represents exactly, so that 1.0 is never reached.
     for_test, for_validation = ((words >> np.uint64(11)) / 2.0**53).T
     of_the_rest = fractions.validation / (1 - fractions.test)
     hashed = np.where(for_validation < of_the_rest, VALIDATION, TRAIN)
@@ -86,7 +102,7 @@ def split_of(ids: Ids, claims: NDArray[np.int8], fractions: Fractions) -> NDArra
 def picture_splits(
     ids: Ids, claims: NDArray[np.int8], fractions: Fractions
 ) -> tuple[Ids, NDArray[np.int8]]:
-    """Return each picture once, by id, and the split that its rows give it together."""
+    """Return the distinct ids, ascending, and the split of each by its greatest claim."""
     copies = group_copies(ids)
     greatest = np.maximum.reduceat(claims[copies.order], copies.starts)
     once = ids[copies.first]

@@ -1,1 +1,1 @@
-"""How good a network is on held-out images, how sure that is, and a report a person can read."""
+"""Scores of a network on held-out images with their intervals, and an HTML report."""

@@ -1,4 +1,4 @@
-"""Resampled scores: how much they would move on other test images of the same kind."""
+"""Bootstrap: scores on resampled test images."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from models.evaluation.outcomes import Floats, Integers
 def resampled_means(values: Floats, generator: np.random.Generator, *, resamples: int) -> Floats:
     """Means of n values drawn from the n with replacement: (resamples,)."""
     n = len(values)
-    # A row at a time stays in the processor's cache; all at once would also need n x resamples.
+    # One row at a time fits the processor's cache; all at once needs n x resamples numbers.
     draws = (values[generator.integers(0, n, n, dtype=np.int32)].mean() for _ in range(resamples))
     return np.fromiter(draws, dtype=np.float64, count=resamples)
 
@@ -31,7 +31,7 @@ def resampled_f1(
     """
     cells, counts = _distinct(labels, predictions, classes)
     right = np.zeros((len(predictions), resamples, classes))
-    called = np.zeros_like(right)
+    predicted_as = np.zeros_like(right)
     support = np.bincount(labels, minlength=classes)
     for label in np.flatnonzero(support):
         here = cells[:, 0] == label
@@ -39,16 +39,16 @@ def resampled_f1(
         draws = generator.multinomial(support[label], shares, size=resamples).astype(np.float64)
         for index, predicted in enumerate(cells[here, 1:].T):
             names, place = np.unique(predicted, return_inverse=True)
-            called[index][:, names] += draws @ np.eye(len(names))[place]
+            predicted_as[index][:, names] += draws @ np.eye(len(names))[place]
             right[index, :, label] = draws[:, predicted == label].sum(axis=1)
-    either = called + support
+    either = predicted_as + support
     return np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0)
 
 
 def _distinct(
     labels: Integers, predictions: Sequence[Integers], classes: int
 ) -> tuple[Integers, Integers]:
-    """Distinct rows of (label, prediction, ...) and how many images have each."""
+    """Distinct rows of (label, prediction, ...) and the number of images of each."""
     shape = (classes,) * (1 + len(predictions))
     codes, counts = np.unique(
         np.ravel_multi_index((labels, *predictions), shape), return_counts=True

@@ -1,4 +1,4 @@
-"""Calibration: whether a confidence of 0.9 means right nine times in ten."""
+"""Calibration: whether predictions with a confidence of 0.9 are right nine times in ten."""
 
 from dataclasses import dataclass
 
@@ -31,18 +31,18 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationVerdict:
-    """What the confidences are worth, in words and in the numbers behind them."""
+class CalibrationDiagnosis:
+    """Whether and how confidences are off, in words and numbers."""
 
     kind: str
     """calibrated | overconfident | underconfident | uneven"""
     text: str
     by_chance: float
-    """ECE that a perfectly calibrated classifier exceeds on such images once in 20 times."""
+    """95th percentile of the ECE of a perfectly calibrated classifier on such images."""
 
 
 def reliability(outcomes: Outcomes, bins: int) -> Reliability:
-    """Bin the images by confidence; a bin holds its upper edge, the first one 0 as well."""
+    """Bin the images by confidence; a bin includes its upper edge, the first one 0 as well."""
     edges = np.linspace(0, 1, bins + 1)
     place = _bin_of(outcomes.confidence, bins)
     images = np.bincount(place, minlength=bins)
@@ -52,24 +52,24 @@ def reliability(outcomes: Outcomes, bins: int) -> Reliability:
     return Reliability(edges=edges, images=images, confidence=confidence, accuracy=accuracy)
 
 
-def judge_calibration(outcomes: Outcomes, bins: int) -> CalibrationVerdict:
-    """Say whether the calibration error is more than chance makes, and to which side."""
+def diagnose_calibration(outcomes: Outcomes, bins: int) -> CalibrationDiagnosis:
+    """Decide whether the calibration error exceeds chance, and in which direction."""
     ece = reliability(outcomes, bins).ece
     by_chance = _ece_by_chance(outcomes.confidence, bins)
     gap = float(outcomes.confidence.mean() - outcomes.right.mean())
     if ece <= by_chance:
         text = (
-            f"Well calibrated: the error of {ece:.3f} is within what chance alone gives "
+            f"Well calibrated: the error of {ece:.3f} is within chance "
             f"(up to {by_chance:.3f} for n = {len(outcomes.labels):,})."
         )
-        return CalibrationVerdict(kind="calibrated", text=text, by_chance=by_chance)
+        return CalibrationDiagnosis(kind="calibrated", text=text, by_chance=by_chance)
     kind = _side_of(gap, ece)
     text = (
         f"{kind.capitalize()}: mean confidence {outcomes.confidence.mean():.3f} against an "
-        f"accuracy of {outcomes.right.mean():.3f}; the error of {ece:.3f} is more than chance "
-        f"gives (up to {by_chance:.3f})."
+        f"accuracy of {outcomes.right.mean():.3f}; the error of {ece:.3f} exceeds "
+        f"chance (up to {by_chance:.3f})."
     )
-    return CalibrationVerdict(kind=kind, text=text, by_chance=by_chance)
+    return CalibrationDiagnosis(kind=kind, text=text, by_chance=by_chance)
 
 
 def _side_of(gap: float, ece: float) -> str:
@@ -83,7 +83,7 @@ def _bin_of(confidence: Floats, bins: int) -> Integers:
 
 
 def _ece_by_chance(confidence: Floats, bins: int) -> float:
-    """95th percentile of the ECE of a classifier that is right as often as it is confident."""
+    """95th percentile of the ECE of a perfectly calibrated classifier with these confidences."""
     generator = np.random.default_rng(seed_of(np.sort(confidence)))
     order = np.sort(confidence)
     place = _bin_of(order, bins)

@@ -26,13 +26,13 @@ from models.evaluation.records import PointScores
 from models.trials import EpochRecord
 
 MOST_CLASSES = 20
-"""Classes that a figure can show legibly; of more, the worst are shown."""
+"""Most classes that a figure shows; of more, the worst."""
 ROOMY = 12
-"""Classes whose confusion matrix is legible at half the page's width."""
+"""Most classes whose confusion matrix is legible at half the page's width."""
 
 
 def confusion_figure(scores: PointScores) -> bytes:
-    """True classes down, called classes across: counts, coloured by share of the true class."""
+    """True classes down, predicted ones across: counts, coloured by share of the true class."""
     matrix = np.array(scores.confusion)
     chosen = _most_mistaken(matrix)
     names = [scores.per_class[index].name for index in chosen]
@@ -43,7 +43,7 @@ def confusion_figure(scores: PointScores) -> bytes:
     axes = figure.subplots()
     axes.imshow(_coloured(share))
     _write_counts(axes, shown, share)
-    plain(axes, x="called", y="true", title=_scope("Confusion", len(names), len(matrix)))
+    plain(axes, x="predicted", y="true", title=_scope("Confusion", len(names), len(matrix)))
     axes.grid(visible=False)
     class_ticks(axes, names)
     axes.set_xticks(range(len(names)))
@@ -80,7 +80,7 @@ def per_class_figure(scores: PointScores) -> bytes:
 
 
 def calibration_figure(outcomes: Outcomes, bins: int) -> bytes:
-    """Reliability diagram: accuracy with its 95 % interval in each bin, and how full bins are."""
+    """Reliability diagram: accuracy with its 95 % interval, and number of images, of each bin."""
     found = reliability(outcomes, bins)
     figure = new_figure(5.0, 4.8)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
@@ -107,7 +107,7 @@ def calibration_figure(outcomes: Outcomes, bins: int) -> bytes:
         linewidth=1.2,
         label="this classifier",
     )
-    plain(upper, x="", y="share right", title=f"Calibration error {found.ece:.3f}")
+    plain(upper, x="", y="accuracy", title=f"Calibration error {found.ece:.3f}")
     upper.legend(frameon=False, fontsize=8, loc="best")
     upper.set(xlim=(0, 1.02), ylim=(0, 1.03))
     width = 1 / bins
@@ -128,7 +128,7 @@ def curves_figure(history: Sequence[EpochRecord], *, kept_epoch: int) -> bytes:
     ):
         for name, colour in zip(curves, (GREY, BLUE), strict=True):
             values = [getattr(record, name) for record in history]
-            label = "training (while learning)" if colour == GREY else "validation"
+            label = "training (during the epoch)" if colour == GREY else "validation"
             axes.plot(epochs, values, color=colour, marker=mark, markersize=4, label=label)
         if kept_epoch in epochs:
             axes.axvline(kept_epoch, color=ORANGE, linestyle=":", label=f"kept: epoch {kept_epoch}")
@@ -141,13 +141,13 @@ def curves_figure(history: Sequence[EpochRecord], *, kept_epoch: int) -> bytes:
 
 
 def _most_mistaken(matrix: Integers) -> Integers:
-    """Classes to show, in their own order: those with most mistakes made of or for them."""
+    """Classes with the most mistakes in their row and column, in their own order."""
     wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
     return np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
 
 
 def _coloured(share: Floats) -> Floats:
-    """RGB of each cell: blue for what is right, red for what is not; rare mistakes stay visible."""
+    """RGB of each cell: blue for right, red for wrong; rare mistakes stay visible."""
     right = np.eye(len(share), dtype=bool)[..., None]
     strength = np.where(right, 0.75 * share[..., None], np.sqrt(share)[..., None])
     target: Floats = np.where(right, to_rgb(BLUE), to_rgb(RED))

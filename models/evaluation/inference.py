@@ -1,4 +1,8 @@
-"""Probabilities of a serving network for many images, in minibatches, always the same bits."""
+"""Predictions of a network as it is served, and how long one of them takes."""
+
+import itertools
+import statistics
+import time
 
 import numpy as np
 import torch
@@ -7,6 +11,8 @@ from torch import nn
 
 MINIBATCH = 1000
 """Images at once: fixed, since sums may change their last bit with the shape they are taken in."""
+_WARM_UP, _CALLS, _FEWEST_CALLS = 10, 210, 5
+_MOST_SECONDS = 5.0
 
 
 def predict_probabilities(
@@ -24,3 +30,30 @@ def predict_probabilities(
             for start in range(0, len(images), MINIBATCH)
         ]
     return np.concatenate(parts)
+
+
+def measure_latency_ms(serving: nn.Module, image: NDArray[np.uint8]) -> float:
+    """Median milliseconds for one image (1, channels, height, width) on one CPU thread.
+
+    210 calls are timed one by one; of a slow network those that fit into 5 s, but at least 5. The
+    first 10 (at most half) are left out as a warm-up; the median leaves out pauses of a busy
+    machine. torch's number of threads is restored.
+    """
+    pixels, threads = torch.from_numpy(image.copy()), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            seconds = _call_seconds(serving, pixels)
+    finally:
+        torch.set_num_threads(threads)
+    return 1000 * statistics.median(seconds[min(_WARM_UP, len(seconds) // 2) :])
+
+
+def _call_seconds(serving: nn.Module, pixels: torch.Tensor) -> list[float]:
+    times = [time.perf_counter()]
+    while len(times) <= _CALLS:
+        serving(pixels)
+        times.append(time.perf_counter())
+        if times[-1] - times[0] > _MOST_SECONDS and len(times) > _FEWEST_CALLS:
+            break
+    return [ended - began for began, ended in itertools.pairwise(times)]

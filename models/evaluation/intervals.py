@@ -1,4 +1,4 @@
-"""Intervals of scores: Wilson for a share, resampled images for the rest."""
+"""Confidence intervals of scores: Wilson for a share, bootstrap for the rest."""
 
 import numpy as np
 from scipy import stats

@@ -1,4 +1,4 @@
-"""A sheet of the most confident mistakes: often a wrong label, always worth a look."""
+"""Figure of the most confident mistakes, among which wrong labels show."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ COLUMNS = 8
 INCHES = 1.3
 """Width of one image with its margin."""
 CAPTION = 0.5
-"""Height of the two lines below an image, as a share of its width."""
+"""Height of the caption's two lines, as a share of the image's width."""
 
 Images = npt.NDArray[np.uint8]
 
@@ -27,9 +27,9 @@ def confident_mistakes(outcomes: Outcomes, most: int) -> Integers:
 def mistakes_figure(
     images: Images, outcomes: Outcomes, *, classes: Sequence[str], most: int
 ) -> bytes:
-    """Draw the most confident mistakes as PNG: image, called class, confidence, true class.
+    """Draw the most confident mistakes as PNG: image, predicted class, confidence, true class.
 
-    images: (n, C, H, W) uint8 with C 1 or 3. Where nothing is wrong, the sheet says so.
+    images: (n, C, H, W) uint8 with C 1 or 3. Without a mistake, the figure says so.
     """
     chosen = confident_mistakes(outcomes, most)
     if len(chosen) == 0:
@@ -45,9 +45,9 @@ def mistakes_figure(
         extent = (x + 0.05, x + 0.95, y + 0.95, y + 0.05)
         picture = _picture(images[index])
         axes.imshow(picture, extent=extent, interpolation="nearest", aspect="auto")
-        called, true = (classes[label[index]] for label in (outcomes.predicted, outcomes.labels))
+        predicted, true = (classes[label[index]] for label in (outcomes.predicted, outcomes.labels))
         lines = (
-            f"{short(called, 11)} ({100 * outcomes.confidence[index]:.0f} %)",
+            f"{short(predicted, 11)} ({100 * outcomes.confidence[index]:.0f} %)",
             f"is {short(true, 15)}",
         )
         for line, text, colour in zip((1.08, 1.26), lines, (RED, INK), strict=True):

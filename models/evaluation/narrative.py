@@ -1,4 +1,4 @@
-"""Sentences of the report that follow from numbers alone."""
+"""Sentences of the report about the selection and the mistakes."""
 
 import math
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ _OBJECTIVES = {
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Images of one class called another."""
+    """Images of one class predicted as another."""
 
     true: str
-    called: str
+    predicted: str
     images: int
     share: float
-    """Of the true class's images."""
+    """Among the images of the true class."""
 
 
 def explain_selection(selection: Selection, *, validation_images: int) -> str:
-    """Say which trial was selected, by what, and whether the choice is more than chance."""
+    """Describe which trial was selected, by which score, and whether its lead exceeds chance."""
     rows = [row for row in selection.leaderboard if row.scores is not None]
     name = _OBJECTIVES[selection.objective]
     if not rows:
@@ -44,34 +44,34 @@ def explain_selection(selection: Selection, *, validation_images: int) -> str:
 
 
 def most_confused(scores: PointScores, most: int) -> tuple[Confusion, ...]:
-    """Pairs of classes mistaken for each other most often, most images first."""
+    """Most frequent confusions, most images first."""
     names = [one.name for one in scores.per_class]
     pairs = [
-        Confusion(names[true], names[called], images, images / max(sum(row), 1))
+        Confusion(names[true], names[predicted], images, images / max(sum(row), 1))
         for true, row in enumerate(scores.confusion)
-        for called, images in enumerate(row)
-        if true != called and images > 0
+        for predicted, images in enumerate(row)
+        if true != predicted and images > 0
     ]
-    return tuple(sorted(pairs, key=lambda pair: (-pair.images, pair.true, pair.called))[:most])
+    return tuple(sorted(pairs, key=lambda pair: (-pair.images, pair.true, pair.predicted))[:most])
 
 
-def where_it_errs(scores: PointScores) -> str:
-    """Say how many images are wrong and which confusion is the most frequent."""
+def describe_mistakes(scores: PointScores) -> str:
+    """Describe how many images are wrong, the most frequent confusion and the weakest class."""
     wrong = scores.n - sum(row[index] for index, row in enumerate(scores.confusion))
     if wrong == 0:
         return f"None: all test images are right ({scores.n:,})."
     worst = most_confused(scores, 1)[0]
     if worst.images == 1:
-        often = "No class is called another more than once"
+        often = "No class is predicted as another more than once"
     else:
         often = (
-            f"Most often {worst.true} is called {worst.called} ({worst.images:,} times, "
+            f"Most often {worst.true} is predicted as {worst.predicted} ({worst.images:,} times, "
             f"{100 * worst.share:.1f} % of its images)"
         )
     weakest = min((one for one in scores.per_class if one.support), key=lambda one: one.recall)
     return (
         f"{wrong:,} of {scores.n:,} test images {'is' if wrong == 1 else 'are'} wrong. {often}; "
-        f"the class found least is {weakest.name} (recall {100 * weakest.recall:.1f} %)."
+        f"the lowest recall has {weakest.name} ( {100 * weakest.recall:.1f} %)."
     )
 
 
@@ -80,7 +80,7 @@ def _objective(row: LeaderboardRow, selection: Selection) -> float:
 
 
 def _tie_breaker(rows: Sequence[LeaderboardRow]) -> str:
-    """What set the first two rows apart, which are level in the objective."""
+    """What decided between the first two rows, which are equal in the objective."""
     losses = [row.scores.cross_entropy for row in rows[:2] if row.scores is not None]
     return "the earlier trial" if len(set(losses)) == 1 else "the lower cross-entropy"
 
@@ -95,5 +95,5 @@ def _within_chance(rows: Sequence[LeaderboardRow], images: int) -> str:
     trials = "another trial lies" if near == 1 else f"{near} other trials lie"
     return (
         f" On {images:,} validation images {trials} within chance of it "
-        f"({100 * reach:.1f} points), so the choice among them is a matter of luck."
+        f"({100 * reach:.1f} points), so the choice among them is arbitrary."
     )

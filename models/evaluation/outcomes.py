@@ -1,4 +1,4 @@
-"""Test images as the scores see them, in an order that does not depend on how they came."""
+"""Predictions for test images beside their labels, as scores are computed from them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SMALLEST = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """What was predicted for each of n images of k classes."""
+    """Predictions for n images of k classes."""
 
     probabilities: Floats
     """(n, k), rows sum to 1."""
@@ -35,7 +35,7 @@ class Outcomes:
 
 
 def outcomes_of(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Outcomes:
-    """Check the arrays and derive what the scores need, image by image, in the order given.
+    """Check the arrays and derive predictions, confidences and losses, in the order given.
 
     Raises ValueError for no images, fewer than two classes, shapes that do not fit, labels outside
     [0, k), and probabilities that are not finite, are negative, or do not sum to 1 (within 1e-3).
@@ -59,7 +59,7 @@ def outcomes_of(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Outcomes
 
 
 def canonical(outcomes: Outcomes) -> Outcomes:
-    """Sort the images by what the scores see: sums then give the same bits in any order given."""
+    """Sort the images by their values: sums then have the same bits for any input order."""
     keys = (outcomes.losses, outcomes.confidence, outcomes.predicted, outcomes.labels)
     order = np.lexsort(keys)
     return Outcomes(
@@ -72,7 +72,7 @@ def canonical(outcomes: Outcomes) -> Outcomes:
 
 
 def seed_of(*arrays: npt.NDArray[np.generic]) -> int:
-    """Seed that depends on the arrays' bytes alone, so that resampling the same gives the same."""
+    """Seed from the arrays' bytes alone, so that resampling is a function of the data."""
     sha = hashlib.sha256()
     for array in arrays:
         sha.update(np.ascontiguousarray(array).data)

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file and no network."""
+"""The report as one HTML page, with no other file and no request."""
 
 import base64
 import importlib.resources
@@ -9,26 +9,26 @@ from urllib.parse import urlsplit
 import jinja2
 from pydantic import JsonValue
 
-from models.evaluation.calibration import CalibrationVerdict
+from models.evaluation.calibration import CalibrationDiagnosis
 from models.evaluation.figures import ROOMY
 from models.evaluation.narrative import most_confused
-from models.evaluation.overfitting import OverfittingVerdict
+from models.evaluation.overfitting import OverfittingDiagnosis
 from models.evaluation.records import ClassScores, Evaluation
 from models.evaluation.report_input import ReportInput
 from models.record import leaves
 
 MOST_ROWS = 20
-"""Rows a table shows before it says how many more there are."""
+"""Most rows of a table; the page says how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
-    """What the report says in words."""
+class Summary:
+    """Sentences of the report's summary."""
 
     selection: str
     mistakes: str
-    overfitting: OverfittingVerdict
-    calibration: CalibrationVerdict
+    overfitting: OverfittingDiagnosis
+    calibration: CalibrationDiagnosis
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Tile:
     note: str
 
 
-def render_page(report: ReportInput, verdicts: Verdicts, figures: Mapping[str, bytes]) -> str:
+def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, bytes]) -> str:
     """Fill the template; every value is escaped. figures: name without .png -> PNG bytes."""
     evaluation = report.evaluation
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
@@ -49,7 +49,7 @@ def render_page(report: ReportInput, verdicts: Verdicts, figures: Mapping[str, b
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         report=report,
         evaluation=evaluation,
-        verdicts=verdicts,
+        summary=summary,
         figures={name: _data_uri(content) for name, content in figures.items()},
         tiles=_tiles(evaluation),
         leaderboard=report.selection.leaderboard[:MOST_ROWS],

@@ -1,4 +1,4 @@
-"""What the figures share: colours, plain axes, short names, PNG bytes."""
+"""Style of all figures: colours, axes, short names, PNG bytes."""
 
 import io
 import warnings
@@ -12,7 +12,7 @@ DPI = 150
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Empty figure of width x height inches, bound to no global state."""
+    """Empty figure of width x height inches, without global state."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
@@ -29,7 +29,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def plain(axes: Axes, *, x: str, y: str, title: str = "") -> None:
-    """Label the axes, and take away every line that carries nothing."""
+    """Label the axes, and remove every line that carries no information."""
     axes.set_xlabel(x, color=INK, fontsize=9)
     axes.set_ylabel(y, color=INK, fontsize=9)
     if title:
@@ -42,13 +42,13 @@ def plain(axes: Axes, *, x: str, y: str, title: str = "") -> None:
 
 
 def class_ticks(axes: Axes, names: list[str], *, size: float = 8) -> None:
-    """Write class names down the left side, as they are: a $ in a name starts no formula."""
+    """Write class names down the left side, without mathtext: a $ in a name is a $."""
     axes.set_yticks(range(len(names)))
     axes.set_yticklabels([short(name) for name in names], fontsize=size, parse_math=False)
 
 
 def short(name: str, most: int = 18) -> str:
-    """Cut a long name in its middle, for names of one family differ at their ends."""
+    """Shorten a long name in its middle, since similar names often differ at their ends."""
     if len(name) <= most:
         return name
     head = most // 2

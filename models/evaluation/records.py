@@ -1,12 +1,13 @@
-"""What an evaluation says; light to import, so that whoever reads one needs no scikit-learn."""
+"""Scores of an evaluation; light to import, so that reading one needs no scikit-learn."""
 
 from pydantic import Field
 
 from models.record import Record
+from models.trials import Scores
 
 
 class Interval(Record):
-    """Where a score may well lie: 95 % confidence."""
+    """Confidence interval of a score, at 95 % unless its owner says otherwise."""
 
     low: float
     high: float
@@ -17,9 +18,9 @@ class ClassScores(Record):
 
     name: str
     precision: float
-    """Share of the images called this that are; 0 where none was."""
+    """Share of the images predicted as this class that are of it; 0 where none was predicted."""
     recall: float
-    """Share of this class's images called so; 0 where there is none."""
+    """Share of this class's images that were predicted as it; 0 where there are none."""
     f1: float
     """Harmonic mean of precision and recall; 0 where both are 0."""
     support: int
@@ -44,16 +45,21 @@ class PointScores(Record):
     per_class: tuple[ClassScores, ...]
     """In the order of the classes."""
     confusion: tuple[tuple[int, ...], ...]
-    """Images of class [row] called class [column]."""
+    """Images of class [row] predicted as class [column]."""
+
+    @property
+    def scores(self) -> Scores:
+        """The three scores that trials and versions are compared by."""
+        return Scores.model_validate(self.model_dump(include=set(Scores.model_fields)))
 
     @property
     def majority_share(self) -> float:
-        """Accuracy of always naming the most frequent class."""
+        """Accuracy of always predicting the most frequent class."""
         return max(scores.support for scores in self.per_class) / self.n
 
 
 class Evaluation(PointScores):
-    """Scores with the intervals that say how sure they are."""
+    """Scores with their confidence intervals."""
 
     intervals: dict[str, Interval]
     """accuracy, f1_macro, cross_entropy -> 95 % interval."""

@@ -1,10 +1,10 @@
-"""The report: a page, its figures and the scores as JSON, written into one directory."""
+"""Write a report into a directory: a page, its figures and the scores as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.evaluation.calibration import judge_calibration
+from models.evaluation.calibration import diagnose_calibration
 from models.evaluation.figures import (
     calibration_figure,
     confusion_figure,
@@ -12,33 +12,17 @@ from models.evaluation.figures import (
     per_class_figure,
 )
 from models.evaluation.mistakes import mistakes_figure
-from models.evaluation.narrative import explain_selection, where_it_errs
+from models.evaluation.narrative import describe_mistakes, explain_selection
 from models.evaluation.outcomes import Outcomes, outcomes_of
-from models.evaluation.overfitting import judge_overfitting
-from models.evaluation.page import Verdicts, render_page
-from models.evaluation.report_input import (
-    LeaderboardRow,
-    ReportedDataset,
-    ReportInput,
-    Selection,
-    TestSplit,
-)
+from models.evaluation.overfitting import diagnose_overfitting
+from models.evaluation.page import Summary, render_page
+from models.evaluation.report_input import ReportInput
 from models.files import replacing, write_text
-
-__all__ = [
-    "LeaderboardRow",
-    "ReportFiles",
-    "ReportInput",
-    "ReportedDataset",
-    "Selection",
-    "TestSplit",
-    "write_report",
-]
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """What was written."""
+    """Paths of the files written."""
 
     page: Path
     """report.html: self-contained."""
@@ -63,7 +47,7 @@ def write_report(directory: Path, report: ReportInput) -> ReportFiles:
     evaluation = directory / "evaluation.json"
     write_text(evaluation, report.evaluation.model_dump_json(indent=2) + "\n")
     page = directory / "report.html"
-    write_text(page, render_page(report, _judge(report, outcomes), figures))
+    write_text(page, render_page(report, _summarise(report, outcomes), figures))
     return ReportFiles(page=page, evaluation=evaluation, figures=paths)
 
 
@@ -81,17 +65,17 @@ def _draw(report: ReportInput, outcomes: Outcomes) -> Mapping[str, bytes]:
     }
 
 
-def _judge(report: ReportInput, outcomes: Outcomes) -> Verdicts:
+def _summarise(report: ReportInput, outcomes: Outcomes) -> Summary:
     validation = report.dataset.images["validation"]
-    return Verdicts(
+    return Summary(
         selection=explain_selection(report.selection, validation_images=validation),
-        mistakes=where_it_errs(report.evaluation),
-        overfitting=judge_overfitting(
+        mistakes=describe_mistakes(report.evaluation),
+        overfitting=diagnose_overfitting(
             report.selection.history,
             kept_epoch=report.selection.best_epoch,
             validation_images=validation,
         ),
-        calibration=judge_calibration(outcomes, report.bins),
+        calibration=diagnose_calibration(outcomes, report.bins),
     )
 
 
@@ -101,5 +85,5 @@ def _check_same_images(report: ReportInput, outcomes: Outcomes) -> None:
     if len(images) != 4 or images[1] not in (1, 3) or not images[0] == scored == given:
         raise ValueError(
             f"images {images}, {given} labels and an evaluation of {scored} images: a report needs "
-            "the very images (n, 1 or 3, H, W) that were evaluated"
+            "the images (n, 1 or 3, H, W) that were evaluated"
         )

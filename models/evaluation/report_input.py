@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""Input of a report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class LeaderboardRow:
     """A trial on the leaderboard."""
 
     differences: Mapping[str, str]
-    """Axis -> value: what sets it apart from the other trials; empty for a single trial."""
+    """Axis -> value: what distinguishes it from the other trials; empty for a single trial."""
     scores: Scores | None
     """On validation; None where it failed."""
     epochs: int
@@ -31,7 +31,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The trial selected, and those it was selected from."""
+    """The selected trial and the trials that it was selected from."""
 
     leaderboard: Sequence[LeaderboardRow]
     """Best first: the first one is the selected trial."""
@@ -45,7 +45,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class TestSplit:
-    """Images that nothing was selected on, and what the selected trial says of them."""
+    """Test images and the selected trial's predictions for them."""
 
     __test__ = False  # or pytest takes the name for a class of tests
 
@@ -59,7 +59,7 @@ class TestSplit:
 
 @dataclass(frozen=True, slots=True)
 class ReportedDataset:
-    """Which images these were."""
+    """Which images were used."""
 
     name: str
     digest: str
@@ -70,7 +70,7 @@ class ReportedDataset:
 
 @dataclass(frozen=True, slots=True)
 class ReportInput:
-    """All that a report shows."""
+    """Everything that a report shows."""
 
     title: str
     evaluation: Evaluation
@@ -80,7 +80,7 @@ class ReportInput:
     config: Record
     """Config of the selected trial, or the whole Params."""
     links: Mapping[str, str] = field(default_factory=dict)
-    """What it leads to -> address: http(s) or a relative path."""
+    """Label -> address: http(s) or a relative path."""
     mistakes: int = 24
     """Most confident mistakes shown."""
     bins: int = 15

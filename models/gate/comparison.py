@@ -1,4 +1,4 @@
-"""Challenger against champion on the same images: the numbers, and the rules they are held to."""
+"""Challenger against champion on the same images: statistics, and the rules that they decide."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from models.gate.paired import (
     tango_interval,
     tango_z,
 )
-from models.gate.records import Comparison, Reason
+from models.gate.records import Comparison, RuleResult
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What both say of the same n images, in an order that does not depend on how they came."""
+    """Predictions of both for the same n images, sorted by value, whatever the input order."""
 
     labels: Integers
     challenger: Integers
-    """(n,) classes named by the challenger."""
+    """(n,) classes predicted by the challenger."""
     champion: Integers
-    """(n,) classes named by the champion."""
+    """(n,) classes predicted by the champion."""
     excess_loss: Floats
     """(n,) loss of the challenger minus the champion's, nats."""
     names: tuple[str, ...]
@@ -41,7 +41,7 @@ class Pair:
         return len(self.names)
 
     def only_right(self, one: Integers, other: Integers) -> Integers:
-        """Count, for each class, the images that one names rightly and the other does not."""
+        """Count, for each class, the images that only the first of the two classifies correctly."""
         alone = (one == self.labels) & (other != self.labels)
         return np.bincount(self.labels[alone], minlength=self.classes)
 
@@ -61,7 +61,7 @@ def pair_of(challenger: Outcomes, champion: Outcomes, *, names: tuple[str, ...])
 
 
 def compare(pair: Pair, gate: GateParams) -> Comparison:
-    """Measure the pair; the bootstrap is seeded by the pair, so equal pairs compare equal."""
+    """Compare the pair; the bootstrap is seeded by the pair, so equal pairs give equal results."""
     images = len(pair.labels)
     ahead = int(pair.only_right(pair.challenger, pair.champion).sum())
     behind = int(pair.only_right(pair.champion, pair.challenger).sum())
@@ -85,96 +85,96 @@ def compare(pair: Pair, gate: GateParams) -> Comparison:
     )
 
 
-def better(found: Comparison, gate: GateParams) -> tuple[Reason, ...]:
-    """Ask for a lead in accuracy that is shown and worth a change."""
-    effect = Reason(
+def check_lead(comparison: Comparison, gate: GateParams) -> tuple[RuleResult, ...]:
+    """Require a lead in accuracy that is significant and large enough to matter."""
+    effect = RuleResult(
         rule="minimum_effect",
-        passed=found.accuracy >= gate.minimum_effect,
-        value=found.accuracy,
+        passed=comparison.accuracy >= gate.minimum_effect,
+        value=comparison.accuracy,
         threshold=gate.minimum_effect,
-        text=f"Accuracy differs by {100 * found.accuracy:+.2f} points; at least "
-        f"{100 * gate.minimum_effect:+.2f} is asked.",
+        text=f"Accuracy differs by {100 * comparison.accuracy:+.2f} points; the minimum is "
+        f"{100 * gate.minimum_effect:+.2f}.",
     )
-    return _shown_better(found, gate.significance), effect
+    return _accuracy_better(comparison, gate.significance), effect
 
 
-def _shown_better(found: Comparison, significance: float) -> Reason:
-    shown = found.accuracy > 0 and found.p_value <= significance
-    return Reason(
+def _accuracy_better(comparison: Comparison, significance: float) -> RuleResult:
+    better = comparison.accuracy > 0 and comparison.p_value <= significance
+    return RuleResult(
         rule="accuracy_shown_better",
-        passed=shown,
-        value=found.p_value,
+        passed=better,
+        value=comparison.p_value,
         threshold=significance,
-        text=f"Only the challenger has {found.challenger_only:,} images right, only the champion "
-        f"{found.champion_only:,}: {'' if shown else 'no '}evidence of a better accuracy (exact "
-        f"McNemar, p = {found.p_value:.2g}; at most {significance:g} is asked). With "
-        f"{found.images:,} test images a true lead of {100 * found.detectable:.2g} points is shown "
-        "four times in five.",
+        text=f"The challenger alone is right on {comparison.challenger_only:,} images, the "
+        f"champion alone on {comparison.champion_only:,}: accuracy is {_significantly(better)} "
+        f"better (exact McNemar test, p = {comparison.p_value:.2g}; the maximum is "
+        f"{significance:g}). On {comparison.images:,} test images a true lead of "
+        f"{100 * comparison.detectable:.2g} points is detected with a power of 80 %.",
     )
 
 
-def not_worse(pair: Pair, found: Comparison, gate: GateParams) -> tuple[Reason, ...]:
-    """Ask that nothing is shown to be worse than its margin; what is not shown passes."""
+def check_harm(pair: Pair, comparison: Comparison, gate: GateParams) -> tuple[RuleResult, ...]:
+    """Require that nothing is significantly worse than its margin; without evidence it passes."""
     return (
-        _accuracy_not_worse(found, gate.significance),
-        _f1_not_worse(found, gate.f1_macro_margin),
-        _cross_entropy_not_worse(found, gate.cross_entropy_margin),
+        _accuracy_not_worse(comparison, gate.significance),
+        _f1_not_worse(comparison, gate.f1_macro_margin),
+        _cross_entropy_not_worse(comparison, gate.cross_entropy_margin),
         _classes_not_worse(pair, gate),
     )
 
 
-def _accuracy_not_worse(found: Comparison, significance: float) -> Reason:
-    worse = found.accuracy < 0 and found.p_value <= significance
-    return Reason(
+def _accuracy_not_worse(comparison: Comparison, significance: float) -> RuleResult:
+    worse = comparison.accuracy < 0 and comparison.p_value <= significance
+    return RuleResult(
         rule="accuracy_not_worse",
         passed=not worse,
-        value=found.p_value,
+        value=comparison.p_value,
         threshold=significance,
-        text=f"Accuracy is {'' if worse else 'not '}shown to be worse (exact McNemar): "
-        f"{_span(found.accuracy, found.accuracy_interval)}.",
+        text=f"Accuracy is {_significantly(worse)} worse (exact McNemar test): "
+        f"{_span(comparison.accuracy, comparison.accuracy_interval)}.",
     )
 
 
-def _f1_not_worse(found: Comparison, margin: float) -> Reason:
-    high = found.f1_macro_interval.high
+def _f1_not_worse(comparison: Comparison, margin: float) -> RuleResult:
+    high = comparison.f1_macro_interval.high
     worse = high < -margin
-    return Reason(
+    return RuleResult(
         rule="f1_macro_not_worse",
         passed=not worse,
         value=high,
         threshold=-margin,
-        text=f"Macro F1 is {'' if worse else 'not '}shown to be more than {margin:g} worse: "
-        f"{_span(found.f1_macro, found.f1_macro_interval)}.",
+        text=f"Macro F1 is {_significantly(worse)} more than {margin:g} worse: "
+        f"{_span(comparison.f1_macro, comparison.f1_macro_interval)}.",
     )
 
 
-def _cross_entropy_not_worse(found: Comparison, margin: float) -> Reason:
-    low = found.cross_entropy_interval.low
+def _cross_entropy_not_worse(comparison: Comparison, margin: float) -> RuleResult:
+    low = comparison.cross_entropy_interval.low
     worse = low > margin
-    return Reason(
+    return RuleResult(
         rule="cross_entropy_not_worse",
         passed=not worse,
         value=low,
         threshold=margin,
-        text=f"Cross-entropy is {'' if worse else 'not '}shown to be more than {margin:g} nats "
-        f"worse: {_span(found.cross_entropy, found.cross_entropy_interval)}.",
+        text=f"Cross-entropy is {_significantly(worse)} more than {margin:g} nats worse: "
+        f"{_span(comparison.cross_entropy, comparison.cross_entropy_interval)}.",
     )
 
 
-def _classes_not_worse(pair: Pair, gate: GateParams) -> Reason:
-    """Tango's score test in each class against the margin, with Holm's correction over classes."""
+def _classes_not_worse(pair: Pair, gate: GateParams) -> RuleResult:
+    """Tango's score test of each class against the margin, with Holm's correction over classes."""
     margin = gate.class_recall_margin
     present = np.flatnonzero(np.bincount(pair.labels, minlength=pair.classes))
     p_values = list(_class_p_values(pair, present, margin=margin))
     worse = [pair.names[present[index]] for index in holm(p_values, gate.significance / 2)]
     which = f"class {', '.join(worse)}" if worse else "no class"
-    return Reason(
+    return RuleResult(
         rule="class_recall_not_worse",
         passed=not worse,
         value=min(p_values),
         threshold=gate.significance / 2 / len(present),
-        text=f"Recall is shown to be more than {100 * margin:g} points worse in {which} "
-        f"(score tests, lowest p = {min(p_values):.2g} over {len(present)} classes, Holm).",
+        text=f"Recall is significantly more than {100 * margin:g} points worse in {which} (score "
+        f"tests of {len(present)} classes, Holm's correction, lowest p = {min(p_values):.2g}).",
     )
 
 
@@ -220,3 +220,7 @@ def _interval(bounds: Sequence[float]) -> Interval:
 
 def _span(value: float, interval: Interval) -> str:
     return f"{value:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"
+
+
+def _significantly(significant: bool) -> str:  # noqa: FBT001 - one fact, in one word or two
+    return "significantly" if significant else "not significantly"

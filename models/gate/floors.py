@@ -1,99 +1,98 @@
-"""Absolute floors: what no challenger may fall below, champion or none."""
+"""Absolute floors: limits that every challenger must keep, with or without a champion."""
 
 from collections.abc import Iterator
 
 from models.config.policies import GateParams
 from models.evaluation.records import PointScores
-from models.gate.records import GateInput, Reason
+from models.gate.inputs import ChampionUnusable, GateInput
+from models.gate.records import RuleResult
 
 
-def floors(scores: PointScores, challenger: GateInput, gate: GateParams) -> tuple[Reason, ...]:
-    """Hold test scores, weights and latency against the floors that are on, all of them."""
+def check_floors(
+    scores: PointScores,
+    challenger: GateInput,
+    gate: GateParams,
+    *,
+    champion: GateInput | ChampionUnusable | None,
+) -> tuple[RuleResult, ...]:
+    """Check test scores, weights and latency against every floor that is on.
+
+    champion: only its latency is looked at, and shown beside the challenger's.
+    """
     return (
         _unseen(challenger),
         *_accuracy(scores, gate),
         *_quality(scores, gate),
-        *_cost(challenger, gate),
+        *_cost(challenger, champion, gate),
     )
 
 
-def _unseen(challenger: GateInput) -> Reason:
+def _unseen(challenger: GateInput) -> RuleResult:
     seen = challenger.trained_on_test
     if seen is None:
-        text = (
-            "It is not known whether it was trained on test images: its training ids are missing."
-        )
+        text = "Its training ids are missing: whether it was trained on test images is unknown."
     else:
-        text = f"It was trained on {seen} of the test images; scores count on unseen ones only."
-    return Reason(rule="unseen_test_images", passed=seen == 0, value=seen, threshold=0, text=text)
+        text = f"It was trained on {seen} of the test images; only scores on unseen images count."
+    return RuleResult(
+        rule="unseen_test_images", passed=seen == 0, value=seen, threshold=0, text=text
+    )
 
 
-def _accuracy(scores: PointScores, gate: GateParams) -> Iterator[Reason]:
+def _accuracy(scores: PointScores, gate: GateParams) -> Iterator[RuleResult]:
     majority = scores.majority_share
     least = majority + gate.accuracy_over_majority * (1 - majority)
-    yield _at_least(
-        "accuracy_over_majority",
-        scores.accuracy,
-        least,
-        text=f"Test accuracy is {scores.accuracy:.4f}; always naming the most frequent class would "
-        f"give {majority:.4f}, and at least {least:.4f} is asked.",
+    text = (
+        f"Test accuracy is {scores.accuracy:.4f}; always predicting the most frequent class gives "
+        f"{majority:.4f}, and the minimum is {least:.4f}."
     )
+    yield _at_least("accuracy_over_majority", scores.accuracy, least, text=text)
     if gate.accuracy is not None:
-        yield _at_least(
-            "accuracy",
-            scores.accuracy,
-            gate.accuracy,
-            text=f"Test accuracy is {scores.accuracy:.4f}; at least {gate.accuracy:g} is asked.",
-        )
+        text = f"Test accuracy is {scores.accuracy:.4f}; the minimum is {gate.accuracy:g}."
+        yield _at_least("accuracy", scores.accuracy, gate.accuracy, text=text)
 
 
-def _quality(scores: PointScores, gate: GateParams) -> Iterator[Reason]:
+def _quality(scores: PointScores, gate: GateParams) -> Iterator[RuleResult]:
     if gate.f1_macro is not None:
-        yield _at_least(
-            "f1_macro",
-            scores.f1_macro,
-            gate.f1_macro,
-            text=f"Macro F1 is {scores.f1_macro:.4f}; at least {gate.f1_macro:g} is asked.",
-        )
+        text = f"Macro F1 is {scores.f1_macro:.4f}; the minimum is {gate.f1_macro:g}."
+        yield _at_least("f1_macro", scores.f1_macro, gate.f1_macro, text=text)
     held = [one for one in scores.per_class if one.support >= gate.class_images]
     if gate.class_recall is not None and held:
         worst = min(held, key=lambda one: one.recall)
-        yield _at_least(
-            "class_recall",
-            worst.recall,
-            gate.class_recall,
-            text=f"The lowest recall is {worst.recall:.4f}, of {worst.name}; at least "
-            f"{gate.class_recall:g} is asked of each class with {gate.class_images} test images.",
+        text = (
+            f"The lowest recall is {worst.recall:.4f}, of class {worst.name}; the minimum is "
+            f"{gate.class_recall:g} for classes with at least {gate.class_images} test images."
         )
+        yield _at_least("class_recall", worst.recall, gate.class_recall, text=text)
     if gate.ece is not None:
-        yield _at_most(
-            "ece",
-            scores.ece,
-            gate.ece,
-            text=f"Calibration error is {scores.ece:.4f}; at most {gate.ece:g} is allowed.",
-        )
+        text = f"Calibration error is {scores.ece:.4f}; the maximum is {gate.ece:g}."
+        yield _at_most("ece", scores.ece, gate.ece, text=text)
 
 
-def _cost(challenger: GateInput, gate: GateParams) -> Iterator[Reason]:
-    if gate.weights_megabytes is not None:
+def _cost(
+    challenger: GateInput, champion: GateInput | ChampionUnusable | None, gate: GateParams
+) -> Iterator[RuleResult]:
+    most = gate.weights_megabytes
+    if most is not None:
         weight = challenger.weights_megabytes
-        yield _at_most(
-            "weights_megabytes",
-            weight,
-            gate.weights_megabytes,
-            text=f"Weights are {weight:.1f} MB; at most {gate.weights_megabytes:g} MB are allowed.",
-        )
+        text = f"Weights are {weight:.1f} MB; the maximum is {most:g} MB."
+        yield _at_most("weights_megabytes", weight, most, text=text)
     if gate.latency_ms is not None:
-        took, most = challenger.latency_ms, gate.latency_ms
-        measured = "was not measured" if took is None else f"is {took:.2f} ms an image"
-        text = f"Latency {measured}; at most {most:g} ms are allowed."
-        passed = took is not None and took <= most
-        yield Reason(rule="latency_ms", passed=passed, value=took, threshold=most, text=text)
+        took = challenger.latency_ms
+        theirs = champion.latency_ms if isinstance(champion, GateInput) else None
+        measured = "was not measured" if took is None else f"is {took:.2f} ms per image"
+        beside = "" if theirs is None else f", the champion's {theirs:.2f} ms"
+        yield RuleResult(
+            rule="latency_ms",
+            passed=took is not None and took <= gate.latency_ms,
+            value=took,
+            threshold=gate.latency_ms,
+            text=f"Latency {measured}{beside}; the maximum is {gate.latency_ms:g} ms.",
+        )
 
 
-def _at_least(rule: str, value: float, least: float, *, text: str) -> Reason:
-    return Reason(rule=rule, passed=value >= least, value=value, threshold=least, text=text)
+def _at_least(rule: str, value: float, least: float, *, text: str) -> RuleResult:
+    return RuleResult(rule=rule, passed=value >= least, value=value, threshold=least, text=text)
 
 
-def _at_most(rule: str, value: float, most: float, *, text: str) -> Reason:
-    return Reason(rule=rule, passed=value <= most, value=value, threshold=most, text=text)
+def _at_most(rule: str, value: float, most: float, *, text: str) -> RuleResult:
+    return RuleResult(rule=rule, passed=value <= most, value=value, threshold=most, text=text)

@@ -14,8 +14,8 @@ POWER = 0.8
 def mcnemar_p(challenger_only: int, champion_only: int) -> float:
     """Two-sided p-value of the exact McNemar test of images that only one of the two has right.
 
-    Either side of a two-sided test at 5 % is a one-sided test at 2.5 %: so often at most is a
-    challenger that is no better called better. Without any such image the p-value is 1.
+    Either side of a two-sided test at 5 % is a one-sided test at 2.5 %, the highest rate at which
+    a challenger that is no better is found better. Without any such image the p-value is 1.
     """
     either = challenger_only + champion_only
     return float(stats.binomtest(challenger_only, either, 0.5).pvalue) if either else 1.0
@@ -24,8 +24,8 @@ def mcnemar_p(challenger_only: int, champion_only: int) -> float:
 def tango_z(challenger_only: int, champion_only: int, images: int, *, difference: float) -> float:
     """Score statistic of "the accuracies differ by difference" (Tango, 1998, Stat Med 17:891).
 
-    Standard normal where that is so, high where the challenger is better than that. With a
-    difference of 0 it is McNemar's (b - c) / sqrt(b + c).
+    Standard normal under that hypothesis, higher where the challenger is better. With a difference
+    of 0 it is McNemar's (b - c) / sqrt(b + c).
     """
     b, c, n, d = challenger_only, champion_only, images, difference
     linear = -b - c + (2 * n - b + c) * d
@@ -73,7 +73,7 @@ def holm(p_values: Sequence[float], significance: float) -> list[int]:
 
 
 def images_needed(lead: float, differing: float, *, significance: float) -> int:
-    """Test images on which a true lead in accuracy is shown four times in five (Connor, 1987).
+    """Test images on which a true lead in accuracy is detected with 80 % power (Connor, 1987).
 
     differing: share of the images that exactly one of the two has right; at least lead.
     """
@@ -83,9 +83,9 @@ def images_needed(lead: float, differing: float, *, significance: float) -> int:
 
 
 def detectable_lead(images: int, differing: float, *, significance: float) -> float:
-    """True lead in accuracy that so many images show four times in five; at most 1."""
+    """True lead in accuracy that is detected on these images with 80 % power; at most 1."""
     reach = stats.norm.isf(significance / 2) + stats.norm.ppf(POWER)
-    # Half an image differing keeps identical classifiers from seeming infinitely discernible.
+    # At least half an image: of identical classifiers the result would be 0.
     return float(min(reach * math.sqrt(max(differing, 0.5 / images) / images), 1.0))
 
 

@@ -1,55 +1,22 @@
-"""What the gate is given, and what it answers."""
+"""The gate's decision; light to import, so that reading one needs neither numpy nor scipy."""
 
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from pydantic import ConfigDict, Field
 
 from models.config.policies import Verdict
 from models.evaluation.records import Interval
 from models.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class GateInput:
-    """A version as the gate sees it: what it says of today's test split."""
-
-    probabilities: npt.NDArray[np.floating]
-    """(n, k), rows sum to 1."""
-    labels: npt.NDArray[np.integer]
-    """(n,), in [0, k): today's labels."""
-    test_digest: str
-    """Of the images scored, in their order."""
-    classes: tuple[str, ...]
-    """Names of the k columns: today's classes, which the labels index."""
-    image_shape: tuple[int, int, int]
-    """(C, H, W) that the version takes."""
-    trained_on_test: int | None
-    """Images of the test split that it was trained or selected on; None: not known."""
-    weights_megabytes: float
-    """Millions of bytes."""
-    latency_ms: float | None = None
-    """Milliseconds for one image; None: not measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChampionUnusable:
-    """There is a champion, and it cannot be scored."""
-
-    reason: str
-    """Such as: its weights have another digest than registered."""
-
-
-class Reason(Record):
-    """One rule of the gate and how it came out."""
+class RuleResult(Record):
+    """One rule of the gate and its outcome."""
 
     rule: str
     """Stable name, such as accuracy_over_majority or f1_macro."""
     passed: bool
     value: float | None = None
-    """What was measured."""
+    """The measurement."""
     threshold: float | None = None
-    """What it was held against."""
+    """The limit that it was compared with."""
     text: str
     """One sentence for people."""
 
@@ -59,9 +26,9 @@ class Comparison(Record):
 
     images: int
     challenger_only: int
-    """Images that only the challenger names rightly."""
+    """Images that only the challenger classifies correctly."""
     champion_only: int
-    """Images that only the champion names rightly."""
+    """Images that only the champion classifies correctly."""
     both_right: int
     p_value: float
     """Of the exact McNemar test, two-sided."""
@@ -77,29 +44,28 @@ class Comparison(Record):
     cross_entropy_interval: Interval
     """Paired bootstrap."""
     detectable: float
-    """True lead in accuracy that these images would show four times in five."""
+    """True lead in accuracy that a test on these images detects with a power of 80 %."""
 
 
 class GateDecision(Record):
-    """The gate's answer."""
+    """The gate's decision on a challenger."""
+
+    model_config = ConfigDict(
+        validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
     verdict: Verdict
-    reasons: tuple[Reason, ...]
-    """Every rule that was asked, in the order of asking."""
+    rules: tuple[RuleResult, ...] = Field(alias="reasons")
+    """Every rule that was checked, in order; `reasons` in mlruns/evidence/."""
     comparison: Comparison | None = None
     """None where there was nothing to compare with."""
 
     @property
-    def text(self) -> str:
-        """One line: the verdict and what decided it."""
-        last = self.reasons[-2:] if self.comparison else self.reasons[-1:]
-        decisive = [one for one in self.reasons if not one.passed] or last
-        return f"{self.verdict}: {' '.join(one.text for one in decisive)}"
+    def reasons(self) -> tuple[str, ...]:
+        """Reasons for the verdict, in sentences: the failed rules; every rule where none failed.
 
-
-def images_in_both(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> int:
-    """Count the ids, (n, 32) uint8 each, that occur in both."""
-    return len(
-        {row.tobytes() for row in np.ascontiguousarray(first)}
-        & {row.tobytes() for row in np.ascontiguousarray(second)}
-    )
+        These, and no others, are shown wherever a verdict is: at the terminal, in JSON documents,
+        in the ledger, in MLflow and Prefect, and in notifications.
+        """
+        failed = tuple(one.text for one in self.rules if not one.passed)
+        return failed or tuple(one.text for one in self.rules)

@@ -1,8 +1,8 @@
-"""What a registered network sees in images: the features that its last layer decides by.
+"""Embeddings of images by a registered network: the features that its last layer decides by.
 
-They are read off the exported graph itself: the input of the linear layer before the softmax. So a
-version is asked through its own checked files, an imported one too, without the code or the trial
-that made it. A network whose last step is none such is described by its log-probabilities.
+They are read off the exported graph itself: the input of the linear layer before the softmax. So
+they need the version's own checked files alone, an imported one's too, and neither the code nor the
+trial that made it. A network that ends otherwise is described by its log-probabilities.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ from models.evaluation.outcomes import SMALLEST
 _LINEAR, _SOFTMAX = torch.ops.aten.linear.default, torch.ops.aten.softmax.int
 
 
-def look(
+def predict_and_embed(
     network: nn.Module, images: NDArray[np.uint8], *, threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities (n, classes) and embeddings (n, features) of images, n >= 1.
@@ -26,27 +26,27 @@ def look(
     torch.set_num_threads(threads)
     with torch.inference_mode():
         parts = [
-            _look(network, torch.from_numpy(images[start : start + MINIBATCH].copy()))
+            _predict_and_embed(network, torch.from_numpy(images[start : start + MINIBATCH].copy()))
             for start in range(0, len(images), MINIBATCH)
         ]
     probabilities, embeddings = zip(*parts, strict=True)
     return torch.cat(probabilities).numpy(), torch.cat(embeddings).numpy()
 
 
-def _look(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def _predict_and_embed(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     features = _features_node(network)
     if features is None or not isinstance(network, fx.GraphModule):
         probabilities: Tensor = network(images)
         return probabilities, probabilities.clamp_min(SMALLEST).log()
-    listening = _Listening(network, features)
-    probabilities = listening.run(images)
-    return probabilities, torch.flatten(listening.heard, 1)
+    recorder = _NodeRecorder(network, features)
+    probabilities = recorder.run(images)
+    return probabilities, torch.flatten(recorder.value, 1)
 
 
-class _Listening(fx.Interpreter):
-    """Runs a graph and keeps what one of its nodes came to."""
+class _NodeRecorder(fx.Interpreter):
+    """Runs a graph and keeps the value of one of its nodes."""
 
-    heard: Tensor
+    value: Tensor
 
     def __init__(self, network: fx.GraphModule, node: fx.Node) -> None:
         super().__init__(network)
@@ -55,12 +55,12 @@ class _Listening(fx.Interpreter):
     def run_node(self, n: fx.Node) -> object:
         result = super().run_node(n)
         if n is self._node:
-            self.heard = result
+            self.value = result
         return result
 
 
 def _features_node(network: nn.Module) -> fx.Node | None:
-    """Find x in output = softmax(linear(x, ...)); None where the graph is another."""
+    """Find x in output = softmax(linear(x, ...)); None where the graph ends otherwise."""
     if not isinstance(network, fx.GraphModule):
         return None
     node: fx.Node | None = network.graph.output_node()

@@ -1,4 +1,4 @@
-"""A drift report drawn: what was compared, reference beside batch."""
+"""Figure of a drift report: the distributions compared, reference beside batch."""
 
 from collections.abc import Mapping
 
@@ -16,24 +16,24 @@ _UNITS = {"brightness": "mean grey level", "contrast": "spread of grey levels"}
 
 
 def drift_figure(reference: Sample, batch: Sample, report: DriftReport) -> bytes:
-    """Five panels, a test each, as PNG; the titles of shifted ones are red."""
+    """Draw five panels, one for each test, as PNG; titles of shifted tests are red."""
     figure = new_figure(11.0, 6.4)
     panels = figure.subplots(2, 3)
     tests: Mapping[str, DriftTest] = {test.name: test for test in report.tests}
     for axes, name in zip(panels.flat[:3], ("brightness", "contrast", "confidence"), strict=True):
         _histograms(axes, getattr(reference, name), getattr(batch, name))
-        _entitle(axes, tests[name], x=_UNITS.get(name, name), y="density")
+        _set_title(axes, tests[name], x=_UNITS.get(name, name), y="density")
     _bars(panels[1, 0], report.classes)
-    _entitle(panels[1, 0], tests["classes"], x="share predicted", y="")
-    _cloud(panels[1, 1], reference.embeddings, batch.embeddings)
-    _entitle(panels[1, 1], tests["embedding"], x="first component", y="second")
+    _set_title(panels[1, 0], tests["classes"], x="share predicted", y="")
+    _scatter(panels[1, 1], reference.embeddings, batch.embeddings)
+    _set_title(panels[1, 1], tests["embedding"], x="first component", y="second")
     panels[1, 2].set_axis_off()
     handles, labels = panels[0, 0].get_legend_handles_labels()
     panels[1, 2].legend(handles, labels, loc="upper left", frameon=False, fontsize=9)
     return png_bytes(figure)
 
 
-def _entitle(axes: Axes, test: DriftTest, *, x: str, y: str) -> None:
+def _set_title(axes: Axes, test: DriftTest, *, x: str, y: str) -> None:
     plain(axes, x=x, y=y, title=f"{test.name}: p = {test.p_value:.2g}")
     if test.shifted:
         axes.set_title(axes.get_title(loc="left"), loc="left", color=RED, fontweight="bold")
@@ -48,7 +48,7 @@ def _histograms(axes: Axes, reference: Floats, batch: Floats) -> None:
 
 
 def _bars(axes: Axes, classes: tuple[ClassShare, ...]) -> None:
-    """The classes whose share changed most, in their own order."""
+    """Draw the classes whose share changed most, in their own order."""
     changed = sorted(range(len(classes)), key=lambda at: -abs(_change(classes[at])))
     shown = [classes[at] for at in sorted(changed[:_MOST_CLASSES])]
     places = np.arange(len(shown))
@@ -62,7 +62,7 @@ def _change(share: ClassShare) -> float:
     return share.batch - share.reference
 
 
-def _cloud(axes: Axes, reference: Floats, batch: Floats) -> None:
+def _scatter(axes: Axes, reference: Floats, batch: Floats) -> None:
     centre = reference.mean(axis=0)
     _, _, directions = np.linalg.svd(reference[:_MOST_POINTS] - centre, full_matrices=False)
     for values, colour in ((reference, GREY), (batch, BLUE)):

@@ -1,4 +1,4 @@
-"""What a comparison of images came to."""
+"""The result of a drift test, and the report of all of them."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ TestName = Literal["brightness", "contrast", "embedding", "classes", "confidence
 
 
 class DriftTest(Record):
-    """One way in which images may have changed."""
+    """Result of one two-sample test."""
 
     name: TestName
     statistic: float
@@ -20,28 +20,28 @@ class DriftTest(Record):
     """p-value at or below which the images have shifted; divided among the tests (Bonferroni)."""
     shifted: bool
     words: str
-    """What was compared, such as `mean grey level 72.9 -> 110.3`."""
+    """The change, such as `mean grey level 72.9 -> 110.3`."""
 
 
 class ClassShare(Record):
-    """How often a class was predicted."""
+    """Shares of the images for which a class was predicted."""
 
     name: str
     reference: float
-    """Share of the reference, 0..1."""
+    """Among the reference, 0..1."""
     batch: float
-    """Share of the images asked about."""
+    """Among the batch, 0..1."""
 
 
 class DriftReport(Record):
-    """Images compared with those of the validation split, as one version sees them."""
+    """A batch of images compared with validation images, both as one version sees them."""
 
     drift: bool
-    """Whether any test says so."""
+    """Whether any test shifted."""
     tests: tuple[DriftTest, ...]
     classes: tuple[ClassShare, ...]
     reference_images: int
     batch_images: int
-    """Different ones: what was compared."""
+    """Distinct images that were compared."""
     batch_copies: int = 0
-    """Copies of these, which were left out."""
+    """Copies of these, left out."""

@@ -1,4 +1,4 @@
-"""The drift report: five tests, one answer."""
+"""The drift report: five two-sample tests, and whether any of them shifted."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,8 +12,8 @@ from models.monitoring.records import ClassShare, DriftReport, DriftTest, TestNa
 from models.monitoring.sample import Sample
 from models.monitoring.two_sample_tests import count_shift, distribution_shift, domain_shift
 
-Found = tuple[TestName, tuple[float, float], str]
-"""Name, (statistic, p-value), words."""
+TestOutcome = tuple[TestName, tuple[float, float], str]
+"""Name, (statistic, p-value), change in words."""
 
 
 def compare(
@@ -21,11 +21,11 @@ def compare(
 ) -> DriftReport:
     """Compare images with a reference; the same images, in any order, give the same report.
 
-    Each test is held to significance / 5 (Bonferroni), so that all of them together cry wolf at
-    most in that share of reports; Holm's step-down would call the same reports drift.
+    Each test is held to significance / 5 (Bonferroni), so that the rate of false alarms of a report
+    is at most the significance; Holm's step-down would call the same reports drift.
     Raises InputError where either has fewer than params.minimum_images.
     """
-    _refuse_few(reference, batch, params)
+    _require_enough(reference, batch, params)
     counts = [np.bincount(side.predicted, minlength=len(classes)) for side in (reference, batch)]
     threshold = params.significance / DRIFT_TESTS
     tests = tuple(
@@ -37,7 +37,7 @@ def compare(
             shifted=p_value <= threshold,
             words=words,
         )
-        for name, (statistic, p_value), words in _found(reference, batch, params, counts)
+        for name, (statistic, p_value), words in _run_tests(reference, batch, params, counts)
     )
     return DriftReport(
         drift=any(test.shifted for test in tests),
@@ -49,24 +49,28 @@ def compare(
     )
 
 
-def _found(
+def _run_tests(
     reference: Sample, batch: Sample, params: DriftParams, counts: Sequence[Integers]
-) -> Iterator[Found]:
+) -> Iterator[TestOutcome]:
     for name, what in (("brightness", "mean grey level"), ("contrast", "spread of grey levels")):
-        yield _of_values(reference, batch, name, what)  # type: ignore[arg-type]
+        yield _compare_values(reference, batch, name, what)  # type: ignore[arg-type]
     generator = np.random.default_rng([params.seed, int(batch.digest[:16], 16)])
     drawing = {"permutations": params.permutations}
     auc = domain_shift(reference.embeddings, batch.embeddings, generator=generator, **drawing)
-    yield "embedding", auc, f"told apart with an AUC of {auc[0]:.3f}; 0.5 is by chance"
+    yield (
+        "embedding",
+        auc,
+        f"a classifier tells them apart with an AUC of {auc[0]:.3f}; 0.5 is chance",
+    )
     yield (
         "classes",
         count_shift(counts[0], counts[1], generator=generator, **drawing),
         "shares of the predicted classes",
     )
-    yield _of_values(reference, batch, "confidence", "mean confidence")
+    yield _compare_values(reference, batch, "confidence", "mean confidence")
 
 
-def _of_values(reference: Sample, batch: Sample, name: TestName, what: str) -> Found:
+def _compare_values(reference: Sample, batch: Sample, name: TestName, what: str) -> TestOutcome:
     before, now = getattr(reference, name), getattr(batch, name)
     digits = 3 if name == "confidence" else 1
     words = f"{what} {before.mean():.{digits}f} -> {now.mean():.{digits}f}"
@@ -81,8 +85,8 @@ def _shares(counts: Sequence[Integers], classes: Sequence[str]) -> tuple[ClassSh
     )
 
 
-def _refuse_few(reference: Sample, batch: Sample, params: DriftParams) -> None:
-    for side, whose in ((batch, "asked about"), (reference, "of the reference")):
+def _require_enough(reference: Sample, batch: Sample, params: DriftParams) -> None:
+    for side, whose in ((batch, "to compare"), (reference, "in the reference")):
         if len(side) < params.minimum_images:
             copies = f" ({side.copies} copies of them left out)" if side.copies else ""
             raise InputError(

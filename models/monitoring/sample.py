@@ -1,4 +1,4 @@
-"""Images as the tests see them, in an order that does not depend on how they came."""
+"""Images as the drift tests see them, in the order of their ids."""
 
 import dataclasses
 import hashlib
@@ -13,12 +13,12 @@ from models.evaluation.outcomes import Floats, Integers
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """n images, and what a version makes of them."""
+    """Statistics of n images, and what a version predicts for them."""
 
     ids: NDArray[np.uint8]
     """(n, 32): SHA-256 of each decoded picture."""
     times: Integers
-    """(n,): how often each came."""
+    """(n,): how many copies of each there were."""
     brightness: Floats
     """(n,): mean grey level, 0..255."""
     contrast: Floats
@@ -35,7 +35,7 @@ class Sample:
 
     @property
     def copies(self) -> int:
-        """Images that came again, and are left out."""
+        """Repeated images, left out."""
         return int(self.times.sum()) - len(self)
 
     @property
@@ -64,11 +64,12 @@ def sample_of(
     )
 
 
-def gathered(pieces: Iterable[Sample], *, most: int) -> Sample:
+def gather(pieces: Iterable[Sample], *, most: int) -> Sample:
     """Join at least one piece in the order of ids, keeping the `most` lowest: a random sample.
 
-    Ids are hashes of content. However many images come, no more than that and a piece are held. Of
-    images with one id one is kept, and they are counted: the tests take images for independent.
+    Ids are hashes of content. However many images there are, only that many and one piece are in
+    memory. Of images with one id one is kept and the copies are counted, since the tests assume
+    independent images.
     """
     remaining = iter(pieces)
     kept = _lowest([next(remaining)], most)

@@ -1,7 +1,7 @@
-"""Two-sample tests: whether these images could have come from where those did.
+"""Two-sample tests: whether two samples could be of one distribution.
 
-Each gives a statistic, more being further apart, and a p-value that is too small no more often than
-it says, whatever the distribution.
+Each returns a statistic, larger for samples further apart, and a p-value that is valid for any
+distribution.
 """
 
 import numpy as np
@@ -11,12 +11,12 @@ from scipy import stats
 from models.evaluation.outcomes import Floats, Integers
 
 COMPONENTS = 32
-"""Directions of the embedding that the domain classifier is given, those of most variance."""
+"""Principal components of the embedding that the domain classifier uses."""
 FOLDS = 5
 _RIDGE = 1e-2
-"""Penalty a row, where each feature has unit variance."""
+"""Ridge penalty per row, where each feature has unit variance."""
 _REACH = 4.0
-"""Standard deviations at which a component is cut off, so that no outlier rules its square."""
+"""Standard deviations at which a component is clipped: no outlier may dominate its square."""
 
 
 def distribution_shift(reference: Floats, batch: Floats) -> tuple[float, float]:
@@ -48,26 +48,27 @@ def count_shift(
 def domain_shift(
     reference: Floats, batch: Floats, *, permutations: int, generator: np.random.Generator
 ) -> tuple[float, float]:
-    """How well a classifier tells two samples of embeddings apart: AUC, and permutation p-value.
+    """AUC of a classifier that tells two samples of embeddings apart, and its permutation p-value.
 
     The classifier two-sample test (Lopez-Paz and Oquab, 2017) on a network's features (Rabanser et
     al., 2019): ridge regression on the leading components and their squares, cross-fitted. It is
     linear in the labels, so that each permutation has its classifier fitted anew. reference: (n,
     features), batch: (m, features); AUC is of held-out folds, 0.5 by chance.
     """
-    features = _described(np.concatenate([reference, batch]))
+    features = _features(np.concatenate([reference, batch]))
     labels = np.repeat(np.array([0, 1], np.int8), [len(reference), len(batch)])
-    # Equal scores rank by row: shuffled, no row tells by its place where it is from.
+    # Equal scores rank by row: shuffled, so that the place of a row tells nothing of its sample.
     rows = generator.permutation(len(labels))
     shuffled = generator.permuted(np.tile(labels, (permutations, 1)), axis=1)
     aucs = _cross_fitted_aucs(features[rows], np.vstack([labels[rows], shuffled]))
     return float(aucs[0]), _permutation_p(float(aucs[0]), aucs[1:])
 
 
-def _described(embeddings: Floats) -> Floats:
-    """Leading components and their squares, each of zero mean and unit variance, blind to labels.
+def _features(embeddings: Floats) -> Floats:
+    """Leading components and their squares, each of zero mean and unit variance.
 
-    A direction without variance is left out; of images that all look the same nothing remains.
+    Labels are not used. A direction without variance is left out: of images that all look the same
+    no feature remains.
     """
     centred = embeddings - embeddings.mean(axis=0)
     variances, directions = np.linalg.eigh(centred.T @ centred / len(centred))
@@ -81,12 +82,12 @@ def _described(embeddings: Floats) -> Floats:
 
 
 def _cross_fitted_aucs(features: Floats, labels: NDArray[np.int8]) -> Floats:
-    """AUC by each line of labels (p, n): pairs in the right order, of all pairs within a fold."""
+    """AUC for each line of labels (p, n): share of correctly ordered pairs within the folds."""
     right, pairs = np.zeros(len(labels)), np.zeros(len(labels))
     folds = np.arange(len(features)) % FOLDS
     for fold in range(FOLDS):
         held = labels[:, folds == fold]
-        weights = _fitted(features[folds != fold], labels[:, folds != fold])
+        weights = _ridge_weights(features[folds != fold], labels[:, folds != fold])
         # float32 sorts several times as fast, and 4 s of a report were sorting.
         scores = (weights @ features[folds == fold].T).astype(np.float32)
         ranked = np.take_along_axis(held, np.argsort(scores, axis=1), axis=1)
@@ -97,8 +98,8 @@ def _cross_fitted_aucs(features: Floats, labels: NDArray[np.int8]) -> Floats:
     return aucs
 
 
-def _fitted(features: Floats, labels: NDArray[np.int8]) -> Floats:
-    """Ridge weights (p, features), the intercept left out: it changes no order."""
+def _ridge_weights(features: Floats, labels: NDArray[np.int8]) -> Floats:
+    """Ridge weights (p, features), without the intercept, which changes no order."""
     gram = features.T @ features + _RIDGE * len(features) * np.eye(features.shape[1])
     sums = labels @ features - np.outer(labels.mean(axis=1), features.sum(axis=0))
     weights: Floats = np.asarray(np.linalg.solve(gram, sums.T).T, np.float64)
@@ -106,7 +107,7 @@ def _fitted(features: Floats, labels: NDArray[np.int8]) -> Floats:
 
 
 def _permutation_p(found: float, permuted: Floats) -> float:
-    """Share of the permutations at least as extreme, the one that was found among them."""
+    """Share of the permutations at least as extreme, the observed statistic included."""
     # Sums in another order may differ in the last bit from an equal statistic.
     reached = np.count_nonzero(permuted >= found - 1e-12 * max(1.0, abs(found)))
     return float((1 + reached) / (1 + len(permuted)))

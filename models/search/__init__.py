@@ -1,1 +1,1 @@
-"""Which trials to run, and which of them is best; pure."""
+"""Search strategies: which trials to run, for how long, and which one is best. Pure functions."""

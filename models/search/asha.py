@@ -1,43 +1,43 @@
-"""Asynchronous successive halving (Li et al., 2020): weak trials end early, and nobody waits.
+"""Asynchronous successive halving, ASHA (Li et al., 2020).
 
-Whenever a worker is free, the best trial that still waits among the first 1/reduction_factor of a
-rung goes on to the next one, higher rungs first; where there is none, a new trial begins.
+Whenever a worker is free, the best trial not yet advanced among the top 1/reduction_factor of a
+rung advances to the next rung, higher rungs first; if there is none, a new trial starts.
 """
 
 from collections.abc import Iterator
 
 from models.config.search import SearchParams
-from models.search.rungs import Ladder, Rung, pruned_search_epochs, rung_budgets
+from models.search.rungs import Bracket, Rung, epochs_of_rungs, rung_budgets
 
 
 class HalvingRung(Rung):
-    """One trial in so many goes on."""
+    """A rung from which the top 1/reduction_factor of the trials advance."""
 
-    def __init__(self, budget: int, *, reduction: int) -> None:
+    def __init__(self, budget: int, *, reduction_factor: int) -> None:
         super().__init__(budget)
-        self._reduction = reduction
+        self._reduction_factor = reduction_factor
 
-    def next(self) -> int | None:
-        return self.best_waiting(len(self) // self._reduction)
+    def next_to_advance(self) -> int | None:
+        return self.best_waiting(top=len(self) // self._reduction_factor)
 
 
-def halving_ladder(search: SearchParams, *, spared: int = 0) -> Ladder:
-    """Rungs of successive halving; on the lowest so many, nobody is stopped."""
-    budgets, reduction = rung_budgets(search), search.reduction_factor
-    return Ladder(
+def halving_bracket(search: SearchParams, *, first_rung: int = 0) -> Bracket:
+    """Return a bracket of successive halving that stops no trial below first_rung."""
+    budgets, factor = rung_budgets(search), search.reduction_factor
+    return Bracket(
         [
-            *(Rung(budget) for budget in budgets[:spared]),
-            *(HalvingRung(budget, reduction=reduction) for budget in budgets[spared:]),
+            *(Rung(budget) for budget in budgets[:first_rung]),
+            *(HalvingRung(budget, reduction_factor=factor) for budget in budgets[first_rung:]),
         ]
     )
 
 
-def halving_epochs(search: SearchParams, trials: int, *, spared: int = 0) -> int:
-    """Epochs that so many trials take all together if each rung passes on its share."""
-    return pruned_search_epochs(search, _reaching(search, trials, spared))
+def halving_epochs(search: SearchParams, trials: int, *, first_rung: int = 0) -> int:
+    """Epochs that a bracket of this many trials takes if each rung advances its full share."""
+    return epochs_of_rungs(search, _trials_at_rungs(search, trials, first_rung))
 
 
-def _reaching(search: SearchParams, trials: int, spared: int) -> Iterator[int]:
-    for level in range(len(rung_budgets(search))):
-        passed = trials // search.reduction_factor ** max(0, level - spared)
-        yield max(min(trials, 1), passed)
+def _trials_at_rungs(search: SearchParams, trials: int, first_rung: int) -> Iterator[int]:
+    for rung in range(len(rung_budgets(search))):
+        advanced = trials // search.reduction_factor ** max(0, rung - first_rung)
+        yield max(min(trials, 1), advanced)

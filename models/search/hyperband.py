@@ -1,8 +1,8 @@
-"""Hyperband (Li et al., 2018), asynchronous: halving that begins at each of the rungs.
+"""Hyperband (Li et al., 2018), asynchronous: brackets of successive halving.
 
-After one epoch the best trial may look like the worst: so some trials are spared the lowest rungs.
-Bracket b stops nobody before rung b, and gets such a share of the trials that all brackets take
-about as many epochs. Trials are spread over brackets by their number alone.
+The best trial may look like the worst after one epoch, so bracket b stops no trial below rung b.
+Brackets get numbers of trials such that each takes about the same number of epochs. A trial's
+bracket depends on its number alone.
 """
 
 import math
@@ -11,39 +11,39 @@ from collections.abc import Iterator
 from itertools import islice
 
 from models.config.search import SearchParams
-from models.search.asha import halving_epochs, halving_ladder
-from models.search.rungs import Ladder, rung_budgets
+from models.search.asha import halving_bracket, halving_epochs
+from models.search.rungs import Bracket, rung_budgets
 
 
-def brackets(search: SearchParams) -> tuple[Ladder, ...]:
-    """Ladders of successive halving, the first of which spares nobody, the last everybody."""
-    return tuple(halving_ladder(search, spared=spared) for spared in range(_count(search)))
+def hyperband_brackets(search: SearchParams) -> tuple[Bracket, ...]:
+    """Return one bracket for each rung; the first may stop trials at any rung, the last at none."""
+    rungs = range(len(rung_budgets(search)))
+    return tuple(halving_bracket(search, first_rung=rung) for rung in rungs)
 
 
 def bracket_sizes(search: SearchParams) -> tuple[int, ...]:
     """Trials of each bracket in one round of Hyperband, as in the paper."""
-    count = _count(search)
+    count = len(rung_budgets(search))
     return tuple(
         math.ceil(count / (halvings + 1) * search.reduction_factor**halvings)
         for halvings in reversed(range(count))
     )
 
 
-def bracket_turns(search: SearchParams) -> Iterator[int]:
-    """Bracket of trial 0, 1, ...: seats given by the method of D'Hondt, ties to lower brackets."""
+def bracket_sequence(search: SearchParams) -> Iterator[int]:
+    """Bracket of trial 0, 1, ..., without end.
+
+    Trials are apportioned by the D'Hondt method; ties go to the lower bracket.
+    """
     sizes = bracket_sizes(search)
-    begun = [0] * len(sizes)
+    started = [0] * len(sizes)
     while True:
-        bracket = min(range(len(sizes)), key=lambda b: ((begun[b] + 1) / sizes[b], b))
-        begun[bracket] += 1
+        bracket = min(range(len(sizes)), key=lambda b: ((started[b] + 1) / sizes[b], b))
+        started[bracket] += 1
         yield bracket
 
 
 def hyperband_epochs(search: SearchParams, trials: int) -> int:
-    """Epochs that so many trials take all together if each rung passes on its share."""
-    begun = Counter(islice(bracket_turns(search), trials))
-    return sum(halving_epochs(search, count, spared=spared) for spared, count in begun.items())
-
-
-def _count(search: SearchParams) -> int:
-    return len(rung_budgets(search))
+    """Epochs that this many trials take in total if each rung advances its full share."""
+    sizes = Counter(islice(bracket_sequence(search), trials))
+    return sum(halving_epochs(search, size, first_rung=rung) for rung, size in sizes.items())

@@ -1,55 +1,54 @@
-"""The median stopping rule (Golovin et al., 2017), at rungs."""
+"""The median stopping rule (Golovin et al., 2017), applied at rungs."""
 
 from collections import deque
 from collections.abc import Iterator
 
 from models.config.search import SearchParams
-from models.search.rungs import Badness, Ladder, Rung, pruned_search_epochs, rung_budgets
+from models.search.rungs import Badness, Bracket, Rung, epochs_of_rungs, rung_budgets
 
 
 class MedianRung(Rung):
-    """A trial goes on that is no worse than the median of those that came before it.
+    """A rung from which a trial advances if it is no worse than the median of earlier trials.
 
-    Trials that failed have no score to be compared with. Where fewer than min_trials came before,
-    and did not fail, everybody goes on.
+    Failed trials are not compared with. If fewer than min_trials trials reached the rung before
+    without failing, every trial advances.
     """
 
     def __init__(self, budget: int, *, min_trials: int) -> None:
         super().__init__(budget)
         self._min_trials = min_trials
-        self._passed: deque[int] = deque()
+        self._waiting: deque[int] = deque()
 
     def add(self, number: int, badness: Badness | None) -> None:
         before, median = self.succeeded, self.median if self.succeeded else 0.0
         super().add(number, badness)
         succeeds = self.succeeded > before
         if badness and succeeds and (before < self._min_trials or badness[0] <= median):
-            self._passed.append(number)
+            self._waiting.append(number)
 
-    def next(self) -> int | None:
-        return self._passed[0] if self._passed else None
+    def next_to_advance(self) -> int | None:
+        return self._waiting[0] if self._waiting else None
 
-    def leave(self, number: int) -> None:
-        super().leave(number)
-        if number in self._passed:
-            self._passed.remove(number)
+    def mark_advanced(self, number: int) -> None:
+        super().mark_advanced(number)
+        if number in self._waiting:
+            self._waiting.remove(number)
 
 
-def median_ladder(search: SearchParams) -> Ladder:
-    """Rungs of the median rule."""
-    return Ladder(
+def median_bracket(search: SearchParams) -> Bracket:
+    """Return the bracket in which every rung applies the median rule."""
+    return Bracket(
         [MedianRung(budget, min_trials=search.min_trials) for budget in rung_budgets(search)]
     )
 
 
 def median_epochs(search: SearchParams, trials: int) -> int:
-    """Epochs that so many trials take all together if each rung stops half of the later ones."""
-    return pruned_search_epochs(search, _reaching(search, trials))
+    """Epochs that this many trials take in total if each rung stops half of the later ones."""
+    return epochs_of_rungs(search, _trials_at_rungs(search, trials))
 
 
-def _reaching(search: SearchParams, trials: int) -> Iterator[int]:
-    reaching = trials
+def _trials_at_rungs(search: SearchParams, trials: int) -> Iterator[int]:
     for _ in rung_budgets(search):
-        yield reaching
-        spared = min(reaching, search.min_trials)
-        reaching = spared + (reaching - spared + 1) // 2
+        yield trials
+        exempt = min(trials, search.min_trials)
+        trials = exempt + (trials - exempt + 1) // 2

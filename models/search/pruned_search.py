@@ -1,62 +1,67 @@
-"""Searches with a pruner: trials climb from rung to rung, and nobody waits for anybody."""
+"""Search with a pruner: trials advance from rung to rung, asynchronously."""
 
 from collections.abc import Iterator, Sequence
 
 from models.config.trial import Objective
 from models.search.proposals import Proposal
-from models.search.rungs import Ladder
+from models.search.rungs import Bracket
 from models.search.strategy import Job, Proposer
 from models.trials import Scores
 
 
 class PrunedSearch:
-    """Lets trials go on, a pure function of what was asked and told, in order."""
+    """Strategy that advances trials; a pure function of what was asked and told, in order."""
 
     def __init__(
-        self, proposer: Proposer, ladders: Sequence[Ladder], turns: Iterator[int], *, by: Objective
+        self,
+        proposer: Proposer,
+        brackets: Sequence[Bracket],
+        sequence: Iterator[int],
+        *,
+        by: Objective,
     ) -> None:
-        """turns: which ladder each new trial climbs; without end."""
-        self._proposer, self._ladders, self._turns, self._by = proposer, ladders, turns, by
-        self._trials: list[tuple[Proposal, Ladder]] = []
+        """sequence: the bracket of trial 0, 1, ...; without end."""
+        self._proposer, self._brackets, self._sequence = proposer, brackets, sequence
+        self._by = by
+        self._trials: list[tuple[Proposal, Bracket]] = []
         self._pending = 0
 
     def ask(self) -> Job | None:
-        """Let a trial go on if one may, else begin one.
+        """Advance a trial if one may, else start one.
 
-        Once there are none left and all was told, the best trial goes on alone until one has the
-        whole budget: few trials are never stopped all.
+        If no trial is left and every outcome was told, the best trial advances until one has the
+        full budget: a small search never stops all of its trials.
         """
-        for ladder in self._ladders:
-            if climber := ladder.next():
-                return self._job(*climber)
+        for bracket in self._brackets:
+            if advanced := bracket.advance():
+                return self._job(*advanced)
         proposal = self._proposer.propose()
         if proposal is not None:
-            self._trials.append((proposal, self._ladders[next(self._turns)]))
+            self._trials.append((proposal, self._brackets[next(self._sequence)]))
             return self._job(len(self._trials) - 1, 0)
-        return None if self._pending else self._last()
+        return None if self._pending else self._advance_best()
 
     def tell(self, job: Job, scores: Scores | None) -> None:
-        """Rank the trial at its rung; the proposer learns from the lowest, where all come."""
+        """Rank the trial at its rung; the proposer learns scores at the lowest, which all reach."""
         assert job.rung is not None
         self._pending -= 1
-        _, ladder = self._trials[job.number]
-        ladder.rungs[job.rung].add(job.number, scores.badness(self._by) if scores else None)
+        _, bracket = self._trials[job.number]
+        bracket.rungs[job.rung].add(job.number, scores.badness(self._by) if scores else None)
         if job.rung == 0:
             self._proposer.learn(job.number, scores)
 
-    def _last(self) -> Job | None:
-        if any(ladder.climbed for ladder in self._ladders):
+    def _advance_best(self) -> Job | None:
+        if any(bracket.complete for bracket in self._brackets):
             return None
-        climbers = (ladder.next_alone() for ladder in self._ladders)
-        return next((self._job(*climber) for climber in climbers if climber), None)
+        candidates = (bracket.advance_best() for bracket in self._brackets)
+        return next((self._job(*advanced) for advanced in candidates if advanced), None)
 
     def _job(self, number: int, level: int) -> Job:
         self._pending += 1
-        proposal, ladder = self._trials[number]
+        proposal, bracket = self._trials[number]
         return Job(
             number=number,
             proposal=proposal,
-            budget=ladder.rungs[level].budget,
-            final=level == len(ladder.rungs) - 1,
+            budget=bracket.rungs[level].budget,
             rung=level,
         )

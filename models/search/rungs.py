@@ -1,94 +1,97 @@
-"""Rungs: epoch budgets at which a trial may be stopped, and ladders of them to climb."""
+"""Rungs: epoch budgets at which a trial may be stopped; and brackets, sequences of rungs."""
 
 import bisect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from models.config.search import SearchParams
 
 Badness = tuple[float, float]
-"""Of a trial's scores: less is better."""
+"""Sorting key of a trial's scores: less is better."""
 _WORST = (math.inf, math.inf)
 
 
 class Rung:
-    """The trials that came to one budget. All go on that did not fail, the best one first."""
+    """The trials trained to one budget. All but failed ones advance, the best first."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.succeeded = 0
-        """How many trials came here and did not fail."""
-        self._places: list[tuple[Badness, int]] = []
-        self._gone_on: set[int] = set()
+        """Trials at this rung that did not fail."""
+        self._ranking: list[tuple[Badness, int]] = []
+        self._advanced: set[int] = set()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._ranking)
 
     def add(self, number: int, badness: Badness | None) -> None:
-        """Rank a trial, ties by number; what failed (None) or is not finite is last, and counts."""
+        """Rank a trial; ties go to the lower number.
+
+        badness: None for a failed trial; it and scores that are not finite rank last, and count.
+        """
         finite = badness is not None and all(map(math.isfinite, badness))
         self.succeeded += finite
-        bisect.insort(self._places, (badness if badness and finite else _WORST, number))
+        bisect.insort(self._ranking, (badness if badness and finite else _WORST, number))
 
-    def next(self) -> int | None:
-        """Return the trial that goes on next; None: nobody may."""
+    def next_to_advance(self) -> int | None:
+        """Return the trial that advances next; None: no trial may."""
         return self.best_waiting()
 
-    def best_waiting(self, among: int | None = None) -> int | None:
-        """Best trial that did not fail and did not go on yet; among the first so many."""
-        first = self.succeeded if among is None else min(among, self.succeeded)
-        ranked = (number for _, number in islice(self._places, first))
-        return next((number for number in ranked if number not in self._gone_on), None)
+    def best_waiting(self, *, top: int | None = None) -> int | None:
+        """Return the best trial that did not fail and has not advanced, among the top ranks."""
+        ranks = self.succeeded if top is None else min(top, self.succeeded)
+        ranked = (number for _, number in islice(self._ranking, ranks))
+        return next((number for number in ranked if number not in self._advanced), None)
 
-    def leave(self, number: int) -> None:
-        """Note that a trial goes on."""
-        self._gone_on.add(number)
+    def mark_advanced(self, number: int) -> None:
+        """Record that a trial advances to the next rung."""
+        self._advanced.add(number)
 
     @property
     def median(self) -> float:
-        """Median of the objective's badness over the trials that did not fail, one at least."""
+        """Median of the objective's badness over the trials that did not fail, at least one."""
         middle = ((self.succeeded - 1) // 2, self.succeeded // 2)
-        return sum(self._places[place][0][0] for place in middle) / 2
+        return sum(self._ranking[rank][0][0] for rank in middle) / 2
 
 
-class Ladder:
-    """Rungs one above the other; each decides who goes on from it."""
+class Bracket:
+    """Rungs in ascending order of budget; each decides which of its trials advance."""
 
     def __init__(self, rungs: Sequence[Rung]) -> None:
         self.rungs = tuple(rungs)
 
     @property
-    def climbed(self) -> bool:
-        """Whether any trial has the whole budget."""
+    def complete(self) -> bool:
+        """Whether a trial was trained to the full budget."""
         return self.rungs[-1].succeeded > 0
 
-    def next(self) -> tuple[int, int] | None:
-        """Return who goes on, and to which rung, from the highest where anybody may."""
-        for level in self._downwards():
-            number = self.rungs[level].next()
+    def advance(self) -> tuple[int, int] | None:
+        """Advance a trial from the highest rung that lets one; return it and its new rung."""
+        for level in self._below_top():
+            number = self.rungs[level].next_to_advance()
             if number is not None:
-                return self._leave(number, level)
+                return self._advance(number, level)
         return None
 
-    def next_alone(self) -> tuple[int, int] | None:
-        """Let the best of those who came highest go on, though its rung would not."""
-        for level in self._downwards():
+    def advance_best(self) -> tuple[int, int] | None:
+        """Advance the best trial of the highest rung reached, though the rung would not."""
+        for level in self._below_top():
             number = self.rungs[level].best_waiting()
             if number is not None:
-                return self._leave(number, level)
+                return self._advance(number, level)
         return None
 
-    def _downwards(self) -> Iterator[int]:
+    def _below_top(self) -> Iterator[int]:
         return reversed(range(len(self.rungs) - 1))
 
-    def _leave(self, number: int, level: int) -> tuple[int, int]:
-        self.rungs[level].leave(number)
+    def _advance(self, number: int, level: int) -> tuple[int, int]:
+        self.rungs[level].mark_advanced(number)
         return number, level + 1
 
 
 def rung_budgets(search: SearchParams) -> tuple[int, ...]:
-    """Epochs of each rung: min_epochs, times reduction_factor each, and last the whole budget."""
+    """Epochs of each rung: min_epochs, reduction_factor times more each, finally epochs."""
     budgets = []
     budget = search.min_epochs
     while budget < search.epochs:
@@ -97,10 +100,10 @@ def rung_budgets(search: SearchParams) -> tuple[int, ...]:
     return (*budgets, search.epochs)
 
 
-def pruned_search_epochs(search: SearchParams, reached: Iterator[int]) -> int:
-    """Epochs that all trials take together, by how many of them reach each rung."""
+def epochs_of_rungs(search: SearchParams, trials: Iterable[int]) -> int:
+    """Epochs that all trials take in total, from the number of trials trained to each rung."""
     before = total = 0
-    for budget, trials in zip(rung_budgets(search), reached, strict=False):
-        total += trials * (budget - before)
+    for budget, count in zip(rung_budgets(search), trials, strict=False):
+        total += count * (budget - before)
         before = budget
     return total

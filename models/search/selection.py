@@ -1,4 +1,4 @@
-"""Which trial is best: pure, total, and blind to the test split."""
+"""Selection of the best trial by validation scores. Pure, total, without the test split."""
 
 import math
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from models.trials import Outcome, Scores, TrialFailure, TrialResult
 
 
 class NoTrialSucceededError(PitchpipeError):
-    """Every trial failed, or none was begun."""
+    """Every trial failed, or none was started."""
 
 
 def rank(outcomes: Sequence[Outcome], by: Objective) -> tuple[TrialResult, ...]:
-    """Order the successful trials, best first, by their validation scores.
+    """Order the successful trials by their validation scores, best first.
 
     Ties in the objective go to the lower cross-entropy, then to the earlier trial. Failures and
     scores that are not finite are left out.
@@ -31,14 +31,14 @@ def select_best(outcomes: Sequence[Outcome], by: Objective) -> TrialResult:
     ranked = rank(outcomes, by)
     if ranked:
         return ranked[0]
-    if not outcomes:  # a budget of epochs that holds no trial is refused with the params
+    if not outcomes:  # params refuse a max_epochs_total below the epochs of one trial
         raise NoTrialSucceededError(
             "no trial was run: search.max_seconds ended the search before its first trial; raise it"
         )
     reasons = sorted({outcome.reason for outcome in outcomes if isinstance(outcome, TrialFailure)})
     raise NoTrialSucceededError(
         f"none of {len(outcomes)} trials succeeded: {'; '.join(reasons)}; "
-        "lower the learning rate or mend the network, then run again"
+        "lower the learning rate or change the network, then run again"
     )
 
 

@@ -5,61 +5,54 @@ from itertools import repeat
 from models.config import Params
 from models.config.search import SearchParams
 from models.config.trial import Objective
-from models.search.asha import halving_epochs, halving_ladder
-from models.search.grid_search import grid
-from models.search.hyperband import bracket_turns, brackets, hyperband_epochs
-from models.search.median_stopping import median_epochs, median_ladder
+from models.search.asha import halving_bracket, halving_epochs
+from models.search.hyperband import bracket_sequence, hyperband_brackets, hyperband_epochs
+from models.search.median_stopping import median_bracket, median_epochs
 from models.search.optuna_samplers import OptunaProposer
 from models.search.pruned_search import PrunedSearch
-from models.search.random_search import random_points
-from models.search.rungs import rung_budgets
+from models.search.search_space import search_space
 from models.search.strategy import FixedProposer, FullBudgetSearch, Proposer, Strategy
 
-
-def strategy_of(params: Params) -> Strategy:
-    """Make the strategy of a search, as it is before anything was asked.
-
-    Raises ConfigError where a combination is impossible.
-    """
-    return pruned_strategy(proposer_of(params), params.search, by=params.trial.objective)
+LIMITS = {"max_epochs_total", "max_seconds"}
+"""Fields of `search:` that say when it ends, and decide nothing until then."""
 
 
 def proposer_of(params: Params) -> Proposer:
-    """Make what proposes the trials of a search. Raises ConfigError as above."""
+    """Return a new proposer of a search's trials. Raises ConfigError as `search_space`."""
     match params.search.strategy:
-        case "grid":
-            return FixedProposer(grid(params))
-        case "random":
-            return FixedProposer(tuple(random_points(params)))
+        case "grid" | "random":
+            return FixedProposer(search_space(params))
         case "tpe" | "gp":
-            return OptunaProposer(params)
+            return OptunaProposer(params, search_space(params))
+
+
+def strategy_of(params: Params) -> Strategy:
+    """Return a new strategy of a search. Raises ConfigError as `search_space`."""
+    return pruned_strategy(proposer_of(params), params.search, by=params.trial.objective)
 
 
 def pruned_strategy(proposer: Proposer, search: SearchParams, *, by: Objective) -> Strategy:
-    """Make the strategy that stops trials as the search says."""
+    """Return a new strategy that stops a proposer's trials with `search.pruner`."""
     match search.pruner:
         case "none":
             return FullBudgetSearch(proposer, epochs=search.epochs)
         case "asha":
-            return PrunedSearch(proposer, [halving_ladder(search)], repeat(0), by=by)
+            return PrunedSearch(proposer, [halving_bracket(search)], repeat(0), by=by)
         case "median":
-            return PrunedSearch(proposer, [median_ladder(search)], repeat(0), by=by)
+            return PrunedSearch(proposer, [median_bracket(search)], repeat(0), by=by)
         case "hyperband":
-            return PrunedSearch(proposer, brackets(search), bracket_turns(search), by=by)
+            return PrunedSearch(
+                proposer, hyperband_brackets(search), bracket_sequence(search), by=by
+            )
 
 
-def first_budget(search: SearchParams) -> int:
-    """Epochs after which every trial is scored first."""
-    return search.epochs if search.pruner == "none" else rung_budgets(search)[0]
+def expected_epochs(search: SearchParams, trials: int) -> int:
+    """Epochs that this many trials are expected to take in total, within max_epochs_total."""
+    epochs = _unlimited_epochs(search, trials)
+    return min(epochs, search.max_epochs_total or epochs)
 
 
-def planned_epochs(params: Params, trials: int) -> int:
-    """Epochs that so many trials are expected to take all together, within the search's budget."""
-    epochs = _expected_epochs(params.search, trials)
-    return min(epochs, params.search.max_epochs_total or epochs)
-
-
-def _expected_epochs(search: SearchParams, trials: int) -> int:
+def _unlimited_epochs(search: SearchParams, trials: int) -> int:
     match search.pruner:
         case "none":
             return trials * search.epochs

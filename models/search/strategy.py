@@ -1,4 +1,4 @@
-"""What every search answers: which trial to train next, and up to which epoch."""
+"""The interface of search strategies: ask for the next job, tell its outcome."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,66 +10,59 @@ from models.trials import Scores
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A trial of a search to be trained up to a budget."""
+    """A trial of a search, to be trained up to an epoch budget."""
 
     number: int
-    """Of the trial, in the order they were proposed, from 0."""
+    """Of the trial, in order of proposal, from 0."""
     proposal: Proposal
     budget: int
-    """Epochs in all, earlier ones included."""
-    final: bool
-    """Whether nothing can be asked of the trial after this."""
+    """Epochs in total, earlier ones included."""
     rung: int | None = None
-    """From 0; null where trials are never stopped."""
+    """From 0; null without a pruner."""
 
     @property
     def label(self) -> str:
-        """What differs, and how far it is trained where that differs too."""
+        """The proposal's label; with a pruner also the budget."""
         if self.rung is None:
             return self.proposal.label
         return f"{self.proposal.label}, to epoch {self.budget}"
 
 
 class Strategy(Protocol):
-    """Chooses jobs one at a time; the same answers to the same questions, whoever trains."""
+    """Chooses jobs one at a time; the same calls in the same order give the same jobs."""
 
     def ask(self) -> Job | None:
-        """Return a job to begin now; None: not before more is told, or none at all."""
+        """Return the next job; None: an outcome must be told first, or the search is complete."""
 
     def tell(self, job: Job, scores: Scores | None) -> None:
-        """Hear a job's validation scores, best epoch so far; None: the trial failed."""
+        """Take a job's validation scores, of the best epoch so far; None: the trial failed."""
 
 
 class Proposer(Protocol):
-    """Where trials come from."""
-
-    @property
-    def total(self) -> int:
-        """How many trials there are, where all are asked for."""
+    """Source of a search's trials."""
 
     def propose(self) -> Proposal | None:
-        """Return another trial; None: not before more is learned, or none at all."""
+        """Return the next trial; None: it must learn first, or all trials were proposed."""
 
     def learn(self, number: int, scores: Scores | None) -> None:
-        """Hear how the trial with this number did, once; None: it failed."""
+        """Take the scores of the trial with this number, once; None: it failed."""
 
 
 class FixedProposer:
-    """Proposes trials that were known beforehand."""
+    """Proposes trials from a list."""
 
     def __init__(self, proposals: Sequence[Proposal]) -> None:
-        self.total = len(proposals)
-        self._left = iter(proposals)
+        self._remaining = iter(proposals)
 
     def propose(self) -> Proposal | None:
-        return next(self._left, None)
+        return next(self._remaining, None)
 
     def learn(self, number: int, scores: Scores | None) -> None:
-        """Learn nothing."""
+        """Do nothing."""
 
 
 class FullBudgetSearch:
-    """Trains every trial to the whole budget."""
+    """Strategy without a pruner: trains every trial to the full budget."""
 
     def __init__(self, proposer: Proposer, *, epochs: int) -> None:
         self._proposer, self._epochs = proposer, epochs
@@ -79,7 +72,7 @@ class FullBudgetSearch:
         proposal = self._proposer.propose()
         if proposal is None:
             return None
-        job = Job(number=self._asked, proposal=proposal, budget=self._epochs, final=True)
+        job = Job(number=self._asked, proposal=proposal, budget=self._epochs)
         self._asked += 1
         return job
 

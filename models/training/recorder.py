@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytorch_lightning as pl
 import torch
 
-from models.processes import die_with_parent
+from models.lifetime import end_with_parent
 from models.training.checkpoint import TrainingState, Weights, copied
 from models.training.classifier import Classifier
 from models.training.early_stopping import best_record, should_stop_early
@@ -39,7 +39,7 @@ class Recorder(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         del pl_module, stage
         if trainer.world_size > 1:
-            die_with_parent()
+            end_with_parent()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del trainer, pl_module

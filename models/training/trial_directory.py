@@ -37,7 +37,7 @@ class TrialDirectory:
         """Write trial.json where it is not there yet."""
         path = self.path / TrialFiles.SPEC
         text = self.spec.model_dump_json(indent=2) + "\n"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             write_text(path, text)
 
     def history(self) -> list[EpochRecord]:

@@ -1,7 +1,7 @@
-"""Entry of a trial's child process: trains one trial and says each epoch as it ends.
+"""Entry point of a trial's child process: trains one trial and reports each epoch.
 
 The fork server preloads `models.training.fit`, so that a child starts with everything imported;
-the parent imports this module only, which is light. MLflow, Prefect and DVC are not known here.
+the parent imports this module only, which is light.
 """
 
 import logging
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from models.config import Record
 from models.errors import PitchpipeError
-from models.processes import die_with_parent
+from models.lifetime import end_with_parent
 from models.training.source import imported_source_digest
 from models.trials import EpochRecord, TrialSpec
 
@@ -23,73 +23,68 @@ ALLOCATOR_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 """glibc keeps freed pages instead of returning them to the kernel at each step: 1-30 % more images
-a second, by the machine's load. Read when a process starts, so set before the fork server is."""
-
+a second, by the machine's load. Read when a process starts, hence set before the fork server."""
 
 log = logging.getLogger(__name__)
 
 
-class Work(Record):
-    """One trial to be trained, as it travels to the child."""
+class TrialJob(Record):
+    """One trial to be trained up to a budget; travels to the process that trains it as JSON."""
 
     spec: TrialSpec
-    directory: str
+    directory: Path
     """The trial's directory, relative to the project's root."""
-    prepared: str
+    prepared: Path
     """Folder of the prepared arrays."""
     budget: int
     """Epochs."""
+    label: str
+    """What distinguishes it from the other trials, for people."""
     cuda_devices: tuple[str, ...] = ()
     """GPUs to train on, as CUDA_VISIBLE_DEVICES names them; none for a trial on the CPU."""
 
 
 class Complaint(Record):
-    """What went wrong in the child that is no fault of the trial's."""
+    """An error in the child that the trial did not cause."""
 
     complaint: str
 
 
-def run(work_json: str, connection: Connection) -> None:
-    """Train; send an EpochRecord as JSON after each epoch. The outcome is what is on disk.
+def run(job_json: str, connection: Connection) -> None:
+    """Train the trial of a job, and send an EpochRecord as JSON after each epoch.
 
-    An error that is no trial's fault (a full disk, altered data, a mistake of ours) is sent as a
-    Complaint, for the parent to raise.
+    The outcome is written to the trial's directory. An error that the trial did not cause (a full
+    disk, altered data, a fault of pitchpipe) is sent as a Complaint, for the parent to raise.
     """
-    die_with_parent()
+    end_with_parent()
     # Ctrl-C reaches every process of the terminal; the parent decides and sends SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    work = Work.model_validate_json(work_json)
-    if work.cuda_devices:  # read when this process first uses CUDA, which no parent of it did
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(work.cuda_devices)
+    job = TrialJob.model_validate_json(job_json)
+    if job.cuda_devices:  # read when this process first uses CUDA, which no parent of it did
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(job.cuda_devices)
 
-    def tell(record: EpochRecord | Complaint) -> None:
+    def send(record: EpochRecord | Complaint) -> None:
         try:
             connection.send_bytes(record.model_dump_json().encode())
-        except OSError:  # nobody hears: the parent was killed, and this process is about to be
+        except OSError:  # nobody receives: the parent was killed, and this process ends as well
             raise SystemExit(1) from None
 
     try:
-        _train(work, tell)
+        _train(job, send)
     except PitchpipeError as error:
-        tell(Complaint(complaint=str(error)))
+        send(Complaint(complaint=str(error)))
     except Exception as error:
-        log.exception("training trial %s", work.spec.key)
-        tell(Complaint(complaint=f"{type(error).__name__}: {error}"))
+        log.exception("training trial %s", job.spec.key)
+        send(Complaint(complaint=f"{type(error).__name__}: {error}"))
 
 
-def _train(work: Work, tell: Callable[[EpochRecord], None]) -> None:
-    if work.spec.source != imported_source_digest():
-        # Else the old code's results would be kept under the key of the new.
-        raise PitchpipeError(
-            "the code that trains was changed since this retraining began; run again"
-        )
+def _train(job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> None:
+    if job.spec.source != imported_source_digest():
+        # Otherwise results of the old code would be kept under the key of the new.
+        raise PitchpipeError("the training code was changed since this retraining began; run again")
     from models.training.fit import train_trial  # noqa: PLC0415 - see the module's docstring
 
     train_trial(
-        work.spec,
-        Path(work.directory),
-        prepared=Path(work.prepared),
-        budget=work.budget,
-        on_epoch=tell,
+        job.spec, job.directory, prepared=job.prepared, budget=job.budget, on_epoch=on_epoch
     )

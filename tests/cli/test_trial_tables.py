@@ -1,19 +1,33 @@
 """Tables and curves of trials: 80 columns hold them, and no number is cut."""
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from registry_records import trial_result
 from rich.console import Console
 
 from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trial_comparison import print_comparison
-from flows.cli.display.trials import Here, TrialRow, curve_line, sparkline, thin
-from flows.records.trial_store import StoredTrial
-from models.config import TrialConfig
-from models.networks import CnnConfig
-from models.trials import Scores, TrialResult, TrialSpec
+from flows.cli.display.trials import (
+    TrainingInputs,
+    TrialRow,
+    curve_line,
+    leaderboard,
+    print_leaderboard,
+    sparkline,
+    thin,
+)
+from flows.datasets.files import PREPARED, SAMPLE_SHEETS
+from flows.records.trial_store import STORE, StoredTrial
+from models.config import CnnConfig, DataParams, TrialConfig
+from models.config.trial import Objective
+from models.datasets.prepared import MANIFEST, Dropped, Manifest
+from models.files import write_text
+from models.training.source import package_versions, training_source_digest
+from models.trials import Scores, TrialFiles, TrialResult, TrialSpec
 
 COLUMNS = (
     Column("key", ["24cece0f", "e0eece74"]),
@@ -95,7 +109,7 @@ def test_curves_on_one_scale() -> None:
     assert sparkline([2.0, 2.0], low=2, high=2) == "▄▄"
 
 
-HERE = Here(dataset="d", source="s", versions={"torch": "2"}, device="cpu")
+CURRENT = TrainingInputs(dataset="d", source="s", versions={"torch": "2"}, device="cpu")
 
 
 def row(config: TrialConfig, **fields: object) -> TrialRow:
@@ -115,7 +129,7 @@ def row(config: TrialConfig, **fields: object) -> TrialRow:
         checkpoint_digest="0",
         weights_digest="0",
     )
-    return TrialRow(StoredTrial(spec=spec, key=spec.key, outcome=result, history=()), HERE)
+    return TrialRow(StoredTrial(spec=spec, key=spec.key, outcome=result, history=()), CURRENT)
 
 
 @pytest.mark.parametrize(
@@ -164,3 +178,125 @@ def test_a_value_of_one_long_word_is_broken_and_not_cut(capsys: pytest.CaptureFi
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("9") >= 8
     assert "…" not in shown
+
+
+def manifest(name: str, digest: str) -> Manifest:
+    """What is known of a dataset after it was prepared."""
+    return Manifest(
+        name=name,
+        digest=digest,
+        raw_digest="r",
+        classes=("a", "b"),
+        image_size=28,
+        channels=1,
+        mean=(0.5,),
+        std=(0.5,),
+        splits={},
+        images=0,
+        dropped=Dropped(),
+        params=DataParams(name=name),
+    )
+
+
+def store(
+    dataset: str, accuracy: float, cross_entropy: float, *, torch: str = "", **config: object
+) -> str:
+    """Put a trial of the current code into the store; its key."""
+    versions = package_versions() | ({"torch": torch} if torch else {})
+    spec = TrialSpec(
+        config=TrialConfig.model_validate(config),
+        dataset=dataset,
+        source=training_source_digest(),
+        versions=versions,
+    )
+    scores = Scores(accuracy=accuracy, f1_macro=0.5, cross_entropy=cross_entropy)
+    result = trial_result(spec).model_copy(update={"scores": scores})
+    write_text(STORE / spec.key / TrialFiles.SPEC, spec.model_dump_json())
+    write_text(STORE / spec.key / TrialFiles.RESULT, result.model_dump_json())
+    return spec.key
+
+
+@pytest.fixture
+def _datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos are prepared; digits were trained on before."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("flows.cli.display.trials.device_for", lambda _: "cpu")
+    write_text(SAMPLE_SHEETS / "d" / MANIFEST, manifest("digits", "d").model_dump_json())
+    write_text(PREPARED / MANIFEST, manifest("photos", "p").model_dump_json())
+
+
+@pytest.mark.usefixtures("_datasets")
+def test_trials_are_those_of_one_dataset_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """The prepared one, or another by name; with all of them, each row says which."""
+    photos, digits = store("p", 0.5, 1.0), store("d", 0.6, 1.0)
+
+    boards = [
+        leaderboard("accuracy", dataset=name, everything=False)
+        for name in (None, "photos", "digits", "cars")
+    ]
+    for board in (boards[0], leaderboard("accuracy", dataset=None, everything=True)):
+        print_leaderboard(board, limit=None)
+
+    keys = [[one.trial.key for one in board.rows] for board in boards]
+    assert keys == [[photos], [photos], [digits], []]
+    one, _, every = capsys.readouterr().out.partition("all datasets")
+    assert one.startswith("photos p, by validation accuracy")
+    assert "dataset" not in one
+    assert "digits d" in every
+    assert "photos p" in every
+
+
+@pytest.mark.usefixtures("_datasets")
+@pytest.mark.parametrize(
+    ("first", "second", "given", "by", "best"),
+    [
+        ("accuracy", "accuracy", "cross_entropy", "accuracy", "first"),
+        ("cross_entropy", "cross_entropy", "accuracy", "cross_entropy", "second"),
+        ("accuracy", "cross_entropy", "cross_entropy", "cross_entropy", "second"),
+        ("accuracy", "cross_entropy", "accuracy", "accuracy", "first"),
+    ],
+)
+def test_trials_are_sorted_by_their_objective_or_that_of_the_params(
+    first: str, second: str, given: Objective, by: Objective, best: str
+) -> None:
+    """One objective for all rows: scores of two cannot be compared."""
+    keys = {
+        "first": store("p", 0.9, 2.0, objective=first),
+        "second": store("p", 0.8, 1.0, objective=second, seed=2),
+    }
+
+    board = leaderboard(given, dataset=None, everything=False)
+
+    assert board.objective == by
+    assert board.rows[0].trial.key == keys[best]
+
+
+@pytest.mark.usefixtures("_datasets")
+def test_a_config_is_listed_once() -> None:
+    """As a run would use it, not as it was trained with other packages; --all has both."""
+    older, cached = store("p", 0.9, 1.0, torch="1.0"), store("p", 0.8, 1.0)
+    only_older = store("p", 0.7, 1.0, torch="1.0", seed=2)
+
+    now = leaderboard("accuracy", dataset=None, everything=False)
+    everything = leaderboard("accuracy", dataset=None, everything=True)
+
+    assert [one.trial.key for one in now.rows] == [cached, only_older]
+    assert [one.trial.key for one in everything.rows] == [older, cached, only_older]
+
+
+@pytest.mark.usefixtures("_datasets")
+def test_people_are_shown_thirty_rows_and_how_many_there_are_more(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Unless they name a limit."""
+    for seed in range(32):
+        store("p", 0.5, 1.0, seed=seed)
+    board = leaderboard("accuracy", dataset=None, everything=False)
+    shown = []
+    for limit in (None, 3, 32):
+        print_leaderboard(board, limit=limit)
+        shown.append(capsys.readouterr().out)
+
+    assert [text.count("finished") for text in shown] == [30, 3, 32]
+    assert ["2 more: --limit 32" in shown[0], "29 more: --limit 32" in shown[1]] == [True, True]
+    assert "more" not in shown[2]

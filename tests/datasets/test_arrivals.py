@@ -12,7 +12,7 @@ from flows.retraining.decide import decide, fingerprint, remember
 from flows.schedules import commands, worker
 from flows.schedules.config import SCHEDULES, Schedule, add_schedule
 from flows.schedules.triggers import PendingTriggers, pending_triggers, take_arrivals
-from flows.schedules.worker import LONGEST_SECONDS, NEWS_SECONDS, DeploymentReconciler
+from flows.schedules.worker import LONGEST_SECONDS, RETRY_SECONDS, DeploymentReconciler
 from models.config import Params
 from models.decision import Completed, Decision
 from models.errors import ConfigError
@@ -135,8 +135,8 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(worker, "news", world.look)
-    monkeypatch.setattr(worker, "ask_now", lambda name: world.asked.append((name, world.now)))
+    monkeypatch.setattr(worker, "pending_triggers", world.look)
+    monkeypatch.setattr(worker, "run_now", lambda name: world.asked.append((name, world.now)))
     monkeypatch.setattr(worker, "owner", lambda: world if world.busy else None)
     monkeypatch.setattr(worker, "now", lambda: world.now)
     return world
@@ -147,7 +147,7 @@ def watch(
 ) -> None:
     """Let it look until a time."""
     while world.now < until:
-        reconciler._watch()
+        reconciler._run_triggered()
         world.now += every
 
 
@@ -163,11 +163,11 @@ def test_news_is_asked_about_at_once_and_again_after_longer_and_longer_pauses(
     assert world.asked == []
     world.busy = False
 
-    watch(reconciler, world, until=100 + 5 * NEWS_SECONDS)
+    watch(reconciler, world, until=100 + 5 * RETRY_SECONDS)
     first, second, third = (when for _, when in world.asked)
     assert first == 100
-    assert second - first == pytest.approx(NEWS_SECONDS, abs=20)
-    assert third - second == pytest.approx(2 * NEWS_SECONDS, abs=20)
+    assert second - first == pytest.approx(RETRY_SECONDS, abs=20)
+    assert third - second == pytest.approx(2 * RETRY_SECONDS, abs=20)
 
     world.news["arrivals"] = PendingTriggers((), (), "digest")
     watch(reconciler, world, until=world.now + 10)
@@ -200,10 +200,10 @@ def test_whatever_fails_in_a_look_ends_no_watch(world: World) -> None:
     SCHEDULES.write_text("{: no yaml")
     reconciler = DeploymentReconciler(datetime.now(UTC))
 
-    reconciler._attempt("watching", reconciler._watch)
+    reconciler._attempt("watching", reconciler._run_triggered)
 
     SCHEDULES.unlink()
     add_schedule(ARRIVALS)
     world.news["arrivals"] = PendingTriggers(("monday",), (), None)
-    reconciler._watch()
+    reconciler._run_triggered()
     assert [name for name, _ in world.asked] == ["arrivals"]

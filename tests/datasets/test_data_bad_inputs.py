@@ -10,8 +10,8 @@ import pytest
 from bad_inputs import BAD_INPUTS, Maker
 from data_fixtures import class_folders, make_project, noise
 
-from flows.cli import data_documents
 from flows.datasets import ingest
+from flows.datasets.ingest import Added, add_source, check_source
 from models.config import DataParams
 from models.datasets.sources.detect import find_source
 from models.errors import PitchpipeError
@@ -31,8 +31,8 @@ def contents() -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in files if not path.name.endswith(passing)}
 
 
-def add(path: Path) -> data_documents.AddedDocument:
-    return data_documents.add_source(path, PETS, name=None, kind=None, split=None)
+def add(path: Path) -> Added:
+    return add_source(path, PETS)
 
 
 def refused(path: Path) -> PitchpipeError:
@@ -56,7 +56,7 @@ def test_a_bad_input_is_refused_whole(tmp_path: Path, maker: Maker, message: str
     (tmp_path / "given").mkdir()
     path = maker(tmp_path / "given")
     assert re.search(message, str(refused(path)))
-    assert data_documents.source_report(path, PETS, kind=None, split=None).errors
+    assert check_source(path, PETS).errors
 
 
 def test_every_damaged_file_is_named_at_once(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_every_damaged_file_is_named_at_once(tmp_path: Path) -> None:
     class_folders(tmp_path / "given", noise(8))
     for name in ("x", "y", "z"):
         (tmp_path / "given" / "a" / f"{name}.png").write_text("no image")
-    report = data_documents.source_report(tmp_path / "given", PETS, kind=None, split=None)
+    report = check_source(tmp_path / "given", PETS)
     assert [(f.code, f.where) for f in report.errors] == [
         ("unreadable", f"a/{name}.png") for name in ("x", "y", "z")
     ]
@@ -90,7 +90,7 @@ def test_a_file_that_disappears_is_named(tmp_path: Path, monkeypatch: pytest.Mon
     class_folders(tmp_path / "given", noise(8))
     source = find_source(tmp_path / "given")
     (tmp_path / "given" / "b" / "00005.png").unlink()
-    monkeypatch.setattr(data_documents, "find_source", lambda *_, **__: source)
+    monkeypatch.setattr(ingest, "find_source", lambda *_, **__: source)
     assert re.search(r"b/00005\.png: No such file", str(refused(tmp_path / "given")))
 
 
@@ -125,11 +125,11 @@ def test_a_batch_is_never_rewritten(tmp_path: Path) -> None:
     """Other images under a name that is taken are refused; the same ones again are no change."""
     class_folders(tmp_path / "one", noise(8))
     class_folders(tmp_path / "two", noise(8, seed=1))
-    added = data_documents.add_source(tmp_path / "one", PETS, name="first", kind=None, split=None)
+    added = add_source(tmp_path / "one", PETS, name="first")
     before = contents()
     with pytest.raises(PitchpipeError, match="batches never change; choose --name"):
-        data_documents.add_source(tmp_path / "two", PETS, name="first", kind=None, split=None)
-    again = data_documents.add_source(tmp_path / "one", PETS, name="first", kind=None, split=None)
+        add_source(tmp_path / "two", PETS, name="first")
+    again = add_source(tmp_path / "one", PETS, name="first")
     assert again.dataset == added.dataset
     assert "already_added" in [finding.code for finding in again.warnings]
     assert contents() == before
@@ -140,4 +140,4 @@ def test_a_batch_has_a_plain_name(tmp_path: Path, name: str) -> None:
     """Names that could leave the folder, or differ in case only, are refused."""
     class_folders(tmp_path / "given", noise(8))
     with pytest.raises(PitchpipeError, match="lower-case letters, digits and hyphens"):
-        data_documents.add_source(tmp_path / "given", PETS, name=name, kind=None, split=None)
+        add_source(tmp_path / "given", PETS, name=name)

@@ -11,13 +11,15 @@ from data_fixtures import class_folders, command, make_project, noise
 from dvc.repo import Repo
 from pydantic import JsonValue
 
-from flows.cli import data_documents
-from flows.cli.data_documents import AddedDocument
 from flows.cli.main import app
 from flows.datasets.current import prepare_dataset
 from flows.datasets.dvc import cache_path
 from flows.datasets.files import PREPARED, RAW
+from flows.datasets.ingest import Added, add_source
+from flows.datasets.restore import restore_dataset
+from flows.datasets.status import dataset_status
 from flows.datasets.versions import logged_versions
+from flows.registry.dataset_uses import used_versions
 from models.config import DataParams, InboxParams
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import open_split, read_manifest
@@ -33,9 +35,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def add(folder: Path, *, seed: int, count: int = 40) -> AddedDocument:
+def add(folder: Path, *, seed: int, count: int = 40) -> Added:
     source = class_folders(folder / f"source-{seed}", noise(count, seed=seed))
-    return data_documents.add_source(source, PETS, name=None, kind=None, split=None)
+    return add_source(source, PETS)
 
 
 def pitchpipe(*arguments: str) -> JsonValue:
@@ -77,7 +79,7 @@ def _prepared_splits() -> dict[str, str]:
 def test_the_log_lists_versions_newest_first(tmp_path: Path) -> None:
     """Each version with its batches and images; the digest tells them apart."""
     first, second = add(tmp_path, seed=1), add(tmp_path, seed=2)
-    log = data_documents.log_documents("pets", registered="pets-classifier")
+    log = used_versions("pets", registered="pets-classifier")
     assert [version.digest for version in log] == [second.dataset.digest, first.dataset.digest]
     assert [version.images for version in log] == [80, 40]
     assert [len(version.batches) for version in log] == [2, 1]
@@ -96,7 +98,7 @@ def test_a_version_comes_back_byte_for_byte(tmp_path: Path, *, committed: bool) 
         git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
     add(tmp_path, seed=2)
     assert prepare_dataset(PETS).prepared_digest != digest
-    restored = data_documents.restore_dataset(first.dataset.digest[:10], DataParams(), dataset=None)
+    restored = restore_dataset(first.dataset.digest[:10], DataParams(), dataset=None)
     assert (restored.digest, restored.prepared_digest) == (first.dataset.digest, digest)
     assert {path.name: path.read_bytes() for path in (RAW / "pets").iterdir()} == {
         Path(first.batch).name: batch
@@ -109,7 +111,7 @@ def test_a_lost_batch_comes_back_from_the_cache(tmp_path: Path) -> None:
     first = add(tmp_path, seed=1)
     content = Path(first.batch).read_bytes()
     Path(first.batch).unlink()
-    data_documents.restore_dataset(first.dataset.digest, DataParams(), dataset=None)
+    restore_dataset(first.dataset.digest, DataParams(), dataset=None)
     assert Path(first.batch).read_bytes() == content
 
 
@@ -123,7 +125,7 @@ def test_a_remote_is_pushed_to_and_restored_from(tmp_path: Path) -> None:
     assert (remote / "files" / "md5" / md5[:2] / md5[2:]).read_bytes() == content
     cache_path(md5).unlink()
     Path(first.batch).unlink()
-    data_documents.restore_dataset(first.dataset.digest, DataParams(), dataset=None)
+    restore_dataset(first.dataset.digest, DataParams(), dataset=None)
     assert Path(first.batch).read_bytes() == content
     assert prepare_dataset(PETS).remote == str(remote)
 
@@ -140,13 +142,13 @@ def test_a_bad_cache_file_is_found_and_named(tmp_path: Path, fault: str) -> None
         content[100] ^= 1
         path.write_bytes(content)
         path.chmod(0o444)
-    (problem,) = data_documents.status_document(PETS, InboxParams()).problems
+    (problem,) = dataset_status(PETS, InboxParams()).problems
     assert problem.code == f"cache_{fault}"
     assert problem.where == str(path)
     Path(first.batch).unlink()
     before = sorted((RAW / "pets").iterdir())
     with pytest.raises(IntegrityError, match=path.name):
-        data_documents.restore_dataset(first.dataset.digest, DataParams(), dataset=None)
+        restore_dataset(first.dataset.digest, DataParams(), dataset=None)
     assert sorted((RAW / "pets").iterdir()) == before
 
 
@@ -157,7 +159,7 @@ def test_status_says_what_changed(tmp_path: Path) -> None:
     Path(first.batch).unlink()
     Path(second.batch).write_bytes(Path(third.batch).read_bytes())
     (RAW / "pets" / "by-hand.parquet").write_bytes(Path(third.batch).read_bytes())
-    status = data_documents.status_document(PETS, InboxParams())
+    status = dataset_status(PETS, InboxParams())
     assert status.removed == (Path(first.batch).name,)
     assert status.altered == (Path(second.batch).name,)
     assert status.added == ("by-hand.parquet",)
@@ -169,7 +171,7 @@ def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     add(tmp_path, seed=2)
     for digest in ("0123456789abcdef", ""):
         with pytest.raises(InputError, match="pitchpipe data log"):
-            data_documents.restore_dataset(digest, DataParams(), dataset=None)
+            restore_dataset(digest, DataParams(), dataset=None)
 
 
 def test_two_processes_that_add_at_once_both_succeed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from flows.datasets.files import STAGING
 from flows.datasets.ingest import fashion_mnist_folder
-from models.datasets.sources.fashion_mnist import DIGESTS
+from models.datasets.sources.builtin import FASHION_MNIST_DIGESTS as DIGESTS
 from models.errors import InputError
 
 IMAGES = "train-images-idx3-ubyte.gz"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from project_folder import ProjectFolder, Ran
 
-from flows.cli.dataset_uses import RunUse, Uses, VersionUse, dataset_uses
+from flows.registry.dataset_uses import RunUse, Uses, VersionUse, dataset_uses
 from flows.retraining.session import write_sample_sheet
 from flows.tracking.runs import Runs
 from flows.tracking.store import open_tracking

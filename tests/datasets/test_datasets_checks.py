@@ -140,9 +140,9 @@ def test_thumbs_are_means_of_cells() -> None:
     """Worked by hand: 16 x 18 pixels in 8 x 9 cells of four; another size by shares of pixels."""
     image = np.zeros((1, 16, 18, 1), np.uint8)
     image[0, 0, 0], image[0, 1, 1] = 100, 60
-    assert image_statistics(image).thumbs[0, 0].tolist() == [40, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert image_statistics(image).thumbnails[0, 0].tolist() == [40, 0, 0, 0, 0, 0, 0, 0, 0]
     level = np.full((1, 7, 5, 1), 90, np.uint8)
-    assert np.all(image_statistics(level).thumbs == 90)
+    assert np.all(image_statistics(level).thumbnails == 90)
 
 
 def test_the_manifest_keeps_the_warnings_and_errors_stop(tmp_path: Path) -> None:

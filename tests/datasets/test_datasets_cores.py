@@ -11,11 +11,12 @@ import psutil
 import pytest
 from data_fixtures import class_folders, noise
 
+from models import processes
 from models.config import DataParams
-from models.datasets import process_pool, scanning
+from models.datasets import scanning
 from models.datasets.ingest import Ingested, ingest
 from models.datasets.prepare import prepare
-from models.datasets.scanning import Fault, scan_rows, survey
+from models.datasets.scanning import Fault, scan_pieces, scan_rows
 from models.datasets.sources import folder
 from models.datasets.sources.folder import image_folder
 from models.digests import digest_file
@@ -24,11 +25,11 @@ DATA = DataParams(name="pets", image_size=8)
 
 KILLED = """
 import os, signal
-from models.datasets import process_pool
+from models import processes
 if __name__ == "__main__":
-    process_pool.HERE_SECONDS = -1.0
+    processes.HERE_SECONDS = -1.0
     pieces = ["__import__('os').getpid()"] * 8
-    for _, pid in process_pool.on_all_cores(eval, pieces):
+    for _, pid in processes.map_on_cores(eval, pieces):
         print(pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -36,7 +37,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def _many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_pool, "HERE_SECONDS", -1.0)
+    monkeypatch.setattr(processes, "HERE_SECONDS", -1.0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
 
 
@@ -72,9 +73,9 @@ def test_many_processes_make_what_one_makes(
 def test_faults_found_by_other_processes_are_named(pets: Path) -> None:
     """A damaged file in a late piece comes back with its path."""
     (pets / "b" / "00099.png").write_bytes(b"no image")
-    found = [found for _, found in survey(image_folder(pets).rows(), DATA)]
-    assert sum(len(part.scanned) for part in found) == 99
-    (fault,) = [fault for part in found for fault in part.faults]
+    found = list(scan_pieces(image_folder(pets).rows(), DATA))
+    assert sum(len(scanned) for _, scanned, _ in found) == 99
+    (fault,) = [fault for _, _, faults in found for fault in faults]
     assert isinstance(fault, Fault)
     assert fault.path == "b/00099.png"
 
@@ -82,14 +83,14 @@ def test_faults_found_by_other_processes_are_named(pets: Path) -> None:
 def test_what_is_decoded_at_once_is_bounded_and_does_not_show(
     pets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looked at in portions of three or at once: the same ids, looks and pixels."""
+    """Looked at in portions of three or at once: the same ids, statistics and pixels."""
     rows = next(image_folder(pets).rows())
     whole, pixels, _ = scan_rows(rows, DATA)
     monkeypatch.setattr(scanning, "_PORTION_BYTES", 2 * 9 * 9 * 3)
     parts, same_pixels, _ = scan_rows(rows, DATA)
     np.testing.assert_array_equal(pixels, same_pixels)
     np.testing.assert_array_equal(whole.pictures.ids, parts.pictures.ids)
-    np.testing.assert_array_equal(whole.looks.thumbs, parts.looks.thumbs)
+    np.testing.assert_array_equal(whole.statistics.thumbnails, parts.statistics.thumbnails)
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:

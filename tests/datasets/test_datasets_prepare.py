@@ -10,7 +10,7 @@ from models.datasets.batches import write_batch
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepare import prepare
 from models.datasets.prepared import open_split, read_manifest
-from models.datasets.sources.digits import digits
+from models.datasets.sources.builtin import digits
 from models.errors import InputError, IntegrityError
 
 

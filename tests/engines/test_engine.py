@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,7 +13,7 @@ import pytest
 from project_folder import REPOSITORY
 
 from flows.datasets.current import ensure_ingested
-from flows.engines.local import InterruptedTrialError, LocalEngine, TrialJob, warm_up
+from flows.engines.local import InterruptedTrialError, LocalEngine, warm_up
 from flows.records.trial_store import cached, directory_of, find_trial, stored_trials
 from models.config import DataParams, TrialConfig
 from models.datasets.prepare import prepare
@@ -23,6 +22,7 @@ from models.errors import ConfigError, PitchpipeError
 from models.networks import CnnConfig
 from models.optimizers import SgdConfig
 from models.training.source import package_versions, training_source_digest
+from models.training.worker import TrialJob
 from models.trials import (
     EpochRecord,
     TrialFailure,
@@ -93,7 +93,8 @@ def only_child() -> psutil.Process:
 def test_code_edited_since_the_retraining_began_is_refused() -> None:
     """The child has the old code: its results must not be kept under the key of the new."""
     work = job(SMALL)
-    edited = replace(work, spec=work.spec.model_copy(update={"source": "0" * 64}))
+    spec = work.spec.model_copy(update={"source": "0" * 64})
+    edited = work.model_copy(update={"spec": spec})
 
     with pytest.raises(PitchpipeError, match="was changed since this retraining began; run again"):
         LocalEngine().train(edited, lambda _: None)
@@ -112,7 +113,7 @@ def test_trials_that_start_together_get_gpus_of_their_own(monkeypatch: pytest.Mo
 
     def take() -> None:
         begin.wait()
-        with engine._gpus().taken(1) as (gpu,):
+        with engine._gpus().hold(1) as (gpu,):
             given.append(gpu)
             together.wait()
 
@@ -129,7 +130,7 @@ def test_a_killed_worker_is_replaced_and_the_trial_goes_on(
 ) -> None:
     """Killed after its first epoch, the trial ends as if nothing had happened."""
     work = job(SMALL.model_copy(update={"seed": 1}), budget=3)
-    elsewhere = replace(work, directory=work.directory.with_name("uninterrupted"))
+    elsewhere = work.model_copy(update={"directory": work.directory.with_name("uninterrupted")})
     epochs: list[int] = []
 
     def kill_once(record: EpochRecord) -> None:
@@ -242,6 +243,6 @@ def test_an_error_that_is_no_trials_fault_is_raised_and_not_tried_again() -> Non
     other = work.spec.model_copy(update={"dataset": "0" * 64})
 
     with pytest.raises(PitchpipeError, match="prepare that one again"):
-        LocalEngine().train(replace(work, spec=other), lambda _: None)
+        LocalEngine().train(work.model_copy(update={"spec": other}), lambda _: None)
 
     assert read_outcome(work.directory, 2) is None

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,16 +15,17 @@ from project_folder import REPOSITORY, ProjectFolder, overrides
 
 from flows.datasets.current import ensure_ingested
 from flows.engines.cluster_head import running_head
-from flows.engines.local import LocalEngine, TrialJob, warm_up
+from flows.engines.local import LocalEngine, warm_up
 from flows.engines.opening import OpenEngine, open_engine
 from flows.records.retraining import Request
-from flows.search.plan import SpecMaker
 from models.config import DataParams, Params, TrialConfig
 from models.datasets.prepare import prepare
 from models.datasets.prepared import read_manifest
 from models.errors import PitchpipeError
 from models.networks import CnnConfig
-from models.trials import EpochRecord, Outcome, TrialResult, read_history
+from models.training.source import package_versions, training_source_digest
+from models.training.worker import TrialJob
+from models.trials import EpochRecord, Outcome, TrialResult, TrialSpec, read_history
 
 PREPARED = Path("data/prepared")
 DATA = DataParams(limit=200)
@@ -81,8 +81,19 @@ def family(word: str) -> list[psutil.Process]:
 
 
 def job(config: TrialConfig, store: Path, *, budget: int = 2) -> TrialJob:
-    spec = SpecMaker.on(read_manifest(PREPARED), "cpu").spec(config)
-    return TrialJob(spec, store / spec.key, PREPARED, budget=budget, label="a trial")
+    spec = TrialSpec(
+        config=config,
+        dataset=read_manifest(PREPARED).digest,
+        source=training_source_digest(),
+        versions=package_versions(),
+    )
+    return TrialJob(
+        spec=spec,
+        directory=store / spec.key,
+        prepared=PREPARED,
+        budget=budget,
+        label="a trial",
+    )
 
 
 def trained(opened: OpenEngine, jobs: list[TrialJob]) -> list[Outcome]:
@@ -155,7 +166,7 @@ def test_what_is_no_trials_fault_is_raised_with_its_message(
     other = work.spec.model_copy(update={"dataset": "0" * 64})
 
     with pytest.raises(PitchpipeError, match="prepare that one again"):
-        opened.engine.train(replace(work, spec=other), lambda _: None)
+        opened.engine.train(work.model_copy(update={"spec": other}), lambda _: None)
 
 
 def test_a_worker_with_other_code_is_refused(opened: OpenEngine, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,9 @@ from project_folder import ProjectFolder
 from pydantic import ValidationError
 
 from flows.engines.cluster import ClusterEngine, ClusterFuture
-from flows.engines.dask_head import shares
+from flows.engines.dask_head import share_gpus
 from flows.engines.devices import DevicePool, cuda_devices, device_for
-from flows.engines.local import InterruptedTrialError, LocalEngine, TrialJob
+from flows.engines.local import InterruptedTrialError, LocalEngine
 from flows.engines.opening import check_engine, cores_a_trial, device_of, workers_for
 from flows.engines.worker_contract import LOCK, TOKEN, WorkerContract, open_contract
 from flows.records.retraining import Request
@@ -28,6 +27,7 @@ from models.config.search import SearchParams
 from models.errors import ConfigError, PitchpipeError
 from models.optimizers import GdConfig
 from models.training import worker
+from models.training.worker import TrialJob
 from models.trials import TrialFailure, TrialSpec, read_outcome
 
 
@@ -41,7 +41,7 @@ def contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker
 
 def test_a_worker_that_shares_everything_complains_of_nothing(contract: WorkerContract) -> None:
     """The folder, its locks, packages and code are those of who asks."""
-    assert contract.broken() is None
+    assert contract.violation() is None
     assert not contract.gone()
 
 
@@ -51,10 +51,10 @@ def test_a_worker_says_what_it_does_not_share(contract: WorkerContract, tmp_path
     older = contract.model_copy(update={"versions": {"torch": "1.0"}})
     other = contract.model_copy(update={"source": "0" * 64})
 
-    assert "does not see" in str(elsewhere.broken())
-    assert "at the same path" in str(elsewhere.broken())
-    assert "we have 1.0; install the same versions" in str(older.broken())
-    assert "other code of pitchpipe" in str(other.broken())
+    assert "does not see" in str(elsewhere.violation())
+    assert "at the same path" in str(elsewhere.violation())
+    assert "we have 1.0; install the same versions" in str(older.violation())
+    assert "other code of pitchpipe" in str(other.violation())
 
 
 def test_a_folder_without_locks_between_machines_is_refused(tmp_path: Path) -> None:
@@ -63,9 +63,9 @@ def test_a_folder_without_locks_between_machines_is_refused(tmp_path: Path) -> N
     (tmp_path / TOKEN).parent.mkdir()
     (tmp_path / TOKEN).write_text("t")
 
-    assert "does not see our locks" in str(contract.broken())
+    assert "does not see our locks" in str(contract.violation())
     with FileLock(tmp_path / LOCK):
-        assert "other code" in str(contract.broken())
+        assert "other code" in str(contract.violation())
 
 
 def test_premises_are_gone_with_who_holds_them(
@@ -160,7 +160,7 @@ def test_cuda_is_refused_where_there_is_none(
 def test_gpus_are_taken_by_turns(count: int, wanted: list[int]) -> None:
     """Those with the fewest trials first: no two differ by more than one trial of one GPU."""
     pool = DevicePool([str(number) for number in range(count)])
-    held = [pool.taken(1) for _ in wanted]
+    held = [pool.hold(1) for _ in wanted]
     loads = dict.fromkeys((str(number) for number in range(count)), 0)
 
     for one in held:
@@ -170,9 +170,9 @@ def test_gpus_are_taken_by_turns(count: int, wanted: list[int]) -> None:
     for one in held:
         one.__exit__(None, None, None)
 
-    with pool.taken(count) as everything:
+    with pool.hold(count) as everything:
         assert sorted(everything) == sorted(loads)
-    with pytest.raises(ConfigError, match=r"lower trial\.devices"), pool.taken(count + 1):
+    with pytest.raises(ConfigError, match=r"lower trial\.devices"), pool.hold(count + 1):
         pass
 
 
@@ -180,10 +180,10 @@ def test_a_gpu_is_given_back(tmp_path: Path) -> None:
     """The next trial takes what is free, not what is next in line."""
     del tmp_path
     pool = DevicePool(["0", "1"])
-    with pool.taken(1) as first:
-        with pool.taken(1) as second:
+    with pool.hold(1) as first:
+        with pool.hold(1) as second:
             pass
-        with pool.taken(1) as third:
+        with pool.hold(1) as third:
             assert (first, second, third) == (("0",), ("1",), ("1",))
 
 
@@ -225,8 +225,8 @@ class FakeCluster:
         self._complaints = list(complaints)
         self.forgotten = 0
 
-    def inspect(self, premises_json: str) -> list[str]:
-        del premises_json
+    def find_violations(self, contract_json: str) -> list[str]:
+        del contract_json
         return self._complaints
 
     def submit(self, order_json: str) -> ClusterFuture:
@@ -240,7 +240,7 @@ class FakeCluster:
     def answer(self) -> str | None:
         return next(self._answers)
 
-    def forget(self) -> None:
+    def cancel(self) -> None:
         self.forgotten += 1
 
 
@@ -248,7 +248,13 @@ class FakeCluster:
 def work(tmp_path: Path) -> TrialJob:
     """A trial that nobody trains."""
     spec = TrialSpec(config=TrialConfig(), dataset="d", source="s", versions={})
-    return TrialJob(spec, tmp_path / "trial", tmp_path / "prepared", budget=1, label="a trial")
+    return TrialJob(
+        spec=spec,
+        directory=tmp_path / "trial",
+        prepared=tmp_path / "prepared",
+        budget=1,
+        label="a trial",
+    )
 
 
 def test_a_trial_whose_workers_die_time_and_again_has_failed(
@@ -300,21 +306,22 @@ def test_a_trial_on_a_gpu_is_refused_where_there_is_none(
     spec = work.spec.model_copy(update={"device": "cuda"})
 
     with pytest.raises(ConfigError, match=r"needs 1 GPU\(s\), and 0 can be used here"):
-        LocalEngine().train(replace(work, spec=spec), lambda _: None)
+        LocalEngine().train(work.model_copy(update={"spec": spec}), lambda _: None)
 
 
 def test_a_child_sees_only_its_gpus(work: TrialJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set in the child itself: all children come from one fork server."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(worker, "die_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "end_with_parent", lambda: None)
     monkeypatch.setattr(worker, "_train", lambda *_: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # and so restored at the end
     receiver, sender = multiprocessing.Pipe(duplex=False)
 
     with receiver, sender:
-        worker.run(work.work().model_dump_json(), sender)
+        worker.run(work.model_dump_json(), sender)
         assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
-        worker.run(work.work(("1", "3")).model_dump_json(), sender)
+        two = work.model_copy(update={"cuda_devices": ("1", "3")})
+        worker.run(two.model_dump_json(), sender)
 
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,3"
 
@@ -326,5 +333,5 @@ def test_workers_of_our_own_dask_cluster_see_as_many_gpus_as_a_trial_takes(
     each: int, seen: tuple[str, ...]
 ) -> None:
     """By turns, worked by hand for four workers and three GPUs; none where there are none."""
-    assert shares(("0", "1", "2"), workers=4, each=each) == seen
-    assert shares((), workers=4, each=each) == ()
+    assert share_gpus(("0", "1", "2"), workers=4, each=each) == seen
+    assert share_gpus((), workers=4, each=each) == ()

@@ -1,15 +1,19 @@
 """Scores: hand-worked values, properties, and what bad input is told."""
 
 import math
+import time
 from random import Random
 
 import numpy as np
 import pytest
+import torch
 from evaluation_fixtures import Labels, Probabilities, guesses, naming, scored
 from evaluation_fixtures import names as class_names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.evaluation import inference
+from models.evaluation.inference import measure_latency_ms
 from models.evaluation.records import Evaluation
 from models.evaluation.scores import evaluate
 
@@ -168,3 +172,41 @@ def test_bad_input_is_refused_with_its_reason(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         evaluate(probabilities, labels, classes=["a", "b"], bins=15)  # type: ignore[arg-type]
+
+
+class Clocked(torch.nn.Module):
+    """Notes what it is given and with how many threads; some calls take longer."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.calls: list[tuple[tuple[int, ...], int]] = []
+        self.seconds = seconds
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.calls.append((tuple(images.shape), torch.get_num_threads()))
+        time.sleep(self.seconds)
+        return images.float().mean((1, 2, 3))
+
+
+def test_latency_is_the_median_of_single_images_on_one_thread() -> None:
+    """Many calls of one image each; torch has its threads back afterwards."""
+    network, threads = Clocked(0.001), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = measure_latency_ms(network, np.zeros((1, 1, 8, 8), np.uint8))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert set(network.calls) == {((1, 1, 8, 8), 1)}
+    assert len(network.calls) >= 100
+    assert 1 <= found < 1000
+
+
+def test_latency_of_a_slow_network_takes_seconds_not_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is timed while there is time, and five times at least."""
+    monkeypatch.setattr(inference, "_MOST_SECONDS", 0.0)
+    network = Clocked(0.02)
+    assert measure_latency_ms(network, np.zeros((1, 3, 8, 8), np.uint8)) >= 20
+    assert len(network.calls) == 5

@@ -9,13 +9,13 @@ from evaluation_fixtures import naming
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.evaluation.calibration import judge_calibration
-from models.evaluation.narrative import explain_selection, most_confused, where_it_errs
+from models.evaluation.calibration import diagnose_calibration
+from models.evaluation.narrative import describe_mistakes, explain_selection, most_confused
 from models.evaluation.outcomes import outcomes_of
-from models.evaluation.overfitting import OverfittingVerdict, judge_overfitting
+from models.evaluation.overfitting import OverfittingDiagnosis, diagnose_overfitting
 from models.evaluation.plot_style import short
 from models.evaluation.records import PointScores
-from models.evaluation.report import LeaderboardRow, Selection
+from models.evaluation.report_input import LeaderboardRow, Selection
 from models.evaluation.scores import evaluate
 from models.trials import EpochRecord, Scores
 
@@ -42,13 +42,13 @@ def history(
     ]
 
 
-def judged(records: list[EpochRecord], *, images: int = 1000) -> OverfittingVerdict:
-    return judge_overfitting(records, kept_epoch=2, validation_images=images)
+def diagnosed(records: list[EpochRecord], *, images: int = 1000) -> OverfittingDiagnosis:
+    return diagnose_overfitting(records, kept_epoch=2, validation_images=images)
 
 
 def test_validation_loss_that_turned_is_overfitting() -> None:
     """Lowest at epoch 2, then up by half while training loss falls: named with its epoch."""
-    found = judged(history([0.9, 0.5, 0.2, 0.1], [0.8, 0.6, 0.7, 0.9], accuracies=(0.95, 0.94)))
+    found = diagnosed(history([0.9, 0.5, 0.2, 0.1], [0.8, 0.6, 0.7, 0.9], accuracies=(0.95, 0.94)))
     assert (found.kind, found.turned) == ("overfitting", 2)
     assert "from epoch 2 on" in found.text
     assert "0.600 to 0.900" in found.text
@@ -58,33 +58,33 @@ def test_a_rise_no_larger_than_the_usual_step_is_noise() -> None:
     """A restless curve that ends 13 % above its lowest point has not turned."""
     restless = [0.4, 0.2, 0.3, 0.25, 0.14, 0.06, 0.1, 0.17, 0.26, 0.059, 0.065, 0.067]
     falling = [0.8, 0.2, 0.1, 0.1, 0.07, 0.05, 0.04, 0.06, 0.05, 0.06, 0.01, 0.005]
-    assert judged(history(falling, restless, accuracies=(0.99, 0.99))).kind == "none"
+    assert diagnosed(history(falling, restless, accuracies=(0.99, 0.99))).kind == "none"
 
 
 def test_both_losses_rising_is_no_overfitting() -> None:
     """A step size too large raises training loss too."""
-    found = judged(history([0.9, 0.5, 0.7, 0.9], [0.8, 0.6, 0.7, 0.9], accuracies=(0.9, 0.9)))
+    found = diagnosed(history([0.9, 0.5, 0.7, 0.9], [0.8, 0.6, 0.7, 0.9], accuracies=(0.9, 0.9)))
     assert found.kind == "none"
 
 
 def test_a_gap_counts_only_where_chance_does_not_explain_it() -> None:
     """Five points are telling on 1,000 validation images, and not on 20."""
     records = history([0.5, 0.3], [0.4, 0.395], accuracies=(0.95, 0.90))
-    assert judged(records, images=1000).kind == "gap"
-    assert judged(records, images=20).kind == "none"
+    assert diagnosed(records, images=1000).kind == "gap"
+    assert diagnosed(records, images=20).kind == "none"
 
 
 def test_loss_that_still_falls_asks_for_more_epochs() -> None:
-    found = judged(history([0.9, 0.6, 0.4], [0.9, 0.6, 0.45], accuracies=(0.90, 0.90)))
+    found = diagnosed(history([0.9, 0.6, 0.4], [0.9, 0.6, 0.45], accuracies=(0.90, 0.90)))
     assert found.kind == "still learning"
     assert "search.epochs" in found.text
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_epochs_say_nothing(count: int) -> None:
-    found = judged(history([0.9], [0.9], accuracies=(0.5, 0.5))[:count])
+    found = diagnosed(history([0.9], [0.9], accuracies=(0.5, 0.5))[:count])
     assert found.kind == "unknown"
-    assert found.text.startswith(f"Not to be seen from {count} epoch")
+    assert found.text.startswith(f"Unknown from {count} epoch")
 
 
 @given(
@@ -99,7 +99,7 @@ def test_any_curves_have_a_verdict(
     records = history(
         [loss for loss, _ in losses], [loss for _, loss in losses], accuracies=(0.7, 0.6)
     )
-    found = judge_overfitting(records, kept_epoch=kept, validation_images=images)
+    found = diagnose_overfitting(records, kept_epoch=kept, validation_images=images)
     assert found.text.endswith((".", "needed."))
     assert "{" not in found.text
 
@@ -112,7 +112,7 @@ def test_calibration_is_named_by_its_side(confidence: float, right: float, kind:
     n = 2000
     labels = np.where(np.arange(n) < right * n, 0, 1)
     outcomes = outcomes_of(naming(np.zeros(n, int), classes=2, confidence=confidence), labels)
-    assert judge_calibration(outcomes, 15).kind == kind
+    assert diagnose_calibration(outcomes, 15).kind == kind
 
 
 def test_calibration_error_to_both_sides_is_uneven() -> None:
@@ -120,13 +120,13 @@ def test_calibration_error_to_both_sides_is_uneven() -> None:
     labels = np.concatenate([np.arange(1000) >= 850, np.arange(1000) >= 740]).astype(int)
     sure = np.repeat([0.99, 0.6], 1000)
     outcomes = outcomes_of(naming(np.zeros(2000, int), classes=2, confidence=sure), labels)
-    assert judge_calibration(outcomes, 15).kind == "uneven"
+    assert diagnose_calibration(outcomes, 15).kind == "uneven"
 
 
 def test_few_images_excuse_a_calibration_error() -> None:
     """Four of five right at 0.9 is an error of 0.1 that chance gives easily."""
     outcomes = outcomes_of(naming([0] * 5, classes=2), np.array([0, 0, 0, 0, 1]))
-    found = judge_calibration(outcomes, 15)
+    found = diagnose_calibration(outcomes, 15)
     assert found.kind == "calibrated"
     assert found.by_chance > 0.1
 
@@ -179,17 +179,17 @@ def three_classes() -> PointScores:
 
 def test_confusions_come_most_frequent_first() -> None:
     """b was called a twice of three, a called b once of two."""
-    found = [(pair.true, pair.called, pair.images) for pair in most_confused(three_classes(), 9)]
+    found = [(pair.true, pair.predicted, pair.images) for pair in most_confused(three_classes(), 9)]
     assert found == [("b", "a", 2), ("a", "b", 1)]
-    assert "Most often b is called a (2 times, 66.7 % of its images)" in where_it_errs(
+    assert "Most often b is predicted as a (2 times, 66.7 % of its images)" in describe_mistakes(
         three_classes()
     )
 
 
 def test_scattered_mistakes_are_said_to_be_scattered() -> None:
     found = evaluate(naming([1, 1, 0, 2], classes=3), [0, 1, 2, 2], classes=["a", "b", "c"], bins=5)
-    assert where_it_errs(found).startswith(
-        "2 of 4 test images are wrong. No class is called another more than once;"
+    assert describe_mistakes(found).startswith(
+        "2 of 4 test images are wrong. No class is predicted as another more than once;"
     )
 
 

@@ -11,8 +11,11 @@ import pytest
 from evaluation_fixtures import guesses, naming
 from gate_fixtures import QUICK, pair, version
 
-from models.gate import ChampionUnusable, GateDecision, GateInput, comparison, verdict
+from models.gate import comparison, verdict
+from models.gate.inputs import ChampionUnusable, GateInput
+from models.gate.records import GateDecision
 
+GATE = QUICK.model_copy(update={"latency_ms": 5.0})
 SWAPPED = {
     "challenger": "champion",
     "champion": "challenger",
@@ -32,9 +35,10 @@ EQUIVALENT = {
 def cases() -> list[tuple[GateInput, GateInput | ChampionUnusable | None]]:
     """Pairs that between them reach each rule from both sides."""
     better = pair(both=900, challenger_only=60, champion_only=20, neither=20)
-    first = version(*guesses(600, 3, strength=3.0, seed=0))
+    better = replace(better[0], latency_ms=1.0), replace(better[1], latency_ms=2.0)
+    first = replace(version(*guesses(600, 3, strength=3.0, seed=0)), latency_ms=3.0)
     second = replace(first, probabilities=guesses(600, 3, strength=2.4, seed=1)[0])
-    other = replace(better[1], classes=("a", "b"), image_shape=(3, 8, 8), test_digest="cd" * 32)
+    other = replace(better[1], classes=("a", "b"), test_digest="cd" * 32)
     relabelled = replace(better[1], labels=1 - better[1].labels)
     narrow = replace(better[1], probabilities=naming(better[1].labels, classes=3))
     return [
@@ -59,7 +63,7 @@ def answers(decide: Callable[..., GateDecision]) -> list[str]:
     found = []
     for challenger, champion in cases():
         try:
-            found.append(decide(challenger, champion, QUICK).model_dump_json())
+            found.append(decide(challenger, champion, GATE).model_dump_json())
         except Exception as error:  # noqa: BLE001 - a mutant may fail in any way
             found.append(repr(error))
     return found
@@ -119,7 +123,7 @@ def test_every_swap_of_champion_and_challenger_is_noticed(
         changed = run(module, tree)
         with monkeypatch.context() as patch:
             if module is comparison:
-                for function in ("pair_of", "compare", "better", "not_worse"):
+                for function in ("pair_of", "compare", "check_lead", "check_harm"):
                     patch.setattr(verdict, function, getattr(changed, function))
             mutant = verdict if module is comparison else changed
             if answers(mutant.decide) == expected:

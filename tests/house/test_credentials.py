@@ -1,5 +1,6 @@
 """Passwords in URLs: taken out before anything is shown, stored or handed on."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from registry_records import NAME, flow_run_info
 
 from flows.runtime.prefect_server import prefect_api
-from flows.runtime.servers import mlflow_environment, mlflow_server, prefect_server
-from flows.schedules.status_page import StatusPage
+from flows.runtime.servers import mlflow_environment, mlflow_server
+from flows.schedules.status_page import Link, StatusPage
 from flows.schedules.up import announce, links
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import Tracking, TrackingError, mlflow_errors, open_tracking
@@ -28,6 +29,13 @@ URLS = {
     "postgresql://user:p@s3cr3t@host/db?sslmode=require": "postgresql://host/db",
     "mysql://host/db?password=s3cr3t": "mysql://host/db",
     "azure://box/path?sig=s3cr3t": "azure://box/path",
+    "https://host/a?token=s3cr3t'x": "https://host/a",
+    "https://host/a?sig=(s3cr3t)x&b=1": "https://host/a",
+    "https://host/cb#access_token=s3cr3t": "https://host/cb",
+    "https://host/?a=b#s3cr3t": "https://host/",
+    "https://host/#/runs?token=s3cr3t": "https://host/#/runs",
+    "https://host/#/experiments/7/runs": "https://host/#/experiments/7/runs",
+    "host:5000?token=s3cr3t": "host:5000",
     "s3://bucket/path": "s3://bucket/path",
     "sqlite:///mlruns/mlflow.db": "sqlite:///mlruns/mlflow.db",
     "git@host:team/project.git": "git@host:team/project.git",
@@ -49,6 +57,18 @@ def test_no_password_is_left(password: str) -> None:
     shown = without_credentials(f"https://user:~{password}~@host.example:1/path")
     assert f"~{password}~" not in shown
     assert without_credentials(shown) == shown == "https://host.example:1/path"
+
+
+@given(
+    secret=st.text(st.characters(codec="ascii", categories=("L", "N", "P", "S")), min_size=3),
+    url=st.sampled_from(["https://host/a?k={}", "db://host?k={}&b=c", "http://host/b#k={}"]),
+    around=st.sampled_from(["{}", "no answer from {} (again)", "'{}'", "({}): refused", "<{}>."]),
+)
+def test_no_secret_of_a_query_or_a_fragment_is_left(secret: str, url: str, around: str) -> None:
+    """Whatever its characters, and wherever in a sentence the URL is."""
+    shown = without_credentials(around.format(url.format(f"~{secret}~")))
+    assert f"~{secret}" not in shown
+    assert "://host" in shown
 
 
 def test_what_mlflow_says_is_shown_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,14 +116,45 @@ def test_up_shows_and_keeps_addresses_without_passwords(
     store = "https://user:s3cr3t@mlflow.example"
     far = Tracking(uri=store, name=NAME)
     far.__dict__["experiment_id"] = "7"  # as the server would have answered
-    announce("http://127.0.0.1:4200", store)
-    with StatusPage(links(prefect_server(4200), store, far), tmp_path / "none.log"):
+    services = announce("http://127.0.0.1:4200", store, "ours")
+    with StatusPage(links(services, far), tmp_path / "none.log"):
         shown = capsys.readouterr().out
     assert "https://mlflow.example/#/experiments/7/runs" in shown
+    assert "ours" not in shown
     assert SECRET not in shown
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written
     assert not any(SECRET in path.read_text() for path in written)
+
+
+OURS = "http://127.0.0.1:5000"
+LINK = Link("Runs", OURS, page="#/experiments/1", password=SECRET, note="empty")
+
+
+def test_the_password_of_our_servers_is_not_printed_into_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nobody sits at a terminal: the file that holds it is named."""
+    monkeypatch.chdir(tmp_path)
+    with StatusPage([LINK], tmp_path / "none.log"):
+        shown = capsys.readouterr().out
+    assert f"Runs     {OURS}/#/experiments/1  (empty)\nPassword in .prefect/services.json" in shown
+    assert SECRET not in shown
+
+
+def test_a_terminal_is_shown_links_that_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whole, and to be clicked, however narrow the terminal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    with StatusPage([LINK], tmp_path / "none.log"):
+        shown = capsys.readouterr().out
+    whole = f"{OURS}/?token={SECRET}#/experiments/1"
+    pieces = re.findall(r"\x1b]8;[^;]*;(http[^\x1b]*)\x1b\\([^\x1b]*)", shown)
+    assert {target for target, _ in pieces} == {whole}
+    assert "".join(text for _, text in pieces) == whole
 
 
 def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
@@ -111,7 +162,7 @@ def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
     uri = "postgresql://user:s3cr3t@host/db"
     server = mlflow_server(5000)
     assert SECRET not in " ".join(server.arguments)
-    assert mlflow_environment(uri)["MLFLOW_BACKEND_STORE_URI"] == uri
+    assert mlflow_environment(uri, "ours")["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def test_refusals_are_noted_without_the_password() -> None:

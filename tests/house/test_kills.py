@@ -17,9 +17,16 @@ from typing import Any
 
 import psutil
 import pytest
-from project_folder import ProjectFolder, Ran, make_project, overrides
+from project_folder import (
+    ProjectFolder,
+    Ran,
+    make_project,
+    overrides,
+    users_prefect,
+    users_prefect_environment,
+)
 
-from flows.runtime.servers import free_port, prefect_server, server_environment
+from flows.runtime.servers import free_port
 from flows.tracking.reconcile import sync_runs
 from flows.tracking.store import open_tracking
 
@@ -98,8 +105,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     straight = make_project(tmp_path_factory.mktemp("straight") / "project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        server = prefect_server(free_port(0))
-        running = server.start(server_environment(f"{server.url}/api"))
+        server = users_prefect(free_port(0))
+        running = server.start(users_prefect_environment(server))
     with running:
         server.wait_ready()
         api = f"{server.url}/api"

@@ -1,43 +1,18 @@
 """Pages as people see them, in Debian's Chromium: the report, and the way through MLflow's UI."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from project_folder import ProjectFolder, Ran, read_until
+from playwright.sync_api import Page, expect
+from project_folder import ProjectFolder, Ran, read_until, services_of
 
+from flows.runtime.prefect_server import RunningServices
 from flows.runtime.servers import free_port
 from flows.tracking.experiment import page_of
 
-CHROMIUM = shutil.which("chromium")
-WHY = "Chromium is not installed (Debian: apt-get install chromium): pages are not looked at"
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+pytest_plugins = ["browser_fixtures"]
 
 ASSISTANT_CLOSED = "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')"
-
-if CHROMIUM is None and "PITCHPIPE_REQUIRE_ALL" not in os.environ:
-    pytest.skip(WHY, allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless browser."""
-    assert CHROMIUM, WHY
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that remembers what went wrong in it."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
-    yield page
-    page.close()
 
 
 def test_the_report_shows_scores_and_figures_and_asks_the_network_for_nothing(
@@ -62,25 +37,46 @@ def test_the_report_shows_scores_and_figures_and_asks_the_network_for_nothing(
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_the_report_fits_a_telephone(
+    page: Page, retrained: tuple[ProjectFolder, Ran], width: int
+) -> None:
+    """The page never scrolls sideways; tables too wide for it scroll on their own, to the end."""
+    folder, ran = retrained
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto((folder.root / ran.document["report"]).as_uri())
+    page.locator("summary").click()
+    wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    cut = page.evaluate(
+        "[...document.querySelectorAll('main *')].filter(one => !one.closest('.wide') &&"
+        " one.getBoundingClientRect().right > window.innerWidth + 1).length"
+    )
+    last = page.get_by_role("columnheader", name="State")
+    last.scroll_into_view_if_needed()
+
+    assert (wider, cut) == (0, 0)
+    expect(last).to_be_in_viewport()
+
+
 @pytest.fixture(scope="module")
-def mlflow_ui(retrained: tuple[ProjectFolder, Ran]) -> Iterator[str]:
-    """Address of the MLflow UI of the retrained project, served by `pitchpipe up`."""
+def up(retrained: tuple[ProjectFolder, Ran]) -> Iterator[RunningServices]:
+    """What `pitchpipe up` serves of the retrained project."""
     folder, _ = retrained
     ports = ["--mlflow-port", str(free_port(0)), "--prefect-port", str(free_port(0))]
     process = folder.start("up", *ports)
-    printed = read_until(process, "Ctrl-C")
-    yield next(word for word in printed.split() if word.startswith("http://"))
+    read_until(process, "Ctrl-C")
+    yield services_of(folder.root)
     process.terminate()
     process.communicate(timeout=60)
 
 
 def test_a_click_each_leads_from_experiment_to_retraining_report_version_and_dataset(
-    page: Page, mlflow_ui: str, retrained: tuple[ProjectFolder, Ran]
+    page: Page, up: RunningServices, retrained: tuple[ProjectFolder, Ran]
 ) -> None:
     """The champion, why it won, and its data: as a newcomer finds them from where `up` points."""
     _, ran = retrained
     page.add_init_script(ASSISTANT_CLOSED)
-    page.goto(f"{mlflow_ui}/{page_of('1')}")
+    page.goto(f"{up.mlflow}/?token={up.password}{page_of('1')}")
     expect(page.get_by_text("test/accuracy").first).to_be_visible()
 
     page.get_by_role("link", name="digits · PROMOTE").first.click()
@@ -93,7 +89,7 @@ def test_a_click_each_leads_from_experiment_to_retraining_report_version_and_dat
         page.get_by_role("link", name="report", exact=True).click()
 
     report = opened.value.frame_locator("iframe")
-    expect(report.get_by_text("What was selected").first).to_be_visible()
+    expect(report.get_by_text("Leaderboard").first).to_be_visible()
     assert report.locator("img").count() >= 4
     expect(opened.value.get_by_text("calibration.png").first).to_be_visible()
 

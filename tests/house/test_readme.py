@@ -11,9 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from project_folder import REPOSITORY, ProjectFolder, clean_environment, code_blocks, make_project
+from project_folder import (
+    REPOSITORY,
+    ProjectFolder,
+    clean_environment,
+    code_blocks,
+    make_project,
+    users_prefect,
+    users_prefect_environment,
+)
 
-from flows.runtime.servers import free_port, prefect_server, server_environment
+from flows.runtime.servers import free_port
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SMALL = ("data.limit=150", "search.epochs=1", "trial.network.channels=[4, 4, 4]")
@@ -34,10 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectFolder]:
     project = make_project(root)
     shutil.copytree(REPOSITORY / "examples", root / "examples")
     draw_photos(root / "photos")
-    server = prefect_server(free_port(0))
+    server = users_prefect(free_port(0))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        with server.start(server_environment(f"{server.url}/api")):
+        with server.start(users_prefect_environment(server)):
             server.wait_ready()
             yield ProjectFolder(root, {"PREFECT_API_URL": f"{server.url}/api"})
     assert project.root == root
@@ -126,13 +134,16 @@ def test_every_example_is_a_command_of_the_readme() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_make_run_in_a_clean_clone_ends_in_a_champion(tmp_path: Path) -> None:
-    """Two commands on a fresh machine: the first sets up and promotes, the second is a no-op."""
-    clone = tmp_path / "clone"
+    """The first command sets up and promotes; a second one is a no-op, by another path, too, and
+    after the tools were installed. In a folder whose name a shell would take apart.
+    """
+    clone, link = tmp_path / "it's a (2nd) $HOME; #1" / "clo ne", tmp_path / "a link"
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
-    make = ["make", "run"]
+    link.symlink_to(clone)
 
-    first = subprocess.run(make, cwd=clone, capture_output=True, text=True, check=False)
-    second = subprocess.run(make, cwd=clone, capture_output=True, text=True, check=False)
+    first = make(link, "run")
+    second = make(clone, "run")
+    third = make(clone, "lint", "run")
 
     assert first.returncode == 0, first.stderr
     assert "PROMOTE: digits-classifier version 1" in first.stdout
@@ -141,5 +152,12 @@ def test_make_run_in_a_clean_clone_ends_in_a_champion(tmp_path: Path) -> None:
         r"^Test, the selected trial: accuracy ([\d.]+)", first.stdout, re.MULTILINE
     )
     assert float(found) == pytest.approx(float(promised), abs=0.03)  # other machines, other bits
-    assert second.returncode == 0, second.stderr
-    assert "Nothing to do" in second.stdout
+    for again in (second, third):
+        assert again.returncode == 0, again.stderr
+        assert "Nothing to do" in again.stdout
+    assert "pip install" not in second.stdout
+    assert "'.[dev]'" in third.stdout
+
+
+def make(folder: Path, *verbs: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["make", *verbs], cwd=folder, capture_output=True, text=True, check=False)

@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.records import ledger
-from flows.records.ledger import Entry, Head, LedgerAction, append, faults_against, read
-from flows.registry.promotion.history import awaiting, champions, recorded_champion, unfinished
+from flows.records.ledger import (
+    Entry,
+    Head,
+    LedgerAction,
+    append,
+    awaiting,
+    champions,
+    faults_against,
+    read,
+    recorded_champion,
+    unfinished,
+)
 
 NAME = "digits-classifier"
 
@@ -155,11 +165,11 @@ def test_an_entry_follows_the_last_one_that_can_be_read(path: Path, torn: str) -
 def test_appending_reads_no_more_than_the_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger of any length costs the same, while others wait for its lock."""
 
-    def refused(_path: Path) -> None:
+    def refused(*_: object) -> None:
         raise AssertionError("the whole ledger was read")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "read_lines", refused)
+        patch.setattr(ledger, "read_record_lines", refused)
         entry = append(action(after=5), path)
     assert (entry.number, read(path).problems) == (5, ())
 

@@ -17,12 +17,11 @@ from project_folder import REPOSITORY
 from registry_records import NAME, registration
 
 from flows.records import ledger
+from flows.records.promotion import Judgement, Move
 from flows.registry.listing import aliases
 from flows.registry.promotion.aliases import HandMovedError, NothingToMoveError, StaleVerdictError
 from flows.registry.promotion.audit import audit_ledger
 from flows.registry.promotion.commands import (
-    Judgement,
-    Moved,
     adopt_champion,
     approve_version,
     force_promotion,
@@ -36,7 +35,7 @@ from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
 from models.config.policies import GateParams
 from models.errors import ConfigError, IntegrityError
-from models.gate import GateDecision, Reason
+from models.gate.records import GateDecision, RuleResult
 from models.processes import children_context
 
 pytest_plugins = ["registry_fixtures"]
@@ -46,8 +45,8 @@ AUTOMATIC, MANUAL = GateParams(), GateParams(approval="manual")
 
 def judgement(version: int, champion: int | None, verdict: str = "PROMOTE") -> Judgement:
     """What the gate might say."""
-    reason = Reason(rule="better", passed=verdict == "PROMOTE", text=f"so said for {version}")
-    decision = GateDecision.model_validate({"verdict": verdict, "reasons": (reason,)})
+    reason = RuleResult(rule="better", passed=verdict == "PROMOTE", text=f"so said for {version}")
+    decision = GateDecision.model_validate({"verdict": verdict, "rules": (reason,)})
     return Judgement(version=version, champion=champion, decision=decision)
 
 
@@ -75,7 +74,7 @@ def tracking(three_versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return open_tracking(NAME)
 
 
-def promote(tracking: Tracking, version: int) -> Moved:
+def promote(tracking: Tracking, version: int) -> Move:
     return settle(tracking, judgement(version, aliases(tracking).get("champion")), AUTOMATIC)
 
 
@@ -112,11 +111,30 @@ def test_holding_and_rejecting_leave_the_champion(tracking: Tracking) -> None:
     assert aliases(tracking) == {"champion": 1}
 
 
+@pytest.mark.parametrize(("gate", "verdict"), [(AUTOMATIC, "HOLD"), (MANUAL, "PROMOTE")])
+def test_the_version_judged_last_is_the_challenger(
+    tracking: Tracking, gate: GateParams, verdict: str
+) -> None:
+    """An older version that was registered again, judged, and neither promoted nor rejected."""
+    promote(tracking, 1)
+    settle(tracking, judgement(2, 1, verdict), gate)
+    assert aliases(tracking) == {"champion": 1, "challenger": 2}
+
+
+def test_registering_the_champion_again_leaves_the_challenger(tracking: Tracking) -> None:
+    """A search that ends in the champion's trial once more: a gate edited, say, and all cached."""
+    promote(tracking, 1)
+    run_id = Runs(tracking).create("another retraining", tags={}, at=2)
+    assert register(tracking, registration(run_id, seed=0)) == 1
+    assert promote(tracking, 1).action == "none"
+    assert aliases(tracking) == {"champion": 1, "challenger": 3}
+
+
 def test_promoting_the_champion_again_does_nothing(tracking: Tracking) -> None:
     """A command repeated after a crash finds its work done."""
     promote(tracking, 1)
     again = promote(tracking, 1)
-    assert (again.action, again.before, again.after, again.ledger_entry) == ("none", 1, 1, None)
+    assert (again.action, again.before, again.after, again.entry) == ("none", 1, 1, None)
 
 
 def test_a_verdict_against_another_champion_is_stale(tracking: Tracking) -> None:
@@ -186,7 +204,7 @@ def test_manual_approval_waits_and_then_promotes(tracking: Tracking) -> None:
     moved = approve_version(tracking, 3, reason="looks good")
     assert (moved.action, moved.after, moved.verdict) == ("promote", 3, "PROMOTE")
     assert moved.reasons == ("approved: looks good", "so said for 3")
-    with pytest.raises(NothingToMoveError, match="does not wait"):
+    with pytest.raises(NothingToMoveError, match="does not await"):
         approve_version(tracking, 3)
 
 
@@ -194,7 +212,7 @@ def test_a_version_held_later_waits_no_longer(tracking: Tracking) -> None:
     """Judged again, on newer data, it was held: the older verdict cannot be approved."""
     settle(tracking, judgement(3, None), MANUAL)
     settle(tracking, judgement(3, None, "HOLD"), MANUAL)
-    with pytest.raises(NothingToMoveError, match="does not wait"):
+    with pytest.raises(NothingToMoveError, match="does not await"):
         approve_version(tracking, 3)
     assert "champion" not in aliases(tracking)
 
@@ -297,6 +315,7 @@ KILLED = """
 import os, signal
 from test_promotion import AUTOMATIC, NAME, judgement
 from flows.records import ledger
+from flows.records.promotion import Judgement, Move
 from flows.registry.promotion.commands import settle
 from flows.tracking.store import open_tracking
 

@@ -25,9 +25,11 @@ from flows.registry.promotion.judge import judge
 from flows.registry.registering import register
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
-from models.datasets.prepared import open_split
+from models.datasets.batches import write_batch
+from models.datasets.labelled_images import SPLITS, PixelRows
+from models.datasets.prepared import open_split, read_manifest
 from models.errors import IntegrityError, PitchpipeError
-from models.gate import GateDecision
+from models.gate.records import GateDecision
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
@@ -37,7 +39,7 @@ RIGHT, UNTRAINED = 1, 2
 
 
 def failed(decision: GateDecision) -> set[str]:
-    return {reason.rule for reason in decision.reasons if not reason.passed}
+    return {reason.rule for reason in decision.rules if not reason.passed}
 
 
 def run_of(tracking: Tracking) -> str:
@@ -100,7 +102,7 @@ def test_a_version_of_other_classes_is_not_compared(
     force_promotion(bars_tracking, other, reason="first")
     decision = judge(bars_tracking, RIGHT, GATE).decision
     assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
-    assert said in decision.text
+    assert said in " ".join(decision.reasons)
 
 
 def test_a_champion_of_another_release_is_not_compared(
@@ -119,7 +121,7 @@ def test_a_champion_of_another_release_is_not_compared(
     force_promotion(bars_tracking, champion, reason="first")
     decision = judge(bars_tracking, RIGHT, GATE).decision
     assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
-    assert "written by another release" in decision.text
+    assert "written by another release" in " ".join(decision.reasons)
     with pytest.raises(IntegrityError, match=r"version 3.*lineage\.json: invented_later"):
         _ = load_version(bars_tracking, champion).files.lineage
 
@@ -155,12 +157,106 @@ def test_a_champion_trained_on_todays_test_images_is_not_compared(bars_tracking:
     assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_unseen"})
 
 
-def test_a_champion_of_another_shape_is_not_compared(bars_tracking: Tracking) -> None:
-    """The gate says why, and the champion stays."""
+class AnyShape(torch.nn.Module):
+    """Right on bars of any size, grey or colour; upside down: it takes top for bottom."""
+
+    def __init__(self, side: int, *, upside_down: bool = False) -> None:
+        super().__init__()
+        self.starts = [round(row * 3 * side / 8) for row in range(3)]
+        self.order = [2, 1, 0] if upside_down else [0, 1, 2]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        bands = [images[:, :, start : start + 2].float().mean((1, 2, 3)) for start in self.starts]
+        return torch.softmax(torch.stack(bands, dim=1) / 10, dim=1)[:, self.order]
+
+
+def register_of_shape(
+    tracking: Tracking, shape: tuple[int, int, int], *, upside_down: bool = False
+) -> int:
+    """A version that takes images of this shape, where today's are (1, 8, 8)."""
+    network = AnyShape(shape[1], upside_down=upside_down).eval()
+    given = bars_registration(network, run_of(tracking), seed=13)
+    example = np.zeros((4, *shape), np.uint8)
+    return register(tracking, dataclasses.replace(given, example=example))
+
+
+@pytest.fixture
+def batches(bars: Path) -> Path:
+    """The batch that the prepared bars could have been made from."""
+    pieces = []
+    for name in SPLITS:
+        split = open_split(PREPARED, name, verify=False)
+        pixels = np.ascontiguousarray(split.images.transpose(0, 2, 3, 1))
+        pieces.append(PixelRows(pixels, split.labels, (name,) * len(pixels)))
+    path = bars / "data/raw/bars/bars.parquet"
+    path.parent.mkdir(parents=True)
+    write_batch(path, read_manifest(PREPARED).classes, pieces)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 12), (3, 8, 8), (3, 12, 12)])
+def test_versions_of_two_image_shapes_are_compared_on_the_same_pictures(
+    bars_tracking: Tracking, batches: Path, shape: tuple[int, int, int]
+) -> None:
+    """Each takes them at its own size and with its own channels, as champion and as challenger."""
+    assert batches.exists()
+    other = register_of_shape(bars_tracking, shape)
+    force_promotion(bars_tracking, other, reason="first")
+    for challenger in (RIGHT, UNTRAINED):
+        judged = judge(bars_tracking, challenger, GATE).decision
+        assert "champion_usable" not in failed(judged)
+    compared = judge(bars_tracking, RIGHT, GATE).decision
+    assert (compared.verdict, failed(compared)) == (
+        "HOLD",
+        {"accuracy_shown_better", "minimum_effect"},
+    )
+    assert compared.comparison is not None
+    assert (compared.comparison.both_right, compared.comparison.images) == (6, 6)
+    force_promotion(bars_tracking, RIGHT, reason="back")
+    compared = judge(bars_tracking, other, GATE).decision
+    assert compared.comparison is not None
+    assert compared.comparison.both_right == 6
+    assert list(Path("mlruns").glob(".resizing-*")) == []
+
+
+def test_pictures_of_two_shapes_are_paired_one_by_one(
+    bars_tracking: Tracking, batches: Path
+) -> None:
+    """The champion errs on every top and bottom, and on no middle: so the counts say."""
+    assert batches.exists()
+    champion = register_of_shape(bars_tracking, (3, 12, 12), upside_down=True)
+    force_promotion(bars_tracking, champion, reason="first")
+    found = judge(bars_tracking, RIGHT, GATE).decision.comparison
+    labels = open_split(PREPARED, "test", verify=False).labels
+    middle = int(np.count_nonzero(labels == 1))
+    assert found is not None
+    assert (found.both_right, found.champion_only) == (middle, 0)
+    assert found.challenger_only == len(labels) - middle > 0
+
+
+def test_a_champion_of_another_shape_is_not_compared_without_the_batches(
+    bars_tracking: Tracking,
+) -> None:
+    """Its images cannot be made: the gate says why, and the champion stays."""
     force_promotion(bars_tracking, register_wide(bars_tracking), reason="first")
     decision = judge(bars_tracking, RIGHT, GATE).decision
     assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
-    assert "takes images of (1, 12, 12)" in decision.text
+    assert "data/raw/bars: holds no batches" in " ".join(decision.reasons)
+
+
+def test_latency_is_measured_where_it_is_limited(bars_tracking: Tracking) -> None:
+    """Both networks are timed as they are served; by default none is."""
+    force_promotion(bars_tracking, UNTRAINED, reason="first")
+    timed = judge(bars_tracking, RIGHT, GATE.model_copy(update={"latency_ms": 60_000.0})).decision
+    [latency] = [result for result in timed.rules if result.rule == "latency_ms"]
+    assert latency.passed
+    assert latency.value is not None
+    assert 0 < latency.value < 60_000
+    assert "the champion's" in latency.text
+    slow = judge(bars_tracking, RIGHT, GATE.model_copy(update={"latency_ms": 1e-6})).decision
+    assert (slow.verdict, failed(slow)) == ("REJECT", {"latency_ms"})
+    untimed = judge(bars_tracking, RIGHT, GATE).decision
+    assert "latency_ms" not in {result.rule for result in untimed.rules}
 
 
 def test_a_champion_whose_files_are_damaged_is_not_compared(bars_tracking: Tracking) -> None:
@@ -181,8 +277,10 @@ def test_a_challenger_that_cannot_be_loaded_is_an_error(bars_tracking: Tracking)
         judge(bars_tracking, RIGHT, GATE)
 
 
-def test_a_challenger_of_another_shape_is_an_error_with_a_way_out(bars_tracking: Tracking) -> None:
-    """It does not take the images that are prepared now."""
+def test_a_challenger_without_its_images_is_an_error_with_a_way_out(
+    bars_tracking: Tracking,
+) -> None:
+    """It takes another shape, and the batches to make it from are not there."""
     with pytest.raises(PitchpipeError, match="prepare the data"):
         judge(bars_tracking, register_wide(bars_tracking), GATE)
 

@@ -89,7 +89,7 @@ def test_the_same_registration_again_is_the_same_version(tracking: Tracking) -> 
     assert register(tracking, registration(run_id, seed=1)) == 2
     assert register(tracking, registration(run_id)) == 1
     assert [record.version for record in list_versions(tracking)] == [2, 1]
-    assert aliases(tracking) == {CHALLENGER: 1}
+    assert aliases(tracking) == {CHALLENGER: 2}  # it does not go back to the older one
 
 
 def test_a_version_tells_what_it_was_made_from(tracking: Tracking) -> None:

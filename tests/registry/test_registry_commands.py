@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from registry_commands import Command, answer, pitchpipe
-from registry_records import BARS, BarsNetwork, bars_registration
+from registry_records import BARS, BarsNetwork, Command, answer, bars_registration
 
 from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
-__all__ = ["pitchpipe"]
 
 MOVED = {"action", "from", "to", "verdict", "reasons", "ledger_entry"}
 
@@ -86,7 +84,7 @@ def test_manual_approval(pitchpipe: Command, bars: Path) -> None:
     assert answer(pitchpipe, "approve", "1")["to"] == 1
     code, _, err = pitchpipe("approve", "1")
     assert code == 2
-    assert "does not wait" in err
+    assert "does not await" in err
 
 
 def test_rejecting(pitchpipe: Command) -> None:
@@ -114,11 +112,12 @@ def test_an_alias_moved_in_the_ui_is_named_by_the_next_command(
 
 
 def test_tampering_is_found_by_audit(pitchpipe: Command) -> None:
-    """One changed word, and --verify exits 1."""
+    """One changed word, and it exits 1, with --verify or without."""
     pitchpipe("promote", "1")
     path = Path("mlruns/ledger.jsonl")
     path.write_text(path.read_text().replace("PROMOTE", "REJECT", 1))
-    found = answer(pitchpipe, "audit", "--verify", code=1)
+    found = answer(pitchpipe, "audit", code=1)
+    assert answer(pitchpipe, "audit", "--verify", code=1) == found
     assert found["valid"] is False
     assert "entry 1 does not have its digest" in found["problems"][0]
 
@@ -169,7 +168,7 @@ def test_export_and_import_into_another_project(
     before = answer(pitchpipe, "trace", "1")
     enter_other_project(tmp_path / "other", migrated_database, monkeypatch)
     imported = answer(pitchpipe, "import", str(file))
-    assert imported == {"version": 1, "digest": exported["digest"]}
+    assert imported == exported == {"name": BARS, "version": 1, "digest": exported["digest"]}
     assert answer(pitchpipe, "import", str(file)) == imported
     [row] = answer(pitchpipe, "versions")
     assert row["aliases"] == []
@@ -203,6 +202,38 @@ def test_an_import_is_in_the_ledger_of_the_other_machine(
     assert "import none -> 1" in pitchpipe("audit")[1]
     assert answer(pitchpipe, "promote", "1", "--force", "--reason", "trusted")["to"] == 1
     assert answer(pitchpipe, "audit", "--verify")["valid"] is True
+
+
+def test_an_import_is_found_by_the_name_it_came_with(
+    pitchpipe: Command, tmp_path: Path, migrated_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a project of other images it keeps its name, unless told; the way on says which."""
+    file = str(tmp_path / "bars.zip")
+    answer(pitchpipe, "export", "2", file)
+    enter_other_project(tmp_path / "other", migrated_database, monkeypatch)
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("bars", "cats"))
+    code, out, err = pitchpipe("import", file)
+    assert code == 0, err
+    assert f"version 1 of {BARS}" in out
+    assert f"`pitchpipe promote 1 --model {BARS}`" in out
+    assert answer(pitchpipe, "versions") == []
+    [row] = answer(pitchpipe, "versions", "--model", BARS)
+    assert row["version"] == 1
+    named = answer(pitchpipe, "import", file, "--model", "cats-classifier")
+    assert (named["name"], named["version"]) == ("cats-classifier", 1)
+    assert (
+        "`pitchpipe promote 1` asks" in pitchpipe("import", file, "--model", "cats-classifier")[1]
+    )
+
+
+def test_what_is_no_export_leaves_no_registry_behind(pitchpipe: Command, tmp_path: Path) -> None:
+    """It is refused before anything is opened, with exit code 2 and one line."""
+    (tmp_path / "bars.zip").write_bytes(b"no zip")
+    code, out, err = pitchpipe("import", str(tmp_path / "bars.zip"))
+    assert (code, out) == (2, "")
+    assert "bars.zip: cannot be read" in err
+    assert len(err.splitlines()) == 1
 
 
 def enter_other_project(

@@ -2,24 +2,28 @@
 
 import hashlib
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from registry_records import BARS
+import safetensors.torch
+from archive_crafting import MARKER, RUN, Members, Payload, crafted, edited, packed, put
+from registry_records import BARS, BarsNetwork, bars_registration
 
-from flows.registry.listing import list_versions
+from flows.registry.listing import find_version, list_versions
 from flows.registry.promotion.commands import force_promotion
 from flows.tracking.store import Tracking, open_tracking
-from flows.versions.transfer import ExportIndex, export_version, import_file
+from flows.versions import transfer
+from flows.versions.transfer import ExportIndex, export_version, exported_name, import_file
 from models.digests import digest_of
-from models.errors import InputError, IntegrityError
+from models.errors import InputError, IntegrityError, PitchpipeError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
-Members = dict[str, bytes]
+ARCHIVE = "data/model.pt2"
 
 
 @pytest.fixture
@@ -153,12 +157,6 @@ def change_files(members: Members, changes: dict[str, bytes | None]) -> None:
     resign(members, {**index, "tags": tags, "checksums": checksums})
 
 
-def untag(members: Members) -> None:
-    index = json.loads(members["export.json"])
-    del index["tags"]["registration"]
-    resign(members, index)
-
-
 def elsewhere_data(members: Members) -> bytes:
     return members["model/MLmodel"].replace(b"model_data: data", b"model_data: pitchpipe")
 
@@ -203,11 +201,143 @@ def test_a_crafted_export_is_refused_in_a_sentence(exported: Path, case: str) ->
     refused(exported, members, said)
 
 
-def test_a_crafted_index_is_refused_in_a_sentence(exported: Path) -> None:
-    """No tag to find the registration by."""
+@pytest.mark.parametrize("name", sorted(RUN.keys() - {"weight"}))  # this network has none
+def test_code_in_an_exported_network_is_not_run(exported: Path, name: str) -> None:
+    """Every digest is right, and what torch would run when it loads the network is refused."""
     members = members_of(exported)
-    untag(members)
-    refused(exported, members, "no tag registration")
+    change_files(members, {ARCHIVE: crafted(members[f"model/{ARCHIVE}"], RUN[name])})
+    refused(exported, members, "could run code")
+    assert not MARKER.exists()
+
+
+def test_a_pickle_called_an_exported_network_is_refused(exported: Path) -> None:
+    """No archive at all."""
+    members = members_of(exported)
+    change_files(members, {ARCHIVE: pickle.dumps(Payload())})
+    refused(exported, members, "could run code")
+    assert not MARKER.exists()
+
+
+def unknown_value(program: Any) -> None:
+    program["graph_module"]["graph"]["nodes"][-1]["inputs"][0]["arg"]["as_tensor"]["name"] = "none"
+
+
+def other_dimension(program: Any) -> None:
+    program["graph_module"]["graph"]["nodes"][-1]["inputs"][1]["arg"]["as_int"] = 0
+
+
+def most_memory(program: Any) -> None:
+    graph = program["graph_module"]["graph"]
+    graph["nodes"][-1]["target"] = "torch.ops.aten.expand.default"
+    sizes = {"as_ints": [2**20, 2**20, 2**10]}
+    graph["nodes"][-1]["inputs"][1] = {"name": "size", "arg": sizes, "kind": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (unknown_value, "cannot be loaded"),
+        (other_dimension, "does not give probabilities of 3 classes"),
+        (most_memory, "cannot be loaded"),
+    ],
+)
+def test_a_network_that_does_not_predict_is_not_registered(
+    exported: Path, change: Callable[[Any], None], said: str
+) -> None:
+    """Nothing in it would run code, but it is none: tried in a process of its own, first."""
+    members = members_of(exported)
+
+    def craft(inner: Members) -> None:
+        program = edited(inner)
+        change(program)
+        put(inner, program)
+
+    change_files(members, {ARCHIVE: crafted(members[f"model/{ARCHIVE}"], craft)})
+    refused(exported, members, said)
+
+
+def test_two_networks_in_one_version_are_refused(bars_tracking: Tracking, tmp_path: Path) -> None:
+    """What our commands build again and what other readers load must be one network."""
+    path = tmp_path / "bars.zip"
+    export_version(bars_tracking, "2", path)
+    members = members_of(path)
+    name = "pitchpipe/weights.safetensors"
+    weights = safetensors.torch.load(members[f"model/{name}"])
+    weights["network.output.bias"][0] += 1
+    change_files(members, {name: safetensors.torch.save(weights)})
+    refused(path, members, "do not predict alike")
+
+
+def test_a_false_registration_is_not_believed(exported: Path, bars_tracking: Tracking) -> None:
+    """Other files under the registration of version 1 are not version 1, and never found as it."""
+    members = members_of(exported)
+    change_files(members, {"requirements.txt": b"torch\n"})
+    exported.write_bytes(packed(members))
+    assert import_file(bars_tracking, exported).version == 3
+    given = bars_registration(BarsNetwork().eval(), "a" * 32)
+    assert find_version(bars_tracking, 1).tags["registration"] == given.digest
+    assert find_version(bars_tracking, 3).tags["registration"] != given.digest
+    assert import_file(bars_tracking, exported).version == 3
+
+
+def test_scores_are_those_of_the_files(exported: Path) -> None:
+    """Tags that praise a version, signed anew, are not taken over; nor are tags of MLflow's own."""
+    members = members_of(exported)
+    index = json.loads(members["export.json"])
+    praise = {"test.accuracy": "1.0", "mlflow.source.name": "me", "registration": "0" * 64}
+    resign(members, {**index, "tags": index["tags"] | praise})
+    exported.write_bytes(packed(members))
+    elsewhere = open_tracking("elsewhere")
+    record = find_version(elsewhere, import_file(elsewhere, exported).version)
+    assert record.test is not None
+    assert record.test.accuracy == 0.9
+    assert "mlflow.source.name" not in record.tags
+    assert record.tags["trial.key"] == index["tags"]["trial.key"]
+    assert record.tags["config.digest"] == index["tags"]["config.digest"]
+
+
+def test_an_index_that_unpacks_to_gigabytes_is_not_read(
+    bars_tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused by the size that the zip tells, whatever is in it."""
+    path = tmp_path / "bars.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("export.json", b" " * (transfer.MOST_INDEX + 1))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(InputError, match=r"bars\.zip: export\.json has more than"):
+        import_file(bars_tracking, path)
+    with pytest.raises(InputError, match="is not read"):
+        exported_name(path)
+
+
+def test_other_ways_of_packing_are_refused(exported: Path, bars_tracking: Tracking) -> None:
+    """LZMA takes memory by its own header."""
+    members = members_of(exported)
+    with zipfile.ZipFile(exported, "w", zipfile.ZIP_LZMA) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match=r"bars\.zip: is not packed as"):
+        import_file(bars_tracking, exported)
+
+
+def test_a_full_disk_is_not_the_files_fault(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names our folder and what would help; the file is sound, and nothing is left."""
+    real = Path.open
+
+    def open_full(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        full = self.name == "model.pt2" and mode == "wb"
+        return open("/dev/full", "wb", 0) if full else real(self, mode, *args, **kwargs)  # noqa: PTH123
+
+    elsewhere = open_tracking("elsewhere")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        with pytest.raises(PitchpipeError, match=r"mlruns/ \(No space left") as caught:
+            import_file(elsewhere, exported)
+    assert not isinstance(caught.value, InputError | IntegrityError)
+    assert list_versions(elsewhere) == []
+    assert list(Path("mlruns").glob(".import-*")) == []
 
 
 def test_weights_are_taken_from_where_they_were_checked(exported: Path) -> None:

@@ -11,7 +11,7 @@ from project_folder import ProjectFolder, Ran, make_project, overrides
 from registry_records import epoch_record, evaluation, registration
 
 from flows.records.lineage import Lineage
-from flows.versions.differences import Environment, Results, causes, results
+from flows.versions.differences import Environment, Results, compare_results, find_causes
 from models.digests import digest_file
 
 FASHION = (
@@ -151,7 +151,7 @@ def environment(lineage: Lineage, **changed: object) -> Environment:
 
 
 def test_where_nothing_changed_no_cause_is_named(lineage: Lineage) -> None:
-    assert causes(lineage, environment(lineage)) == []
+    assert find_causes(lineage, environment(lineage)) == []
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_each_cause_is_named_with_both_sides(
     lineage: Lineage, changed: dict[str, object], named: str
 ) -> None:
     """What it is, as it is now, as it was then; and nothing else."""
-    assert causes(lineage, environment(lineage, **changed)) == [named]
+    assert find_causes(lineage, environment(lineage, **changed)) == [named]
 
 
 @pytest.fixture
@@ -215,12 +215,12 @@ def altered(made: Results) -> Iterator[tuple[str, Results]]:
 def test_each_result_that_differs_is_named(made: Results) -> None:
     """By its last bit, each alone."""
     for named, now in altered(made):
-        [found] = results(made, now)
+        [found] = compare_results(made, now)
         assert found.startswith(named)
 
 
 def test_equal_results_differ_in_nothing(made: Results) -> None:
     """Wall time is no result; a history that was not kept is not compared."""
     slower = tuple(record.model_copy(update={"seconds": 9.0}) for record in made.history)
-    assert results(made, Results(made.trained, slower, made.test)) == []
-    assert results(Results(made.trained, (), made.test), made) == []
+    assert compare_results(made, Results(made.trained, slower, made.test)) == []
+    assert compare_results(Results(made.trained, (), made.test), made) == []

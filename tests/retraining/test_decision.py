@@ -1,10 +1,13 @@
 """The one decision, the retraining lock, and knowing whether a process is alive."""
 
+import importlib
+import shutil
 import subprocess
 import sys
 import urllib.error
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
@@ -176,8 +179,8 @@ def test_a_cool_down_of_any_allowed_length_is_kept(
     """The account is not forgotten before the longest of the limits is over."""
     monkeypatch.chdir(tmp_path)
     ended = datetime.now(UTC) - timedelta(days=days, hours=-1)
-    decide.EFFORTS.parent.mkdir()
-    decide.EFFORTS.write_text(PastRetraining(finished=ended, seconds=5).model_dump_json() + "\n")
+    decide.PAST.parent.mkdir()
+    decide.PAST.write_text(PastRetraining(finished=ended, seconds=5).model_dump_json() + "\n")
     params = Params(retraining=RetrainingParams(cool_down_hours=24 * days))
 
     decision = decide.decide(params, Request(trigger="cron"), now=NOW)
@@ -330,6 +333,55 @@ def test_a_process_may_enter_its_own_lock_again(
         pass
 
     assert holder() is None
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts the metadata of packages where Python finds it, and nothing else of them."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def put(name: str, version: str, *requires: str) -> None:
+        for older in tmp_path.glob(f"{name}-*.dist-info"):
+            shutil.rmtree(older)
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        lines = [f"Requires-Dist: {one}" for one in requires]
+        head = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        (folder / "METADATA").write_text("\n".join([*head, *lines, "", ""]))
+        importlib.invalidate_caches()
+
+    return put
+
+
+def test_what_a_version_depends_on_is_what_the_project_needs(install: Callable[..., None]) -> None:
+    """In turn, with the extras asked for, where a marker holds; whatever lies beside it."""
+    install(
+        "tuner_x",
+        "1",
+        "Needed_By.It[quick]>=1",
+        "Nowhere; sys_platform == 'nowhere'",
+        "Tool_x; extra == 'dev'",
+        "missing_x",
+    )
+    install("needed_by_it", "2", "turbo_x; extra == 'quick'", "slow_x; extra == 'other'")
+    install("turbo_x", "3", "needed-by-it")
+    for beside in ("tool_x", "slow_x", "stray_x", "nowhere"):
+        install(beside, "9")
+
+    assert decide.installed_dependencies("tuner-x") == {"needed-by-it": "2", "turbo-x": "3"}
+    install("turbo_x", "4", "needed-by-it")
+    assert decide.installed_dependencies("tuner-x") == {"needed-by-it": "2", "turbo-x": "4"}
+
+
+def test_tools_and_engines_are_no_reason_to_retrain() -> None:
+    """`make lint` after `make run` installs them; the packages that train and serve are."""
+    found = decide.installed_dependencies()
+
+    assert (
+        found.keys() & {"pytest", "ruff", "mypy", "ray", "distributed", "pip", "pitchpipe"} == set()
+    )
+    assert found.keys() >= {"torch", "mlflow", "mlflow-skinny", "numpy", "prefect"}
+    assert found["torch"] == version("torch")
 
 
 def test_a_process_is_alive_and_a_later_one_of_its_number_is_another() -> None:

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project_folder import QUICK, ProjectFolder, Ran, make_project, overrides
+from project_folder import (
+    QUICK,
+    ProjectFolder,
+    Ran,
+    make_project,
+    overrides,
+    users_prefect,
+    users_prefect_environment,
+)
 
+from flows.records.ledger import Action, Entry
+from flows.records.promotion import Judgement, Move, Promotion
 from flows.records.retraining import Retraining
 from flows.retraining import notify
 from flows.retraining.decide import fingerprint
@@ -22,10 +32,12 @@ from flows.retraining.notify import (
     outcome_message,
     send_notification,
 )
-from flows.runtime.servers import free_port, prefect_server, server_environment
+from flows.runtime.servers import free_port
 from models.config import NotifyParams, Params, load_params
+from models.config.policies import Verdict
 from models.decision import Decision
 from models.errors import ConfigError, InputError
+from models.gate.records import GateDecision, RuleResult
 
 VARIABLE = "PITCHPIPE_WEBHOOK_URL"
 ONE_TRIAL = "search.axes={minibatch_size: [32]}"
@@ -86,35 +98,46 @@ def webhook(served: Webhook, monkeypatch: pytest.MonkeyPatch) -> Webhook:
     return served
 
 
-def retraining(**changed: object) -> Retraining:
-    """How a retraining ended."""
-    facts: dict[str, object] = {
-        "decision": Decision(retrain=True, reason="data changed"),
-        "registered_name": "digits-classifier",
-        "verdict": "PROMOTE",
-        "version": 2,
-        "champion": 2,
-        "reasons": ("better by 1 %",),
+def retraining(
+    verdict: Verdict = "PROMOTE", *, action: Action | None = "promote", champion: int | None = 2
+) -> Retraining:
+    """How a retraining of version 2 ended; action: of the ledger, None: no alias may move."""
+    rule = RuleResult(rule="better", passed=True, text="better by 1 %")
+    decision = GateDecision(verdict=verdict, rules=(rule,))
+    facts = {
+        "action": action,
+        "name": "n",
+        "to": 2,
+        "verdict": verdict,
+        "reasons": decision.reasons,
     }
-    return Retraining.model_validate(facts | changed)
+    sealed = {"number": 1, "time": "", "who": "", "previous": "", "digest": ""}
+    move = Move(entry=Entry.model_validate(facts | sealed), after=champion) if action else None
+    return Retraining(
+        decision=Decision(retrain=True, reason="data changed"),
+        registered_name="digits-classifier",
+        promotion=Promotion(
+            judgement=Judgement(version=2, champion=champion, decision=decision), move=move
+        ),
+    )
 
 
 @pytest.mark.parametrize(
-    ("changed", "event", "says"),
+    ("ended", "event", "says"),
     [
-        ({}, "promote", "version 2 is the champion"),
-        ({"verdict": "HOLD", "champion": 1}, "hold", "version 2 is held"),
-        ({"verdict": "HOLD"}, "hold", "version 2 is the champion"),
-        ({"verdict": "REJECT", "champion": None}, "reject", "version 2 is rejected"),
-        ({"champion": 1, "awaits_approval": True}, "await", "pitchpipe approve 2"),
-        ({"champion": 1}, "await", "pitchpipe promote 2"),
+        (retraining(), "promote", "version 2 is the champion"),
+        (retraining("HOLD", action="hold", champion=1), "hold", "version 2 is held"),
+        (retraining("HOLD", action="hold"), "hold", "version 2 is the champion"),
+        (retraining("REJECT", action="reject", champion=None), "reject", "version 2 is rejected"),
+        (retraining(action="await", champion=1), "await", "pitchpipe approve 2"),
+        (retraining(action=None, champion=1), "await", "pitchpipe promote 2"),
     ],
 )
 def test_every_end_has_its_event_and_its_sentence(
-    webhook: Webhook, changed: dict[str, object], event: str, says: str
+    webhook: Webhook, ended: Retraining, event: str, says: str
 ) -> None:
     """The verdict, the versions and the reasons are sent with it."""
-    assert send_notification(outcome_message(retraining(**changed)), PARAMS)
+    assert send_notification(outcome_message(ended), PARAMS)
     [sent] = webhook.received
     assert sent["event"] == event
     assert says in sent["text"]
@@ -245,7 +268,7 @@ def told(
 ) -> tuple[ProjectFolder, list[Ran], list[Any]]:
     """A project with gate.approval manual: one retraining failed, one passed, one approved."""
     root = tmp_path_factory.mktemp("told") / "project"
-    server = prefect_server(free_port(0))
+    server = users_prefect(free_port(0))
     make_project(root)
     project = ProjectFolder(root, {VARIABLE: served.url, "PREFECT_API_URL": f"{server.url}/api"})
     configured = (f"notify.webhook_variable={VARIABLE}", "gate.approval=manual", *QUICK)
@@ -254,7 +277,7 @@ def told(
     served.received.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)  # Prefect's database goes where the process stands
-        started = server.start(server_environment(f"{server.url}/api"))
+        started = server.start(users_prefect_environment(server))
     with started:
         server.wait_ready()
         ran = [

@@ -18,9 +18,18 @@ import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
-from project_folder import QUICK, ProjectFolder, Ran, clean_environment, make_project, overrides
+from project_folder import (
+    QUICK,
+    ProjectFolder,
+    Ran,
+    clean_environment,
+    make_project,
+    overrides,
+    users_prefect,
+    users_prefect_environment,
+)
 
-from flows.runtime.servers import answers, free_port, prefect_server, server_environment
+from flows.runtime.servers import answers, free_port
 from models.datasets.prepared import open_split, read_manifest
 from models.training.checkpoint import load_serving
 from models.trials import TrialResult, read_outcome
@@ -396,8 +405,8 @@ def test_the_server_of_prefect_api_url_is_used(
 ) -> None:
     """No server of our own is started where the user names one."""
     monkeypatch.chdir(tmp_path)
-    server = prefect_server(free_port(0))
-    environment = server_environment(f"{server.url}/api")
+    server = users_prefect(free_port(0))
+    environment = users_prefect_environment(server)
     with server.start(environment):
         server.wait_ready()
         ran = prepared_project.pitchpipe(

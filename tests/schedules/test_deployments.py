@@ -1,6 +1,8 @@
 """Prefect's deployments as schedules.yaml says, on a real server; time is an argument."""
 
+import asyncio
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,17 +11,25 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import State
-from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed, Running, Scheduled
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from project_folder import ProjectFolder, Ran
 
 from flows.runtime.prefect_records import close_orphans, project_tag
-from flows.runtime.servers import PREFECT_HOME, free_port, prefect_server, server_environment
+from flows.runtime.servers import (
+    PREFECT_HOME,
+    free_port,
+    new_password,
+    prefect_server,
+    server_environment,
+)
 from flows.schedules import deployments
 from flows.schedules.config import Schedule
-from flows.schedules.deployments import apply_schedules, plan_run, run_missed, run_now
+from flows.schedules.deployments import ENTRYPOINT, apply_schedules, plan_run, run_missed, run_now
 from models.errors import ConfigError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -37,10 +47,15 @@ def client(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         server = prefect_server(free_port(0))
-        with server.start(server_environment(f"{server.url}/api")):
+        environment = server_environment(f"{server.url}/api", new_password())
+        changes = {
+            PREFECT_API_URL: environment["PREFECT_API_URL"],
+            PREFECT_API_AUTH_STRING: environment["PREFECT_API_AUTH_STRING"],
+        }
+        with server.start(environment):
             server.wait_ready()
             with (
-                temporary_settings({PREFECT_API_URL: f"{server.url}/api"}),
+                temporary_settings(changes),
                 get_client(sync_client=True) as client,
             ):
                 yield client
@@ -202,6 +217,78 @@ def test_pausing_drops_what_was_planned_for_later(client: SyncPrefectClient) -> 
     assert [run.state_name for run in planned] == ["Cancelled"]
 
 
+def old_template() -> dict[str, Any]:
+    """The pool's template as an earlier release made it: Prefect's own, which takes a command."""
+    template: dict[str, Any] = ProcessWorker.get_default_base_job_template()
+    assert "command" in template["variables"]["properties"]
+    return template
+
+
+def started_by(client: SyncPrefectClient, **job_variables: object) -> ProcessJobConfiguration:
+    """What a worker of the project's pool would start for these job variables."""
+    template = client.read_work_pool(project_tag()).base_job_template
+    coming = ProcessJobConfiguration.from_template_and_values(template, job_variables)
+    return asyncio.run(coming)
+
+
+def test_an_earlier_releases_pool_and_deployments_are_made_anew(
+    client: SyncPrefectClient,
+) -> None:
+    """The template takes no command any more, and no deployment brings one."""
+    apply_schedules((NIGHTLY,))
+    client.update_work_pool(project_tag(), WorkPoolUpdate(base_job_template=old_template()))
+    client.create_deployment(
+        flow_id=client.create_flow_from_name("retrain"),
+        name="nightly",
+        version="of an earlier release",
+        tags=[project_tag()],
+        work_pool_name=project_tag(),
+        entrypoint="flows.before.retrain",
+        job_variables={"command": "touch owned"},
+    )
+
+    apply_schedules((NIGHTLY,))
+
+    nightly = there(client)["nightly"]
+    assert nightly.job_variables == {}
+    assert nightly.entrypoint == ENTRYPOINT
+    variables = client.read_work_pool(project_tag()).base_job_template["variables"]
+    assert variables["properties"] == {}
+
+
+EVIL: tuple[dict[str, object], ...] = (
+    {"command": "touch owned"},
+    {"working_dir": "/tmp"},
+    {"env": {"PYTHONPATH": "/tmp/owned"}},
+    {"env.PYTHONPATH": "/tmp/owned"},
+    {"name": "{{ owned }}"},
+)
+
+
+@pytest.mark.parametrize("variables", EVIL)
+def test_who_asks_for_a_run_does_not_choose_how_it_starts(
+    client: SyncPrefectClient, variables: dict[str, object]
+) -> None:
+    """Prefect refuses job variables; one that it had stored before comes to nothing."""
+    apply_schedules((NIGHTLY,))
+    deployment = there(client)["nightly"].id
+
+    with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
+        client.create_flow_run_from_deployment(deployment, job_variables=variables)
+    with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
+        client.create_deployment(
+            flow_id=client.create_flow_from_name("retrain"),
+            name="evil",
+            work_pool_name=project_tag(),
+            job_variables=variables,
+        )
+
+    assert started_by(client, **variables) == started_by(client)
+    assert started_by(client).env == {}
+    command = started_by(client).command or ""
+    assert command.endswith(f"{sys.executable} -m prefect.engine")
+
+
 def test_running_now_needs_a_deployment(client: SyncPrefectClient) -> None:
     """An unknown name is named, with the way out."""
     apply_schedules((ARRIVALS,))
@@ -209,5 +296,5 @@ def test_running_now_needs_a_deployment(client: SyncPrefectClient) -> None:
     run = run_now("arrivals")
 
     assert client.read_flow_run(run.id).deployment_id == there(client)["arrivals"].id
-    with pytest.raises(ConfigError, match="'weekly': Prefect has none"):
+    with pytest.raises(ConfigError, match="'weekly': not in Prefect"):
         run_now("weekly")

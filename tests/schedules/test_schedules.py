@@ -246,9 +246,9 @@ def test_pausing_and_removing_change_one_and_an_unknown_name_none() -> None:
     before = SCHEDULES.read_text()
 
     for change in (remove_schedule, lambda name: set_active(name, active=True)):
-        with pytest.raises(ConfigError, match=r"'daily': there is none.*there are: nightly"):
+        with pytest.raises(ConfigError, match=r"'daily': no such schedule; there are: nightly"):
             change("daily")
-    with pytest.raises(ConfigError, match="'nightly': there is one of this name"):
+    with pytest.raises(ConfigError, match="'nightly': this name is taken"):
         add_schedule(NIGHTLY)
 
     assert SCHEDULES.read_text() == before
@@ -386,7 +386,7 @@ def test_a_change_is_what_was_meant_however_the_file_was_written(
         ("- name: a\n  cron: 0 3 * * *\n  when: now\n", "0.when: 'now': Extra inputs"),
         ("- {name: a, interval: 5}\n- {name: a, interval: 6}\n", "'a' is given twice"),
         ("- {name: a, interval: '5'}\n", "0.interval"),
-        ("name: [", "cannot be read"),
+        ("name: [", "not YAML"),
         ("just text", "valid array|valid tuple"),
     ],
 )

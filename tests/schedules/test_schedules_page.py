@@ -12,10 +12,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project_folder import QUICK, REPOSITORY, ProjectFolder, Ran, clean_environment, overrides
+from project_folder import (
+    QUICK,
+    REPOSITORY,
+    ProjectFolder,
+    Ran,
+    clean_environment,
+    overrides,
+    users_prefect,
+    users_prefect_environment,
+)
 
 from flows.runtime.prefect_records import project_tag
-from flows.runtime.servers import free_port, prefect_server, server_environment
+from flows.runtime.servers import free_port
 from flows.schedules.config import Schedule
 
 PAGE = (REPOSITORY / "docs/schedules.md").read_text(encoding="utf-8")
@@ -61,8 +70,8 @@ def served(retrained: tuple[ProjectFolder, Ran], tmp_path: Path) -> Iterator[dic
     """A Prefect server over the project's database; the environment of who talks to it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(retrained[0].root)
-        server = prefect_server(free_port(0))
-        with server.start(server_environment(f"{server.url}/api")):
+        server = users_prefect(free_port(0))
+        with server.start(users_prefect_environment(server)):
             server.wait_ready()
             yield {
                 **clean_environment(),

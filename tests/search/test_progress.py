@@ -114,7 +114,7 @@ def search(progress: SearchProgress) -> None:
     fail(progress, 3)
     begin(progress, 5)
     learn(progress, 5, 1, 0.3)
-    progress.rest(spec(5).key)
+    progress.pause(spec(5).key)
     begin(progress, 4)
     learn(progress, 4, 1, 0.95)
     learn(progress, 4, 2, 0.94)

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from models.config import Params, SearchParams, TrialConfig, load_params
 from models.errors import ConfigError
-from models.search.grid_search import grid
+from models.search.search_space import search_space
 from models.search.selection import NoTrialSucceededError, rank, select_best
-from models.search.strategies import proposer_of
 from models.trials import Outcome, Scores, TrialFailure, TrialResult
 
 AXES = {
@@ -30,7 +29,7 @@ def with_axes(axes: dict[str, list[object]]) -> Params:
 @given(st.fixed_dictionaries({}, optional=AXES))
 def test_a_grid_is_the_product_of_its_axes_each_point_once(axes: dict[str, list[object]]) -> None:
     """As many trials as combinations, all different."""
-    proposals = grid(with_axes(axes))
+    proposals = search_space(with_axes(axes))
 
     assert len(proposals) == math.prod(len(values) for values in axes.values())
     assert len({proposal.config for proposal in proposals}) == len(proposals)
@@ -38,14 +37,14 @@ def test_a_grid_is_the_product_of_its_axes_each_point_once(axes: dict[str, list[
 
 def test_no_axes_are_one_trial_the_base() -> None:
     """An empty mapping is one trial."""
-    assert [proposal.config for proposal in grid(Params())] == [TrialConfig()]
+    assert [proposal.config for proposal in search_space(Params())] == [TrialConfig()]
 
 
 def test_an_axis_that_a_kind_lacks_is_left_out_there() -> None:
     """A momentum multiplies SGD alone: 2 trials of SGD, 1 each of Adam and GD."""
     params = with_axes({"optimizer.name": ["gd", "sgd", "adam"], "optimizer.momentum": [0.0, 0.9]})
 
-    names = [proposal.config.optimizer.name for proposal in grid(params)]
+    names = [proposal.config.optimizer.name for proposal in search_space(params)]
 
     assert names == ["gd", "sgd", "sgd", "adam"]
 
@@ -74,7 +73,7 @@ def test_values_that_need_another_axis_are_judged_with_it(
     file = tmp_path / "params.yaml"
     file.write_text(f"trial: {trial}\nsearch: {{strategy: {strategy}, axes: {{{axes}}}}}")
 
-    assert proposer_of(load_params(file)).total == trials
+    assert len(search_space(load_params(file))) == trials
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,7 @@ def test_the_first_impossible_combination_is_told_in_one_line(
     file.write_text(f"data: {{image_size: 28}}\ntrial: {trial}\nsearch: {{axes: {{{axes}}}}}")
 
     with pytest.raises(ConfigError, match="drop one of these values") as refused:
-        proposer_of(load_params(file))
+        search_space(load_params(file))
 
     assert told in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
@@ -109,7 +108,7 @@ def test_labels_tell_trials_apart_in_few_words() -> None:
     """Last parts of the axes, whole ones where they would be the same."""
     params = with_axes({"network.hidden_units": [64], "optimizer.name": ["sgd"], "seed": [0, 1]})
 
-    assert [proposal.label for proposal in grid(params)] == [
+    assert [proposal.label for proposal in search_space(params)] == [
         "hidden=64 optimizer.name=sgd seed=0",
         "hidden=64 optimizer.name=sgd seed=1",
     ]
@@ -126,7 +125,7 @@ def test_an_axis_has_one_name_in_the_whole_search() -> None:
         }
     )
 
-    differences = [proposal.differences for proposal in grid(params)]
+    differences = [proposal.differences for proposal in search_space(params)]
 
     assert differences[0]["optimizer.decay"] == "0.9"
     assert differences[-1]["schedule.decay"] == "0.1"
@@ -138,7 +137,7 @@ def test_a_grid_too_large_to_be_meant_is_refused() -> None:
     seeds: list[object] = list(range(400))
 
     with pytest.raises(ConfigError, match="160,000 combinations"):
-        grid(with_axes({"seed": seeds, "minibatch_size": [n + 1 for n in range(400)]}))
+        search_space(with_axes({"seed": seeds, "minibatch_size": [n + 1 for n in range(400)]}))
 
 
 def result(key: str, accuracy: float, cross_entropy: float = 1.0) -> TrialResult:

@@ -93,7 +93,7 @@ def test_few_trials_are_not_all_stopped() -> None:
 
     job = search.ask()
     assert job
-    assert (job.number, job.budget, job.final) == (1, 3, False)
+    assert (job.number, job.budget) == (1, 3)
     search.tell(job, None)  # it fails: the other has its turn
     assert asked(search) == (0, 3)
 
@@ -162,5 +162,5 @@ def test_a_search_of_params_is_halved_where_they_say_so() -> None:
 
     assert first
     assert whole
-    assert (first.budget, first.final) == (1, False)
-    assert (whole.budget, whole.final) == (4, True)
+    assert (first.budget, first.rung) == (1, 0)
+    assert (whole.budget, whole.rung) == (4, None)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.config import Params, SearchParams, TrialConfig
-from models.search.hyperband import bracket_sizes, bracket_turns
+from models.config import SearchParams, TrialConfig
+from models.search.hyperband import bracket_sequence, bracket_sizes
 from models.search.proposals import Proposal
 from models.search.rungs import Rung, rung_budgets
-from models.search.strategies import planned_epochs, pruned_strategy
+from models.search.strategies import expected_epochs, pruned_strategy
 from models.search.strategy import FixedProposer, Job, Strategy
 from models.trials import Scores
 
@@ -99,7 +99,7 @@ def test_brackets_of_hyperband_as_in_the_paper() -> None:
 
 def test_trials_are_spread_over_brackets_worked_by_hand() -> None:
     """Of 17 trials 9, 5 and 3, mixed all along, and then over again."""
-    turns = list(islice(bracket_turns(searching("hyperband", epochs=9)), 34))
+    turns = list(islice(bracket_sequence(searching("hyperband", epochs=9)), 34))
 
     assert turns[:17] == [0, 1, 0, 0, 2, 1, 0, 0, 1, 0, 2, 0, 1, 0, 0, 1, 2]
     assert turns[17:] == turns[:17]
@@ -134,7 +134,7 @@ def test_hyperband_worked_by_hand() -> None:
 )
 def test_expected_epochs_worked_by_hand(search: SearchParams, trials: int, epochs: int) -> None:
     """What the time left is guessed from."""
-    assert planned_epochs(Params(search=search), trials) == epochs
+    assert expected_epochs(search, trials) == epochs
 
 
 class Learner(FixedProposer):
@@ -179,8 +179,8 @@ def test_in_whatever_order_trials_end_or_fail(
         budgets = sorted(budget for one, budget in jobs if one == number)
         assert tuple(budgets) == rung_budgets(search)[: len(budgets)] != ()
     assert sorted(proposer.learned) == list(range(trials))
-    assert all(job.final == (job.budget == epochs) for job, _ in told)
-    whole = [scores for job, scores in told if job.final and scores]
+    assert {job.budget for job, _ in told} <= set(rung_budgets(search))
+    whole = [scores for job, scores in told if job.budget == epochs and scores]
     assert whole or not survivors(told)
 
 
@@ -222,7 +222,7 @@ def test_brackets_get_their_shares(epochs: int, reduction: int, trials: int) -> 
     """After any number of trials no bracket is a whole trial short of its share."""
     search = searching("hyperband", epochs=epochs, reduction_factor=reduction)
     sizes = bracket_sizes(search)
-    begun = Counter(islice(bracket_turns(search), trials))
+    begun = Counter(islice(bracket_sequence(search), trials))
 
     for bracket, size in enumerate(sizes):
         assert begun[bracket] >= trials * size // sum(sizes)

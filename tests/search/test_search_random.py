@@ -16,7 +16,7 @@ from models.config import Params, Point, SearchParams, TrialConfig, load_params
 from models.config.search import Range
 from models.config.space import applicable, count_points
 from models.errors import ConfigError
-from models.search.random_search import draw_point, random_points
+from models.search.search_space import draw_point, random_proposals
 
 LEARNING_RATE = {"low": 1e-4, "high": 0.1, "log": True}
 FRACTIONS = st.floats(0, 1, exclude_max=True)
@@ -71,8 +71,8 @@ def test_values_at_fractions_worked_by_hand(numbers: Range, values: list[float])
 def test_fifty_trials_are_the_first_25_and_25_more(fewer: int, more: int, seed: int) -> None:
     """Raising the number of trials repeats those there were, in their order."""
     axes = {"optimizer.learning_rate": LEARNING_RATE, "minibatch_size": [16, 32]}
-    few = list(random_points(randomly(axes, trials=fewer, seed=seed)))
-    many = list(random_points(randomly(axes, trials=fewer + more, seed=seed)))
+    few = list(random_proposals(randomly(axes, trials=fewer, seed=seed)))
+    many = list(random_proposals(randomly(axes, trials=fewer + more, seed=seed)))
 
     assert few == many[:fewer]
     assert len(many) == fewer + more
@@ -92,8 +92,8 @@ def test_an_axis_added_leaves_the_values_of_the_others() -> None:
 def test_another_seed_draws_other_trials() -> None:
     """The seed of the search is what draws depend on."""
     axes = {"optimizer.learning_rate": LEARNING_RATE}
-    first = {proposal.config for proposal in random_points(randomly(axes, seed=0))}
-    second = {proposal.config for proposal in random_points(randomly(axes, seed=1))}
+    first = {proposal.config for proposal in random_proposals(randomly(axes, seed=0))}
+    second = {proposal.config for proposal in random_proposals(randomly(axes, seed=1))}
 
     assert not first & second
 
@@ -113,7 +113,7 @@ def test_a_space_smaller_than_what_is_asked_for_is_drawn_whole_and_once() -> Non
     """Twelve points, twenty trials asked for: twelve, each exactly once."""
     axes: dict[str, list[object]] = {"minibatch_size": [8, 16, 32, 64], "seed": [0, 1, 2]}
 
-    proposals = list(random_points(randomly(axes)))
+    proposals = list(random_proposals(randomly(axes)))
 
     points = {(p.config.minibatch_size, p.config.seed) for p in proposals}
     assert points == set(itertools.product([8, 16, 32, 64], [0, 1, 2]))
@@ -129,10 +129,10 @@ def test_drawing_ends_once_all_points_were_drawn(monkeypatch: pytest.MonkeyPatch
         draws += 1
         return draw_point(params, index)
 
-    monkeypatch.setattr("models.search.random_search.draw_point", counted)
+    monkeypatch.setattr("models.search.search_space.draw_point", counted)
     axes: dict[str, list[object]] = {"minibatch_size": [8, 16, 32, 64], "seed": [0, 1, 2]}
 
-    assert len(list(random_points(randomly(axes, trials=100_000)))) == 12
+    assert len(list(random_proposals(randomly(axes, trials=100_000)))) == 12
     assert draws < 200
 
 
@@ -163,7 +163,11 @@ def test_an_axis_that_a_kind_lacks_is_left_out_there() -> None:
     """Adam takes no momentum: two trials of SGD and one of Adam."""
     params = randomly({"optimizer.name": ["sgd", "adam"], "optimizer.momentum": [0.0, 0.9]})
 
-    assert sorted(p.config.optimizer.name for p in random_points(params)) == ["adam", "sgd", "sgd"]
+    assert sorted(p.config.optimizer.name for p in random_proposals(params)) == [
+        "adam",
+        "sgd",
+        "sgd",
+    ]
 
 
 FAULTS = [

@@ -15,10 +15,10 @@ from project_folder import REPOSITORY
 from flows.records.search_journal import JournaledStrategy
 from models.config import Params, SearchParams, TrialConfig, load_params
 from models.errors import ConfigError
-from models.search.optuna_samplers import ATTEMPTS, EVEN_TRIALS, OptunaProposer
+from models.search.optuna_samplers import ATTEMPTS, STARTUP_TRIALS
 from models.search.proposals import Proposal
-from models.search.random_search import random_points
-from models.search.strategies import pruned_strategy, strategy_of
+from models.search.search_space import random_proposals, search_space
+from models.search.strategies import strategy_of
 from models.search.strategy import Job, Strategy
 from models.trials import Scores
 
@@ -82,8 +82,8 @@ def test_the_first_trials_are_those_of_a_random_search() -> None:
     """What a random search with the same seed trained is not trained again."""
     proposals = run(strategy_of(learning()))
 
-    assert proposals[:EVEN_TRIALS] == list(random_points(learning()))[:EVEN_TRIALS]
-    assert proposals[EVEN_TRIALS:] != list(random_points(learning()))[EVEN_TRIALS:]
+    assert proposals[:STARTUP_TRIALS] == list(random_proposals(learning()))[:STARTUP_TRIALS]
+    assert proposals[STARTUP_TRIALS:] != list(random_proposals(learning()))[STARTUP_TRIALS:]
 
 
 @pytest.mark.parametrize("objective", ["accuracy", "cross_entropy"])
@@ -93,8 +93,8 @@ def test_later_trials_are_better_than_even_draws(objective: str) -> None:
     trial = TrialConfig.model_validate({"objective": objective})
     params = base.model_copy(update={"trial": trial})
 
-    learned = mean_loss(run(strategy_of(params))[EVEN_TRIALS:])
-    even = mean_loss(list(random_points(params))[EVEN_TRIALS:])
+    learned = mean_loss(run(strategy_of(params))[STARTUP_TRIALS:])
+    even = mean_loss(list(random_proposals(params))[STARTUP_TRIALS:])
 
     assert learned < 0.75 * even
 
@@ -111,7 +111,7 @@ def test_a_space_smaller_than_what_is_asked_for_is_searched_whole_and_once(strat
 
     proposals = run(strategy_of(params))
 
-    assert len(proposals) == OptunaProposer(params).total == 12
+    assert len(proposals) == len(search_space(params)) == 12
     assert len({proposal.config for proposal in proposals}) == 12
 
 
@@ -121,8 +121,8 @@ def test_a_gaussian_process_goes_where_it_is_best() -> None:
 
     proposals = run(strategy_of(params), workers=1)
 
-    even = min(scores_of(one.config).cross_entropy for one in proposals[:EVEN_TRIALS])
-    assert min(scores_of(one.config).cross_entropy for one in proposals[EVEN_TRIALS:]) < even
+    even = min(scores_of(one.config).cross_entropy for one in proposals[:STARTUP_TRIALS])
+    assert min(scores_of(one.config).cross_entropy for one in proposals[STARTUP_TRIALS:]) < even
     assert run(strategy_of(params), workers=2, seed=1) == proposals
 
 
@@ -187,7 +187,7 @@ def test_what_cannot_be_is_drawn_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
         attempts += 1
         raise ConfigError("no trial can be made of it")
 
-    monkeypatch.setattr("models.search.optuna_samplers.propose", broken)
+    monkeypatch.setattr("models.search.optuna_samplers.make_proposal", broken)
 
     assert len(run(strategy_of(learning(trials=11)))) == 11
     assert attempts == ATTEMPTS["tpe"]
@@ -210,7 +210,7 @@ def test_killed_under_a_pruner_it_goes_on_from_its_journal(tmp_path: Path, prune
 def test_it_waits_for_what_it_is_to_learn_from() -> None:
     """Trial n is not begun before trial n - ahead is known, however many workers are idle."""
     params = learning(ahead=3)
-    strategy = pruned_strategy(OptunaProposer(params), params.search, by="accuracy")
+    strategy = strategy_of(params)
     jobs = [strategy.ask() for _ in range(4)]
     assert [job is None for job in jobs] == [False, False, False, True]
 

@@ -311,8 +311,11 @@ BAD_INPUTS: dict[str, tuple[Maker, str]] = {
     "an empty class": (empty_class, "c: the class has a name and no image"),
     "one image in a class": (one_image_in_a_class, "c: the class has 1 different images"),
     "classes that differ in case": (classes_alike, "'Cat' and 'cat' are alike"),
-    "a class name with a newline": (class_with_newline, r"'a\\nb' is empty or unprintable"),
-    "a blank class name": (blank_class, "empty or unprintable"),
+    "a class name with a newline": (
+        class_with_newline,
+        r"'a\\nb' is empty, unprintable or too long",
+    ),
+    "a blank class name": (blank_class, "is empty, unprintable"),
     "a link out of the tree": (link_out, "only links to files within the source"),
     "a relative link out of the tree": (relative_link_out, "only links to files within the source"),
     "a link to a folder": (link_to_folder, "only links to files within the source"),
@@ -360,8 +363,13 @@ BAD_INPUTS: dict[str, tuple[Maker, str]] = {
     ),
     "an IDX bomb": (
         idx_with(struct.pack(">4I", 2051, 2**31, 2**15, 2**15)),
-        "no image is that large",
+        "at most 10,000,000 are read",
     ),
+    "IDX of large images": (
+        idx_with(struct.pack(">4I", 2051, 4, 2**15, 2**15)),
+        "32768 x 32768 pixels; at most",
+    ),
+    "IDX of images without pixels": (idx_with(struct.pack(">4I", 2051, 4, 0, 8)), "8 x 0 pixels"),
     "IDX images without labels": (idx_with(IMAGES, None), "its labels are missing"),
     "IDX of no images": (
         idx_with(struct.pack(">4I", 2051, 0, 8, 8), struct.pack(">2I", 2049, 0)),

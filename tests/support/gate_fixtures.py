@@ -7,7 +7,7 @@ import numpy.typing as npt
 from evaluation_fixtures import Probabilities, names, naming
 
 from models.config import GateParams
-from models.gate import GateInput
+from models.gate.inputs import GateInput
 
 QUICK = GateParams(resamples=200)
 
@@ -18,7 +18,6 @@ def version(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> Gate
         labels=labels,
         test_digest="ab" * 32,
         classes=tuple(names(probabilities.shape[1])),
-        image_shape=(1, 28, 28),
         trained_on_test=0,
         weights_megabytes=0.4,
     )

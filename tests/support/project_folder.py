@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from flows.runtime import guarded_apps
+from flows.runtime.prefect_server import SERVICES, RunningServices
+from flows.runtime.servers import LOOPBACK, PREFECT_HOME, Server, server_environment
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROJECT_FILES = ("params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
@@ -77,6 +81,27 @@ def clean_environment() -> dict[str, str]:
     """The environment without what would lead a test into the developer's own stores."""
     dropped = ("MLFLOW_", "PREFECT_", "PITCHPIPE_", "COV_CORE", "COVERAGE")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
+def users_prefect(port: int) -> Server:
+    """A Prefect server as a user may run one: it asks for no password."""
+    application = ["--factory", "prefect.server.api.server:create_app", "--lifespan", "on"]
+    bind = ["--host", LOOPBACK, "--port", str(port), "--log-level", "error"]
+    arguments = ["-m", "uvicorn", *application, *bind]
+    log = PREFECT_HOME / "server.log"
+    return Server("Prefect", arguments, port=port, health="/api/health", log=log)
+
+
+def users_prefect_environment(server: Server) -> dict[str, str]:
+    """Environment of such a server; its database is where the process stands."""
+    ours = server_environment(f"{server.url}/api", "none")
+    protected = (guarded_apps.AUTH, "PREFECT_API_AUTH_STRING")
+    return {name: value for name, value in ours.items() if name not in protected}
+
+
+def services_of(root: Path) -> RunningServices:
+    """Where the living `up` of a project serves, and its password."""
+    return RunningServices.model_validate_json((root / SERVICES).read_bytes())
 
 
 def code_blocks(language: str, document: str = "README.md") -> list[str]:

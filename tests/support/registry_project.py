@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from registry_records import BARS, BarsNetwork, bars_registration, serving_network
+from registry_records import BARS, BarsNetwork, Command, bars_registration, serving_network
 from training_fixtures import write_prepared
 
+from flows.cli.main import main
 from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
@@ -70,3 +71,24 @@ def bars_tracking(bars: Path) -> Tracking:
     """Its store, opened."""
     assert Path.cwd() == bars
     return open_tracking(BARS)
+
+
+@pytest.fixture
+def pitchpipe(
+    bars: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """Run a command in the project: exit code, standard output, standard error."""
+    assert bars.is_dir()
+
+    # Standard output is the test's; the command line would hand it to libraries.
+    monkeypatch.setattr("flows.cli.main.reserve_standard_output", lambda _: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = capfd.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return run

@@ -1,8 +1,11 @@
 """Trials, retrainings and datasets as records, for tests of the mirror and the registry."""
 
 import dataclasses
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ from models.processes import ProcessIdentity
 from models.trials import EpochRecord, Scores, TrialFailure, TrialResult, TrialSpec
 
 NAME, BARS = "digits-classifier", "bars-classifier"
+Command = Callable[..., tuple[int, str, str]]
+"""Arguments -> exit code, standard output, standard error."""
 CLASSES = ("zero", "one", "two")
 DATASET = DatasetFacts(
     name="digits",
@@ -28,6 +33,7 @@ DATASET = DatasetFacts(
     prepared_digest="b" * 64,
     dvc_md5="0123456789abcdef0123456789abcdef.dir",
 )
+NETWORK = CnnConfig(channels=(4, 4), hidden_units=8)
 DEAD = ProcessIdentity(pid=2**22 - 7, started=1.0, host=os.uname().nodename)
 """A process that never was: numbers end below it."""
 
@@ -40,7 +46,7 @@ def flow_run_info(name: str = "2026-11-23 06:40 digits", **tags: str) -> FlowRun
 def trial_spec(learning_rate: float = 0.001) -> TrialSpec:
     """A trial; another learning rate makes another one."""
     return TrialSpec(
-        config=TrialConfig(optimizer=AdamConfig(learning_rate=learning_rate)),
+        config=TrialConfig(network=NETWORK, optimizer=AdamConfig(learning_rate=learning_rate)),
         dataset=DATASET.prepared_digest,
         source="c" * 64,
         versions={"torch": "2.13.0"},
@@ -92,8 +98,7 @@ def trial_failure(spec: TrialSpec) -> TrialFailure:
 def serving_network(seed: int = 0, side: int = 8, classes: int = 3) -> ServingNetwork:
     """A small CNN as it is served; another seed has other weights."""
     torch.manual_seed(seed)
-    config = CnnConfig(channels=(4, 4), hidden_units=8)
-    network = config.build(channels=1, image_size=side, classes=classes)
+    network = NETWORK.build(channels=1, image_size=side, classes=classes)
     return ServingNetwork(network, mean=(0.3,), std=(0.4,)).eval()
 
 
@@ -164,3 +169,10 @@ def store_history(trials: Path, spec: TrialSpec, epochs: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     lines = [epoch_record(epoch).model_dump_json() + "\n" for epoch in range(1, epochs + 1)]
     (directory / "history.jsonl").write_text("".join(lines))
+
+
+def answer(pitchpipe: Command, *arguments: str, code: int = 0) -> Any:
+    """The JSON document of a command that must exit so."""
+    found, out, err = pitchpipe(*arguments, "--json")
+    assert found == code, err
+    return json.loads(out)

@@ -8,7 +8,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
-from project_folder import REPOSITORY, ProjectFolder, make_project, overrides, read_until
+from project_folder import (
+    REPOSITORY,
+    ProjectFolder,
+    make_project,
+    overrides,
+    read_until,
+    services_of,
+)
 
 from flows.runtime.servers import free_port
 
@@ -84,6 +91,7 @@ def main(root: Path) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(120_000)
         page.add_init_script(ASSISTANT_CLOSED)
+        page.goto(f"{prefect}/?token={services_of(folder.root).password}")
         for name, url, text in pages(folder, runs, prefect):
             take(page, name, url, text)
         browser.close()

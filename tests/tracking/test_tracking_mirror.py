@@ -67,7 +67,7 @@ def test_a_retraining_is_a_parent_run_with_a_child_for_each_trial(tracking: Trac
     assert [run.data.tags["trial.cached"] for run in (live, cached)] == ["false", "true"]
     for run in (live, cached):
         assert run.info.status == "FINISHED"
-        assert run.data.params["network.channels"] == "[32, 64, 64]"
+        assert run.data.params["network.channels"] == "[4, 4]"
         assert run.data.metrics["best/accuracy"] == 0.9
         history = tracking.client.get_metric_history(run.info.run_id, "validation/accuracy")
         assert [(point.step, point.value) for point in history] == [(1, 0.4), (2, 0.7)]

@@ -13,7 +13,12 @@ import psutil
 import pytest
 from project_folder import QUICK, ProjectFolder, make_project, overrides
 
-from flows.runtime.servers import Server, free_port, mlflow_environment, mlflow_server
+from flows.runtime.servers import (
+    LOOPBACK,
+    MLFLOW_LOG,
+    Server,
+    free_port,
+)
 
 SLOWER = ("search.epochs=30", *QUICK[1:])
 """Enough epochs for the server to go away and come back in the middle of them."""
@@ -34,7 +39,12 @@ class TrackingServer:
         os.chdir(self._home)
         try:
             self._server = self._new()
-            self._server.start(mlflow_environment(f"sqlite:///{self._home}/mlflow.db"))
+            self._server.start(
+                {
+                    "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self._home}/mlflow.db",
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                }
+            )
             self._server.wait_ready()
         finally:
             os.chdir(before)
@@ -49,7 +59,9 @@ class TrackingServer:
             return connection.execute(query).fetchall()
 
     def _new(self) -> Server:
-        return mlflow_server(self._port)
+        where = ["--host", LOOPBACK, "--port", str(self._port), "--workers", "1"]
+        arguments = ["-m", "mlflow", "server", *where]
+        return Server("MLflow", arguments, port=self._port, health="/health", log=MLFLOW_LOG)
 
 
 @pytest.fixture

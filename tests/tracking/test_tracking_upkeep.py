@@ -157,7 +157,7 @@ def test_first_opens_at_once_leave_one_sound_database(
     code = f"""
         from flows.tracking.store import open_tracking
         print(open_tracking({NAME!r}).experiment_id)
-    """
+        """
     processes = [run_python(code) for _ in range(3)]
     answers = [process.communicate() for process in processes]
     assert [out for out, _ in answers] == [b"1\n"] * 3, answers

@@ -138,14 +138,14 @@ def torn_history(directory: Path) -> None:
 def history_ahead(directory: Path) -> None:
     """A crash between history and checkpoint: a line too many."""
     lines = read_lines(directory / TrialFiles.HISTORY)
-    with (directory / TrialFiles.HISTORY).open("a") as file:
-        file.write(lines[-1].replace('"epoch":2', '"epoch":3') + "\n")
+    with (directory / TrialFiles.HISTORY).open("ab") as file:
+        file.write(lines[-1].replace(b'"epoch":2', b'"epoch":3') + b"\n")
 
 
 def history_short(directory: Path) -> None:
     """A line lost: the checkpoint knows more than the history."""
     path = directory / TrialFiles.HISTORY
-    path.write_text(read_lines(path)[0] + "\n")
+    path.write_bytes(read_lines(path)[0] + b"\n")
 
 
 def history_garbled(directory: Path) -> None:

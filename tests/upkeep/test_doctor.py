@@ -16,14 +16,16 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 from project_folder import ProjectFolder, make_project
-from registry_records import DEAD, trial_result, trial_spec
+from registry_records import DEAD, epoch_record, trial_result, trial_spec
 
 from flows.datasets.deliveries import QUARANTINE
+from flows.datasets.files import VERSIONS
 from flows.datasets.ingest import ensure_ingested
 from flows.records import ledger
-from flows.records.champion import DATABASE
+from flows.records.champion import MLFLOW_DATABASE
 from flows.records.ledger import LedgerAction
 from flows.records.trial_store import STORE
+from flows.retraining.decide import PAST, remember
 from flows.runtime.prefect_server import SERVICES, RunningServices
 from flows.runtime.retraining_lock import LOCK, OWNER, Owner
 from flows.runtime.servers import free_port
@@ -33,7 +35,8 @@ from flows.tracking.store import open_tracking
 from flows.upkeep.doctor import Finding, databases, examine_project, machine
 from flows.upkeep.doctor.databases import PREFECT_DATABASE
 from models.config import load_params
-from models.files import write_text
+from models.decision import Completed, Fingerprint
+from models.files import append_line, write_text
 from models.processes import this_process
 
 pytest_plugins = ["registry_fixtures"]
@@ -54,6 +57,8 @@ def healthy_template(tmp_path_factory: pytest.TempPathFactory, migrated_database
         ledger.append(LedgerAction(action="decision", name="digits-classifier", reasons=("none",)))
         trial = STORE / trial_spec().key
         write_text(trial / "trial.json", trial_spec().model_dump_json())
+        for number in (1, 2):
+            append_line(trial / "history.jsonl", epoch_record(number).model_dump_json())
         write_text(trial / "result.json", trial_result(trial_spec()).model_dump_json())
     return root
 
@@ -81,7 +86,7 @@ def test_nothing_is_wrong_with_a_healthy_project(healthy: Path) -> None:
 
     assert healthy == Path.cwd()
     assert faults_of(findings) == []
-    assert len(findings) == 16
+    assert len(findings) == 17
     assert {finding.remedy for finding in findings} == {None}
 
 
@@ -151,10 +156,10 @@ def damage(database: Path) -> Callable[[Patch], None]:
 
 
 def flip_a_page_of_mlflow(_: Patch) -> None:
-    content = bytearray(DATABASE.read_bytes())
+    content = bytearray(MLFLOW_DATABASE.read_bytes())
     for page in range(4, len(content) // 4096):
         content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
-    DATABASE.write_bytes(content)
+    MLFLOW_DATABASE.write_bytes(content)
 
 
 def execute(database: Path, *statements: str) -> None:
@@ -165,15 +170,15 @@ def execute(database: Path, *statements: str) -> None:
 
 
 def break_off_the_schema(_: Patch) -> None:
-    execute(DATABASE, "CREATE TABLE _alembic_tmp_metrics (key TEXT)")
+    execute(MLFLOW_DATABASE, "CREATE TABLE _alembic_tmp_metrics (key TEXT)")
 
 
 def come_from_a_later_mlflow(_: Patch) -> None:
-    execute(DATABASE, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    execute(MLFLOW_DATABASE, "UPDATE alembic_version SET version_num = 'ffffffffffff'")
 
 
 def come_from_an_earlier_mlflow(_: Patch) -> None:
-    execute(DATABASE, "UPDATE alembic_version SET version_num = '451aebb31d03'")
+    execute(MLFLOW_DATABASE, "UPDATE alembic_version SET version_num = '451aebb31d03'")
 
 
 def leave_a_run_running(_: Patch) -> None:
@@ -198,6 +203,71 @@ def lose_the_registry(_: Patch) -> None:
     name = load_params(Path("params.yaml")).registered_name
     ledger.append(
         LedgerAction(action="promote", name=name, after=1, verdict="PROMOTE", reasons=("so",))
+    )
+
+
+def flip_a_bit(path: Path, *, line: int = 1) -> None:
+    """Make the second byte of a line one that UTF-8 never has."""
+    content = bytearray(path.read_bytes())
+    start = sum(len(before) for before in content.splitlines(keepends=True)[: line - 1])
+    content[start + 1] |= 0x80
+    path.write_bytes(content)
+
+
+def flip_a_bit_of_the_ledger(_: Patch) -> None:
+    flip_a_bit(ledger.LEDGER, line=2)
+
+
+def flip_a_bit_of_the_versions(_: Patch) -> None:
+    # A version of old, so that what is there now is still the last one.
+    text = VERSIONS.read_text()
+    VERSIONS.write_text(text + text)
+    flip_a_bit(VERSIONS)
+
+
+def flip_a_bit_of_a_history(_: Patch) -> None:
+    flip_a_bit(STORE / trial_spec().key / "history.jsonl", line=2)
+
+
+def flip_a_bit_of_the_past(_: Patch) -> None:
+    append_line(PAST, '{"finished":"2026-01-01T00:00:00Z","seconds":1.0}')
+    flip_a_bit(PAST)
+
+
+def change_the_evidence(_: Patch) -> None:
+    digest = ledger.keep_evidence('{"verdict":"PROMOTE"}')
+    flip_a_bit(ledger.EVIDENCE / f"{digest}.json")
+
+
+def lose_the_evidence(_: Patch) -> None:
+    ledger.append(LedgerAction(action="hold", name="digits-classifier", evidence="0" * 64))
+
+
+def garble(name: str) -> Callable[[Patch], None]:
+    def make(_: Patch) -> None:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"\xff\x00{")
+
+    make.__name__ = f"garble {name}"
+    return make
+
+
+def exchange_what_a_trial_is(_: Patch) -> None:
+    other = trial_spec().model_copy(update={"dataset": "0" * 64})
+    (STORE / trial_spec().key / "trial.json").write_text(other.model_dump_json())
+
+
+def retrain_on_another_dataset(_: Patch) -> None:
+    remember(
+        Completed(
+            fingerprint=Fingerprint(data="a", params="b", source="c", environment="d"),
+            finished=datetime.now(UTC),
+            verdict="PROMOTE",
+            version=1,
+            champion=1,
+            name="photos-classifier",
+            dataset="photos",
+        )
     )
 
 
@@ -275,7 +345,7 @@ class Fault:
 FAULTS = [
     Fault(spoil_params, "error", "search.epochs", "pitchpipe params --schema"),
     Fault(put_a_file_where_a_folder_belongs, "error", ".prefect is a file", "mv .prefect"),
-    Fault(open_a_folder_to_all, "warning", "write into mlruns", "chmod o-w mlruns"),
+    Fault(open_a_folder_to_all, "warning", "mlruns is writable for all users", "chmod o-w mlruns"),
     Fault(
         take_a_folder_away, "warning" if os.geteuid() == 0 else "error", "mlruns", "sudo chown -R"
     ),
@@ -286,24 +356,53 @@ FAULTS = [
         "pip install -c constraints.txt 'fastapi",
     ),
     Fault(set_a_run_id, "warning", "MLFLOW_RUN_ID", "unset MLFLOW_RUN_ID"),
-    Fault(allow_pickle, "warning", "run code when loaded", "unset MLFLOW_ALLOW_PICKLE"),
+    Fault(allow_pickle, "warning", "execute code on loading", "unset MLFLOW_ALLOW_PICKLE"),
     Fault(track_into_a_folder, "error", "./mlruns is a folder", "unset MLFLOW_TRACKING_URI"),
     Fault(track_to_a_server_that_is_down, "error", "does not answer", "unset MLFLOW_TRACKING_URI"),
     Fault(talk_to_a_prefect_that_is_down, "error", "does not answer", "unset PREFECT_API_URL"),
     Fault(leave_services_that_do_not_answer, "error", "the MLflow UI of", f"kill {os.getpid()}"),
-    Fault(damage(DATABASE), "error", "mlflow.db cannot be read", "pitchpipe sync"),
+    Fault(damage(MLFLOW_DATABASE), "error", "mlflow.db cannot be read", "pitchpipe sync"),
     Fault(flip_a_page_of_mlflow, "error", "mlflow.db", "pitchpipe sync"),
-    Fault(break_off_the_schema, "error", "was broken off", "pitchpipe sync"),
+    Fault(break_off_the_schema, "error", "was interrupted", "pitchpipe sync"),
     Fault(come_from_a_later_mlflow, "error", "a later MLflow", "make install"),
     Fault(come_from_an_earlier_mlflow, "warning", "an earlier MLflow", "mlflow db upgrade"),
     Fault(leave_a_run_running, "warning", "1 runs are RUNNING", "pitchpipe sync"),
     Fault(damage(PREFECT_DATABASE), "error", "prefect.db cannot be read", "mv .prefect/prefect"),
     Fault(leave_a_flow_run_running, "warning", "1 flow runs are Running", "pitchpipe run"),
-    Fault(change_the_ledger, "error", "it was changed", "pitchpipe audit --verify"),
-    Fault(lose_the_registry, "error", "the ledger last saw version 1", "pitchpipe adopt"),
+    Fault(change_the_ledger, "error", "it was changed", "pitchpipe audit"),
+    Fault(
+        lose_the_registry, "error", "none in MLflow and version 1 in the ledger", "pitchpipe adopt"
+    ),
+    Fault(
+        retrain_on_another_dataset,
+        "warning",
+        "params.yaml names digits; the last retraining was of photos",
+        "--set data.name=photos",
+    ),
     Fault(spoil_a_trial, "warning", "1 trials cannot be read", "remove their folders"),
     Fault(spoil_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
+    Fault(exchange_what_a_trial_is, "warning", "1 trials cannot be read", "remove their folders"),
+    Fault(flip_a_bit_of_the_ledger, "error", "line 2 is not an entry", "from a copy"),
+    Fault(
+        flip_a_bit_of_the_versions,
+        "error",
+        "data/versions.jsonl, line 1: is damaged",
+        "sed -i 1d data/versions.jsonl",
+    ),
+    Fault(flip_a_bit_of_a_history, "warning", "history.jsonl: is damaged", "rm -r mlruns/trials/"),
+    Fault(
+        flip_a_bit_of_the_past,
+        "warning",
+        "mlruns/retrainings.jsonl, line 1: is damaged",
+        "sed -i 1d mlruns/retrainings.jsonl",
+    ),
+    Fault(change_the_evidence, "error", "does not have the digest in its name", "from a copy"),
+    Fault(lose_the_evidence, "error", "0.json: is missing", "from a copy"),
+    Fault(garble("data/prepare.yaml"), "error", "data/prepare.yaml", "prepare --write-params"),
+    Fault(garble(".prefect/project.id"), "error", "does not hold 32 hex digits", "rm .prefect/"),
+    Fault(garble("data/raw/digits.dvc"), "error", "is no file of `dvc add`", "rm data/raw/digits"),
     Fault(break_the_schedules, "error", "0: cron '0 3 * * 5L'", "mend that in schedules.yaml"),
+    Fault(break_the_schedules, "error", "0: cron '0 3 * * 5L'", "fix that in schedules.yaml"),
     Fault(
         ask_with_params_that_are_gone,
         "error",
@@ -311,18 +410,18 @@ FAULTS = [
         "pitchpipe schedule remove weekly",
     ),
     Fault(ask_with_an_override_that_is_none, "error", "search.epochz", "in schedules.yaml"),
-    Fault(schedule_without_up, "warning", "nobody serves the schedules: nightly", "pitchpipe up"),
+    Fault(schedule_without_up, "warning", "schedules are not served: nightly", "pitchpipe up"),
     Fault(
         set_a_delivery_aside,
         "warning",
         "1 deliveries are quarantined in data/quarantine: monday-",
         "read data/quarantine/monday-0123456789ab/report.txt",
     ),
-    Fault(spoil_weights, "error", "its weights are not those", "rm -r mlruns/trials/", deep=True),
-    Fault(change_a_batch, "error", "is not what the last version", "pitchpipe data restore"),
+    Fault(spoil_weights, "error", "its weights do not match", "rm -r mlruns/trials/", deep=True),
+    Fault(change_a_batch, "error", "is not as in the last version", "pitchpipe data restore"),
     Fault(forget_the_versions, "warning", "was never versioned", "pitchpipe data add"),
     Fault(corrupt_the_cache, "error", "is corrupted in DVC's cache", "dvc add", deep=True),
-    Fault(keep_data_from_git, "warning", "git does not know", "git add --force data/raw"),
+    Fault(keep_data_from_git, "warning", "git does not track", "git add --force data/raw"),
     Fault(fill_the_disk, "error", "0.2 GB are free", "pitchpipe gc"),
 ]
 

@@ -11,14 +11,30 @@ import textwrap
 import threading
 import time
 import urllib.request
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
-from project_folder import QUICK, ProjectFolder, clean_environment, overrides, read_until
+from project_folder import (
+    QUICK,
+    ProjectFolder,
+    clean_environment,
+    overrides,
+    read_until,
+    services_of,
+)
 
-from flows.runtime.servers import Server, answers, free_port, prefect_server, server_environment
+from flows.runtime.servers import (
+    USER,
+    Server,
+    answers,
+    free_port,
+    new_password,
+    prefect_server,
+    server_environment,
+)
 from models.errors import PitchpipeError
 
 
@@ -30,11 +46,17 @@ def links(printed: str) -> list[str]:
     return [word for word in printed.split() if word.startswith("http://127.0.0.1:")]
 
 
+def with_password(password: str | None) -> dict[str, str]:
+    """The header by which programs sign in."""
+    return {"Authorization": f"Basic {b64encode(f'{USER}:{password}'.encode()).decode()}"}
+
+
 def test_up_serves_both_uis_on_loopback_and_stops_both_on_ctrl_c(project: ProjectFolder) -> None:
     """Both links answer; after SIGINT nothing is left, and the exit code is 130."""
     process = project.start("up", *ports())
     mlflow, prefect, runs = links(read_until(process, "Ctrl-C"))
-    with urllib.request.urlopen(mlflow) as page:
+    auth = with_password(services_of(project.root).password)
+    with urllib.request.urlopen(urllib.request.Request(mlflow, headers=auth)) as page:
         assert b"MLflow" in page.read()
     assert runs.startswith(f"{mlflow}/#/experiments/1/runs?")
     with urllib.request.urlopen(f"{prefect}/api/health") as health:
@@ -224,8 +246,8 @@ def test_a_schedule_fires_and_its_flow_completes_on_the_installed_versions(
     """SQLAlchemy 2.1 and FastAPI 0.155 break this silently: `pip check` stays content."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scheduled.py").write_text(textwrap.dedent(SCHEDULED))
-    server = prefect_server(free_port(0))
-    environment = server_environment(f"{server.url}/api")
+    server, password = prefect_server(free_port(0)), new_password()
+    environment = server_environment(f"{server.url}/api", password)
     with server.start(environment):
         server.wait_ready()
         served = subprocess.Popen(
@@ -235,7 +257,7 @@ def test_a_schedule_fires_and_its_flow_completes_on_the_installed_versions(
             stderr=subprocess.DEVNULL,
         )
         try:
-            states = wait_for_completed_run(f"{server.url}/api", seconds=150)
+            states = wait_for_completed_run(f"{server.url}/api", password, seconds=150)
         finally:
             served.terminate()
             served.wait()
@@ -244,12 +266,12 @@ def test_a_schedule_fires_and_its_flow_completes_on_the_installed_versions(
     assert (tmp_path / "worked").exists()
 
 
-def wait_for_completed_run(api: str, *, seconds: float) -> list[str]:
+def wait_for_completed_run(api: str, password: str, *, seconds: float) -> list[str]:
     """Ask until a scheduled flow run is completed; its states so far when time is up."""
     request = urllib.request.Request(
         f"{api}/flow_runs/filter",
         data=json.dumps({"flow_runs": {"deployment_id": {"is_null_": False}}}).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", **with_password(password)},
     )
     deadline = time.monotonic() + seconds
     states: list[str] = []

@@ -16,10 +16,10 @@ from torch import nn
 from models.config import DriftParams
 from models.datasets.pixels import content_ids
 from models.errors import InputError
-from models.monitoring.embedding import look
+from models.monitoring.embedding import predict_and_embed
 from models.monitoring.figure import drift_figure
 from models.monitoring.report import compare
-from models.monitoring.sample import Sample, gathered, sample_of
+from models.monitoring.sample import Sample, gather, sample_of
 from models.monitoring.two_sample_tests import count_shift, distribution_shift, domain_shift
 
 CLASSES = ("a", "b", "c")
@@ -151,7 +151,7 @@ def test_the_order_of_images_changes_no_bit(seed: int) -> None:
     mixed = reordered(batch, random.permutation(60))
     pieces = [reordered(mixed, np.arange(cut)), reordered(mixed, np.arange(cut, 60))]
     reports = [
-        compare(reference, gathered(given, most=50), QUICK, classes=CLASSES)
+        compare(reference, gather(given, most=50), QUICK, classes=CLASSES)
         for given in ([batch], pieces)
     ]
     assert reports[0] == reports[1]
@@ -159,7 +159,7 @@ def test_the_order_of_images_changes_no_bit(seed: int) -> None:
 
 def test_of_many_images_the_lowest_ids_are_kept() -> None:
     """A sample by content: at most so many, whatever came first."""
-    kept = gathered([sample(30, 0), sample(30, 1)], most=20)
+    kept = gather([sample(30, 0), sample(30, 1)], most=20)
     assert len(kept) == 20
     listed = [row.tobytes() for row in kept.ids]
     everything = [row.tobytes() for seed in (0, 1) for row in sample(30, seed).ids]
@@ -175,7 +175,7 @@ def test_copies_are_left_out_and_counted_in_any_order(seed: int, most: int) -> N
     rows = random.permutation(np.concatenate([np.arange(40), np.repeat(np.arange(0, 40, 2), 4)]))
     cuts = np.sort(random.integers(1, 119, 3))
     pieces = [reordered(once, part) for part in np.split(rows, cuts) if len(part)]
-    kept, expected = gathered(pieces, most=most), gathered([once], most=most)
+    kept, expected = gather(pieces, most=most), gather([once], most=most)
     assert np.array_equal(kept.ids, expected.ids)
     assert np.array_equal(kept.embeddings, expected.embeddings)
     assert expected.copies == 0
@@ -186,7 +186,7 @@ def test_copies_are_left_out_and_counted_in_any_order(seed: int, most: int) -> N
 def test_copies_within_a_batch_are_no_drift() -> None:
     """Sixty images of the same kind thirty times over are sixty images; the report says so."""
     reference, sixty = sample(1000, 0), sample(60, 8)
-    batch = gathered([sixty] * 30, most=10_000)
+    batch = gather([sixty] * 30, most=10_000)
     report = compare(reference, batch, QUICK, classes=CLASSES)
     assert not report.drift
     assert (report.batch_images, report.batch_copies) == (60, 60 * 29)
@@ -194,12 +194,12 @@ def test_copies_within_a_batch_are_no_drift() -> None:
 
 def test_too_few_images_are_refused() -> None:
     """On either side, with the count, the limit and its key; copies do not make them more."""
-    with pytest.raises(InputError, match=r"49 different images asked about.*minimum_images"):
+    with pytest.raises(InputError, match=r"49 different images to compare.*minimum_images"):
         compare(sample(100, 0), sample(49, 1), QUICK, classes=CLASSES)
-    few = gathered([sample(49, 1)] * 2, most=100)
+    few = gather([sample(49, 1)] * 2, most=100)
     with pytest.raises(InputError, match=r"49 different images .* \(49 copies of them left out\)"):
         compare(sample(100, 0), few, QUICK, classes=CLASSES)
-    with pytest.raises(InputError, match="20 different images of the reference"):
+    with pytest.raises(InputError, match="20 different images in the reference"):
         compare(sample(20, 0), sample(60, 1), QUICK, classes=CLASSES)
 
 
@@ -239,7 +239,7 @@ def test_embeddings_are_the_input_of_the_last_layer() -> None:
     batch = torch.export.Dim("batch")
     example = (torch.zeros(4, 1, 8, 8, dtype=torch.uint8),)
     exported = torch.export.export(serving_network().eval(), example, dynamic_shapes=({0: batch},))
-    probabilities, embeddings = look(exported.module(), images, threads=1)
+    probabilities, embeddings = predict_and_embed(exported.module(), images, threads=1)
     assert np.array_equal(probabilities, expected.numpy())
     assert np.array_equal(embeddings, heard[0].numpy())
     assert embeddings.shape == (5, 8)
@@ -252,7 +252,7 @@ def test_another_kind_of_network_is_seen_by_its_log_probabilities() -> None:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return torch.tensor([[1.0, 0.0]]).repeat(len(images), 1)
 
-    probabilities, embeddings = look(Sure(), random_images(3), threads=1)
+    probabilities, embeddings = predict_and_embed(Sure(), random_images(3), threads=1)
     assert probabilities.tolist() == [[1, 0]] * 3
     assert np.isfinite(embeddings).all()
     assert embeddings[0, 0] == 0

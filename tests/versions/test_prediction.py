@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from registry_commands import Command, answer, pitchpipe
-from registry_records import BarsNetwork
+from registry_records import BarsNetwork, Command, answer
 
 from flows.registry.loading import LoadedVersion, load_version
 from flows.tracking.store import Tracking
@@ -27,7 +26,6 @@ from models.datasets.sources.folder import MAX_FILE_BYTES
 from models.errors import ConfigError, InputError
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
-__all__ = ["pitchpipe"]
 
 CLASSES = ("top", "middle", "bottom")
 
@@ -179,6 +177,26 @@ def test_csv(tmp_path: Path) -> None:
     first, second = csv.DictReader(path.read_text().splitlines())
     assert (first["image"], first["label"], first["p_top"]) == ("a.png", "top", "0.5")
     assert (second["label"], second["error"]) == ("", "cannot be decoded")
+
+
+HARMFUL = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"]  # noqa: RUF001
+
+
+@pytest.mark.parametrize("text", HARMFUL)
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, text: str) -> None:
+    """Names of classes and images, and errors, come from outside: a spreadsheet shows them as text.
+
+    Other formats keep them as they are.
+    """
+    found = [Prediction(text, text, {text: 0.5, 'a,"=b': 0.5}, 0.1, error=text)]
+    classes = (text, 'a,"=b')
+    write_predictions(tmp_path / "out.csv", found, classes=classes)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        header, row = csv.reader(file)
+    assert row == [f"'{text}", f"'{text}", "0.5", "0.5", f"'{text}"]
+    assert header == ["image", "label", f"p_{text}", 'p_a,"=b', "error"]
+    write_predictions(tmp_path / "out.jsonl", found, classes=classes)
+    assert json.loads((tmp_path / "out.jsonl").read_text())["label"] == text
 
 
 def test_jsonl(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -75,6 +76,30 @@ def test_curl_gets_the_champions_probabilities(
     )
     assert predictions.shape == (2, 10)
     assert np.allclose(predictions, evaluated[:2], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Content-Type": "application/json"}, 400),  # asked, and found wanting
+        ({"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
+        ({"Content-Type": "text/plain", "Origin": "http://127.0.0.1:9"}, 403),
+        ({"Content-Type": "text/plain", "Origin": "null"}, 403),
+        ({"Content-Type": "application/json", "Host": "evil.example"}, 400),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "empty"}, 403),
+    ],
+)
+def test_pages_of_other_origins_are_not_served(
+    served: tuple[ProjectFolder, int], headers: dict[str, str], code: int
+) -> None:
+    """Programs of this machine are; a name that was led here is no name of it."""
+    _, port = served
+    url = f"http://127.0.0.1:{port}/invocations"
+
+    answered = httpx.post(url, content=b"{}", headers=headers)
+
+    assert answered.status_code == code
+    assert ("Invalid host header" in answered.text) == ("Host" in headers)
 
 
 def test_only_this_machine_is_served(served: tuple[ProjectFolder, int]) -> None:

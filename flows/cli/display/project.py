@@ -1,57 +1,51 @@
-"""What people read of `pitchpipe status` and `pitchpipe doctor`."""
+"""Output of `status`, `doctor`, `gc`, `sync` and `schedule list` for people."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from flows.search.progress import format_scores
-from flows.upkeep.doctor import Finding
-from flows.upkeep.status import Status
+from flows.schedules.config import Schedule
+from flows.schedules.status import Status
+from flows.schedules.status_page import schedules_table
+
+if TYPE_CHECKING:  # each of these takes seconds to import
+    from flows.tracking.reconcile import SyncReport
+    from flows.upkeep.doctor import Finding
+    from flows.upkeep.retention import CleanedItem, Cleaning
 
 
-def print_status(status: Status) -> None:
-    """Print the project at a glance."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), highlight=False)
-    for name, what in _lines(status):
-        table.add_row(name, what)
-    Console(markup=False).print(table)
-
-
-def _lines(status: Status) -> Iterator[tuple[str, str]]:
+def print_status(status: Status, now: datetime) -> None:
+    """Print the services, each fact with its source, and the schedules."""
+    console = Console(markup=False, highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    source = status.sources["services"]
     for service in status.services:
-        yield service.name, service.url if service.answers else f"{service.url} does not answer"
+        silent = "" if service.answers else " does not answer"
+        table.add_row(service.name, f"{service.url}{silent} [{source}]")
     if not status.services:
-        yield "services", "none: pitchpipe up"
-    champion = status.champion
-    if champion is None:
-        yield "champion", "none yet: pitchpipe run"
+        table.add_row("services", f"none: pitchpipe up [{source}]")
+    for title, text, fact_source in status.facts:
+        table.add_row(title, f"{text} [{fact_source}]")
+    console.print(table)
+    if status.schedules:
+        console.print(schedules_table(status.schedules, now))
+
+
+def print_schedules(schedules: Sequence[Schedule], now: datetime) -> None:
+    """Print the project's schedules, in the order of their file."""
+    console = Console(markup=False, highlight=False)
+    if schedules:
+        console.print(schedules_table(schedules, now))
     else:
-        scores = f", test {format_scores(champion.test)}" if champion.test else ""
-        yield "champion", f"{champion.name} version {champion.version}{scores}"
-    if status.running is not None:
-        running = status.running
-        began = f"since {running.since:%Y-%m-%d %H:%M} UTC"
-        yield "retraining now", f"process {running.process.pid} ({running.command}), {began}"
-    last = status.last_run
-    if last is not None:
-        yield "last retraining", f"{last.finished}: {last.verdict}, version {last.version}"
-    lying = {name: count for name, count in status.deliveries if count}
-    if lying:
-        yield "deliveries", ", ".join(f"{count} {name}" for name, count in lying.items())
-    for schedule in status.schedules:
-        assert isinstance(schedule, dict)
-        coming = f", next {schedule['next']}" if schedule["next"] else ""
-        resting = "" if schedule["active"] else ", paused"
-        yield "schedule", f"{schedule['name']}: {schedule['trigger']}{coming}{resting}"
-    if status.last_decision is not None:
-        yield "last answer", f"{status.last_decision.time}: {status.last_decision.reason}"
+        console.print('No schedules yet: pitchpipe schedule --cron "0 3 * * *"')
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
+def print_findings(findings: "Sequence[Finding]") -> None:
     """Print each finding, and its remedy below it."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     for finding in findings:
@@ -60,18 +54,14 @@ def print_findings(findings: Sequence[Finding]) -> None:
             console.print(f"{'':8} -> {finding.remedy}")
 
 
-if TYPE_CHECKING:
-    from flows.upkeep.retention import CleanedItem, Cleaning
-
-
 def print_cleaning(cleaning: "Cleaning") -> None:
-    """Print a row for each reason that something goes or stays for, and the bytes that are free."""
+    """Print a row for each reason to remove or keep something, and the bytes freed."""
     console = Console(markup=False, highlight=False)
-    reasons = Counter((item.kind, "goes", item.why) for item in cleaning.removed)
-    reasons.update((item.kind, "stays", item.why) for item in cleaning.kept)
-    table = Table("what", "", "how many", "bytes", "why", box=SIMPLE)
+    reasons = Counter((item.kind, "remove", item.why) for item in cleaning.removed)
+    reasons.update((item.kind, "keep", item.why) for item in cleaning.kept)
+    table = Table("kind", "", "number", "bytes", "reason", box=SIMPLE)
     for (kind, fate, why), count in sorted(reasons.items()):
-        items = cleaning.removed if fate == "goes" else cleaning.kept
+        items = cleaning.removed if fate == "remove" else cleaning.kept
         table.add_row(kind, fate, f"{count:,}", f"{_bytes(items, kind, why):,}", why)
     if reasons:
         console.print(table)
@@ -81,3 +71,13 @@ def print_cleaning(cleaning: "Cleaning") -> None:
 
 def _bytes(items: "tuple[CleanedItem, ...]", kind: str, why: str) -> int:
     return sum(item.bytes for item in items if (item.kind, item.why) == (kind, why))
+
+
+def print_sync(report: "SyncReport") -> None:
+    """Print what MLflow lacked, what it refused, and the number of what it had."""
+    console = Console(markup=False, highlight=False)
+    for name in report.told:
+        console.print(f"written to MLflow: {name}")
+    for refusal in report.refused:
+        console.print(f"refused by MLflow: {refusal}")
+    console.print(f"{report.whole} retrainings and drift reports were up to date.")

@@ -1,13 +1,17 @@
-"""What a retraining ends in on the terminal: leaderboard, test scores, verdict, where to look."""
+"""Summary of a retraining for people: leaderboard, test scores, verdict, links; its forecast."""
 
+import yaml
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
 from flows.cli.display.tables import Column, fitted_table, score_columns
+from flows.records.promotion import Promotion
 from flows.records.retraining import LeaderboardEntry, Retraining
+from flows.retraining.decide import other_default
 from flows.retraining.forecast import Forecast
 from flows.search.progress import format_scores
+from models.config import Params
 
 _ROWS = 20
 
@@ -26,11 +30,11 @@ def print_retraining(result: Retraining) -> None:
     )
     if result.not_begun:
         limits = "search.max_seconds or search.max_epochs_total"
-        console.print(f"{result.not_begun} more were not begun: {limits} was reached")
+        console.print(f"{result.not_begun} more were not started: {limits} was reached")
     if result.test is not None:
         console.print(f"Test, the selected trial: {format_scores(result.test)}", highlight=False)
-    if result.verdict is not None:
-        _print_verdict(console, result)
+    if result.promotion is not None:
+        _print_verdict(console, result, result.promotion)
 
 
 def _pruned(count: int) -> str:
@@ -69,27 +73,49 @@ def _time_of(entry: LeaderboardEntry) -> str:
     return "cached" if entry.cached else f"{entry.seconds:.1f}"
 
 
-def _print_verdict(console: Console, result: Retraining) -> None:
-    console.print(f"{result.verdict}: {result.registered_name} version {result.version}")
-    for reason in result.reasons:
+def _print_verdict(console: Console, result: Retraining, promotion: Promotion) -> None:
+    version, champion = promotion.version, promotion.champion
+    name = f"{result.registered_name} version {version}"
+    console.print(f"{promotion.verdict}: {name} {promotion.outcome}", highlight=False)
+    for reason in promotion.reasons:
         console.print(Padding(reason, (0, 0, 0, 2)), highlight=False)
+    serving = f"the champion is version {champion}" if champion else "there is no champion yet"
+    model = f" --model {result.registered_name}" if other_default() else ""
     console.print(
         f"""
 Where to look next
   pitchpipe up         MLflow and Prefect in the browser
-  pitchpipe versions   the registry; the champion is version {result.champion}
+  pitchpipe versions{model}   the registry; {serving}
   {result.report}""",
         highlight=False,
         soft_wrap=True,  # a path cut in two cannot be clicked
     )
 
 
+def format_differences(params: Params, default: Params) -> list[str]:
+    """Format what differs from the default as lines of a params file, one a section."""
+    mine, theirs = params.model_dump(mode="json"), default.model_dump(mode="json")
+    sections = {
+        name: {key: value for key, value in section.items() if value != theirs[name][key]}
+        for name, section in mine.items()
+    }
+    return [
+        f"{name}: {yaml.safe_dump(keys, default_flow_style=True, sort_keys=False, width=_LINE)}"
+        for name, keys in sections.items()
+        if keys
+    ]
+
+
+_LINE = 10**6
+"""Characters of a line that is to be copied whole."""
+
+
 def print_forecast(forecast: Forecast) -> None:
     """Print what a retraining would do."""
     console = Console(markup=False)
     counts = forecast.trials
-    answer = "would retrain" if forecast.decision.retrain else "would not retrain"
-    console.print(f"{answer}: {forecast.decision.reason}")
+    decision = "would retrain" if forecast.decision.retrain else "would not retrain"
+    console.print(f"{decision}: {forecast.decision.reason}")
     console.print(
         f"{counts.total} trials: {counts.trained} to train up to {forecast.epochs} epochs, "
         f"{counts.cached} cached"
@@ -99,6 +125,6 @@ def print_forecast(forecast: Forecast) -> None:
     if len(forecast.labels) > _ROWS:
         console.print(f"  ... and {len(forecast.labels) - _ROWS} more")
     if forecast.later:
-        console.print(f"  and {forecast.later} more, chosen by what earlier ones come to")
+        console.print(f"  and {forecast.later} more, chosen by the scores of earlier ones")
     about = "unknown" if forecast.seconds is None else f"about {forecast.seconds:.0f} s"
     console.print(f"training time: {about} ({forecast.basis})")

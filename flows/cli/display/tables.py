@@ -1,4 +1,4 @@
-"""Tables of trials for a terminal of 80 columns: narrow headings, numbers never cut."""
+"""Tables that fit into 80 columns: narrow headings, optional columns, numbers never cut."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ SCORE_HEADINGS = ("accuracy", "macro\nF1", "cross-\nentropy")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table, and what becomes of it where the terminal is too narrow."""
+    """A column of a table, and how it gives way in a narrow terminal."""
 
     heading: str
     cells: Sequence[str]
     spare: int = 0
-    """Left out where there is no room, the greatest first; 0: never."""
+    """Order of leaving columns out where there is no room, greatest first; 0: never."""
     axis: bool = False
-    """Told in words, together with the other axes, where there still is no room."""
+    """Merged with the other axes into one column of words where there still is no room."""
     wraps: bool = False
     """Cells may take several lines."""
 
     @property
     def width(self) -> int:
-        """Characters that it takes."""
+        """Characters that it needs."""
         longest = max(map(cell_len, (*_narrow(self.heading).split("\n"), *self.cells)))
         return min(longest, _WORDS) if self.wraps else longest
 
@@ -36,10 +36,10 @@ _WORDS = 30
 
 
 def fitted_table(columns: Sequence[Column], *, width: int, title: str | None = None) -> Table:
-    """Make a table that fits into a terminal; what is left out is named under it."""
-    kept = _spared(columns, width)
+    """Make a table that fits into a terminal; columns left out are named under it."""
+    kept = _leave_out(columns, width)
     if _too_wide(kept, width):
-        kept = _spared(_in_words(columns), width)
+        kept = _leave_out(_merge_axes(columns), width)
     table = trial_table([column.heading for column in kept], title=title)
     for place, column in enumerate(kept):
         if column.wraps:
@@ -54,8 +54,8 @@ def fitted_table(columns: Sequence[Column], *, width: int, title: str | None = N
     return table
 
 
-def _spared(columns: Sequence[Column], width: int) -> list[Column]:
-    """Leave columns out until the others have room, or none can be spared."""
+def _leave_out(columns: Sequence[Column], width: int) -> list[Column]:
+    """Leave columns out until the others fit, or none may be left out."""
     kept = list(columns)
     for column in sorted(columns, key=lambda column: -column.spare):
         if column.spare and _too_wide(kept, width):
@@ -63,8 +63,8 @@ def _spared(columns: Sequence[Column], width: int) -> list[Column]:
     return kept
 
 
-def _in_words(columns: Sequence[Column]) -> list[Column]:
-    """Put what all axes say into one column."""
+def _merge_axes(columns: Sequence[Column]) -> list[Column]:
+    """Merge all axes into one column of words."""
     axes = [column for column in columns if column.axis]
     if not axes:
         return list(columns)
@@ -96,7 +96,7 @@ def _narrow(heading: str) -> str:
 
 
 def score_columns(scores: Sequence[Scores | None]) -> list[Column]:
-    """Columns of scores, of which accuracy always has room."""
+    """Columns of scores; accuracy is never left out."""
     cells = zip(*map(score_cells, scores), strict=True) if scores else ((), (), ())
     return [
         Column(heading, tuple(column), spare=spare)

@@ -1,4 +1,4 @@
-"""`pitchpipe trials compare A B`: what two trials differ in, and what came of it."""
+"""`pitchpipe trials compare A B`: differing inputs, scores and curves of two trials."""
 
 import re
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from pydantic import JsonValue
 from rich.console import Console
 
 from flows.cli.display.tables import Column, fitted_table
-from flows.cli.display.trials import CURVES, TrialRow, curve_line, row_of
+from flows.cli.display.trials import CURVES, TrialRow, curve_line, find_row
 from models.errors import ConfigError
 from models.record import leaves
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _LONG = 16
-"""Characters of a cell that stays on one line: two such columns have room beside any axis name."""
+"""Most characters of a cell on one line: two such columns fit beside any axis name."""
 
 
 def pair_of(first: str, second: str) -> tuple[TrialRow, TrialRow]:
     """The two trials whose keys begin so. Raises ConfigError for none, several, or the same."""
-    one, other = row_of(first), row_of(second)
+    one, other = find_row(first), find_row(second)
     if one.trial.key == other.trial.key:
         raise ConfigError(
             f"{first!r} and {second!r} are the same trial, {one.trial.key[:12]}; name two"
@@ -41,7 +41,7 @@ def comparison(one: TrialRow, other: TrialRow) -> dict[str, JsonValue]:
 def _differences(
     one: TrialRow, other: TrialRow
 ) -> Iterator[tuple[str, tuple[JsonValue, JsonValue]]]:
-    """What decides a trial's bits, where the two have not the same."""
+    """Inputs of training in which the two differ: path and both values."""
     specs = leaves(one.trial.spec), leaves(other.trial.spec)
     for path in dict.fromkeys((*specs[0], *specs[1])):
         pair = specs[0].get(path), specs[1].get(path)
@@ -77,7 +77,7 @@ def print_comparison(one: TrialRow, other: TrialRow) -> None:
 
 def _cells(one: TrialRow, other: TrialRow) -> Iterator[tuple[str, str, str, str]]:
     for name, (here, there) in _differences(one, other):
-        yield name, _text(here), _text(there), ""
+        yield name, _format(here), _format(there), ""
     yield "state", one.trial.state, other.trial.state, ""
     yield "from", one.origin, other.origin, ""
     for name, before, after in _scores(one, other):
@@ -88,7 +88,7 @@ def _cells(one: TrialRow, other: TrialRow) -> Iterator[tuple[str, str, str, str]
     yield "seconds", f"{seconds[0]:.1f}", f"{seconds[1]:.1f}", f"{seconds[1] - seconds[0]:+.1f}"
 
 
-def _text(value: JsonValue) -> str:
-    """Show a value whole; of a digest its first digits, which tell it from another."""
+def _format(value: JsonValue) -> str:
+    """Format a value whole, a digest by its first digits."""
     text = "" if value is None else str(value)
     return text[:8] if _DIGEST.fullmatch(text) else text

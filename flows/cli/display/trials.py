@@ -1,6 +1,6 @@
-"""`pitchpipe trials` and `trials show`: the trial store as rows and as a curve in the terminal."""
+"""`pitchpipe trials` and `trials show`: trials of the store as rows of a table and as curves."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.cli.display.tables import Column, fitted_table, score_columns
-from flows.datasets.current import PREPARED
+from flows.datasets.current import known_manifests, prepared_manifest
 from flows.engines.devices import device_for
 from flows.records.lineage import flattened
 from flows.records.trial_store import StoredTrial, find_trial, stored_trials
 from flows.search.progress import format_scores
-from models.datasets.prepared import read_manifest
-from models.errors import PitchpipeError
+from models.config.trial import Objective
+from models.datasets.prepared import Manifest
+from models.digests import digest_of
 from models.search.proposals import short_names
 from models.training.source import package_versions, training_source_digest
 from models.trials import Device, Scores, TrialFailure, TrialResult
@@ -28,6 +29,31 @@ CURVES = {
 _BARS = " ▁▂▃▄▅▆▇█"
 _CURVE = 40
 """Columns of a curve: 80 less its title and two numbers."""
+_ROWS = 30
+"""Rows that people are shown by default."""
+_WORDS: dict[Objective, str] = {
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+    "cross_entropy": "cross-entropy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingInputs:
+    """What decides a trial's bits beside its config, as training would have it now."""
+
+    dataset: str | None
+    """Digest of the prepared arrays; null where nothing is prepared."""
+    source: str
+    versions: dict[str, str]
+    device: Device
+    """Kind of processor that `run` trains on by default."""
+
+    @classmethod
+    def current(cls, dataset: Manifest | None) -> "TrainingInputs":
+        """Those of this installation, with a dataset."""
+        digest, source = dataset.digest if dataset else None, training_source_digest()
+        return cls(digest, source, package_versions(), device_for("auto"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +61,29 @@ class TrialRow:
     """A trial as it is listed."""
 
     trial: StoredTrial
-    here: "Here"
+    current: TrainingInputs
+    dataset: str | None = None
+    """Name of its dataset; null where that is not known."""
 
     @property
     def origin(self) -> str:
-        """Where it comes from: `cached` where a run of now would take it, else what is not of now.
+        """`cached` where a run would use it now, else the inputs that differ.
 
-        Nothing for a trial of now that has no result.
+        Empty for a trial with today's inputs and no result.
         """
-        spec = self.trial.spec
-        elsewhere = [
-            what
-            for what, now, then in (
-                ("other data", self.here.dataset, spec.dataset),
-                ("older code", self.here.source, spec.source),
-                ("other packages", self.here.versions, spec.versions),
-                ("other device", self.here.device, spec.device),
+        spec, current = self.trial.spec, self.current
+        differing = [
+            name
+            for name, now, then in (
+                ("other data", current.dataset, spec.dataset),
+                ("older code", current.source, spec.source),
+                ("other packages", current.versions, spec.versions),
+                ("other device", current.device, spec.device),
             )
             if now != then
         ]
         finished = isinstance(self.trial.outcome, TrialResult)
-        return ", ".join(elsewhere) or ("cached" if finished else "")
+        return ", ".join(differing) or ("cached" if finished else "")
 
     @property
     def scores(self) -> Scores | None:
@@ -86,6 +114,7 @@ class TrialRow:
             "cached": self.origin == "cached",
             "from": self.origin or None,
             "dataset": trial.spec.dataset,
+            "dataset_name": self.dataset,
             "source": trial.spec.source,
             "versions": dict(trial.spec.versions),
             "reason": outcome.reason if isinstance(outcome, TrialFailure) else None,
@@ -96,79 +125,97 @@ class TrialRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
-    """What trials would be trained on now."""
+class Leaderboard:
+    """Trials, best first by one objective, unfinished and failed ones last."""
 
+    rows: tuple[TrialRow, ...]
+    objective: Objective
     dataset: str | None
-    """Digest of the prepared arrays; null where there are none."""
-    source: str
-    versions: dict[str, str]
-    device: Device
-    """Kind of processor that `run` trains on unless it is told otherwise."""
-
-    @classmethod
-    def now(cls) -> "Here":
-        """Look it up."""
-        source, versions = training_source_digest(), package_versions()
-        return cls(_current_dataset(), source, versions, device_for("auto"))
+    """Name and digest of the one dataset of all rows; null where they may have several."""
 
 
-def leaderboard(*, everything: bool) -> list[TrialRow]:
-    """Trials of the current dataset and code, or all; best first, unfinished and failed last."""
-    here = Here.now()
-    trials = [TrialRow(trial, here) for trial in stored_trials()]
+def leaderboard(objective: Objective, *, dataset: str | None, everything: bool) -> Leaderboard:
+    """Rank the stored trials of one dataset that were trained by the current code.
+
+    objective: what to sort by where the trials do not share one.
+    dataset: its name; null: the one that is prepared.
+    everything: also trials of other datasets and older code.
+    Of trials with one config, other packages or devices, only the one that a run would use.
+    """
+    manifests = known_manifests()
+    mine = next((one for one in manifests if one.name == dataset), None)
+    if dataset is None:
+        mine = prepared_manifest()
+    current, names = TrainingInputs.current(mine), {one.digest: one.name for one in manifests}
+    rows = [TrialRow(one, current, names.get(one.spec.dataset)) for one in stored_trials()]
     if not everything:
-        now = (here.dataset, here.source)
-        trials = [row for row in trials if (row.trial.spec.dataset, row.trial.spec.source) == now]
-    return sorted(trials, key=_place)
+        now = (current.dataset, current.source)
+        rows = [row for row in rows if (row.trial.spec.dataset, row.trial.spec.source) == now]
+        rows = _without_repeats(rows)
+    objectives = {row.trial.spec.config.objective for row in rows}
+    by = objectives.pop() if len(objectives) == 1 else objective
+    title = f"{mine.name} {mine.digest[:8]}" if mine and not everything else None
+    return Leaderboard(tuple(sorted(rows, key=lambda row: _place(row, by))), by, title)
 
 
-def row_of(key: str) -> TrialRow:
+def find_row(key: str) -> TrialRow:
     """The trial whose key begins so. Raises ConfigError for none or several."""
-    return TrialRow(find_trial(key), Here.now())
+    return TrialRow(find_trial(key), TrainingInputs.current(prepared_manifest()))
 
 
-def _current_dataset() -> str | None:
-    try:
-        return read_manifest(PREPARED).digest
-    except PitchpipeError:
-        return None
+def _without_repeats(rows: Iterable[TrialRow]) -> list[TrialRow]:
+    kept: dict[str, TrialRow] = {}
+    for row in sorted(rows, key=lambda row: row.origin != "cached"):
+        kept.setdefault(digest_of(row.trial.spec.config), row)
+    return list(kept.values())
 
 
-def _place(row: TrialRow) -> tuple[bool, tuple[float, float], str]:
+def _place(row: TrialRow, by: Objective) -> tuple[bool, tuple[float, float], str]:
     finished = isinstance(row.trial.outcome, TrialResult)
-    scores = row.scores
-    worst = (float("inf"), float("inf"))
-    best = scores.badness(row.trial.spec.config.objective) if scores else worst
-    return (not finished, best, row.trial.key)
+    badness = row.scores.badness(by) if row.scores else (float("inf"), float("inf"))
+    return (not finished, badness, row.trial.key)
 
 
-def print_rows(listed: list[TrialRow]) -> None:
-    """Print a table; columns of the config only where trials differ."""
-    console = Console(markup=False)
-    if not listed:
-        console.print("No trial on the current dataset and code; --all shows the rest.")
+def print_leaderboard(board: Leaderboard, *, limit: int | None) -> None:
+    """Print the first rows as a table; columns of the config only where trials differ.
+
+    limit: null means 30.
+    """
+    console = Console(markup=False, highlight=False)
+    rows = board.rows[: limit or _ROWS]
+    if not rows:
+        console.print("No trial of this dataset by the current code; --all shows the rest.")
         return
-    console.print(_table(listed, width=console.width))
+    console.print(_table(rows, board, width=console.width))
+    if len(rows) < len(board.rows):
+        console.print(f"{len(board.rows) - len(rows)} more: --limit {len(board.rows)}")
 
 
-def _table(listed: list[TrialRow], *, width: int) -> Table:
-    configs = [flattened(row.trial.spec.config) for row in listed]
+def _table(rows: Sequence[TrialRow], board: Leaderboard, *, width: int) -> Table:
+    configs = [flattened(row.trial.spec.config) for row in rows]
+    datasets = [] if board.dataset else [Column("dataset", [_dataset_of(row) for row in rows])]
     return fitted_table(
         (
-            Column("key", [row.trial.key[:8] for row in listed]),
-            Column("state", [row.trial.state for row in listed]),
+            Column("key", [row.trial.key[:8] for row in rows]),
+            *datasets,
+            Column("state", [row.trial.state for row in rows]),
             *(
                 Column(name, [config.get(axis, "") for config in configs], axis=True)
                 for axis, name in short_names(_differing(configs)).items()
             ),
-            *score_columns([row.scores for row in listed]),
-            Column("epochs", [str(len(row.trial.history)) for row in listed]),
-            Column("s", [f"{row.seconds:.0f}" for row in listed], spare=2),
-            Column("from", [row.origin for row in listed], spare=1),
+            *score_columns([row.scores for row in rows]),
+            Column("epochs", [str(len(row.trial.history)) for row in rows]),
+            Column("s", [f"{row.seconds:.0f}" for row in rows], spare=2),
+            Column("from", [row.origin for row in rows], spare=1),
         ),
         width=width,
+        title=f"{board.dataset or 'all datasets'}, by validation {_WORDS[board.objective]}",
     )
+
+
+def _dataset_of(row: TrialRow) -> str:
+    """Name of a row's dataset and first digits of its digest; the digits alone where unknown."""
+    return " ".join(filter(None, (row.dataset, row.trial.spec.dataset[:6])))
 
 
 def _differing(configs: list[dict[str, str]]) -> list[str]:
@@ -180,18 +227,18 @@ def _differing(configs: list[dict[str, str]]) -> list[str]:
 
 def print_trial(row: TrialRow) -> None:
     """Print one trial's config, scores and validation curves."""
-    console, trial = Console(markup=False), row.trial
+    console, trial = Console(markup=False, highlight=False), row.trial
     origin = f", {row.origin}" if row.origin else ""
-    console.print(f"trial {trial.key}\nstate {trial.state}{origin}", highlight=False)
+    console.print(f"trial {trial.key}\nstate {trial.state}{origin}")
     if isinstance(trial.outcome, TrialFailure):
-        console.print(f"reason {trial.outcome.reason}", highlight=False)
+        console.print(f"reason {trial.outcome.reason}")
     for name, value in flattened(trial.spec.config).items():
-        console.print(f"  {name}: {value}", highlight=False)
+        console.print(f"  {name}: {value}")
     if row.scores:
-        console.print(f"validation {format_scores(row.scores)}", highlight=False)
+        console.print(f"validation {format_scores(row.scores)}")
     for title, name in CURVES.items():
         if values := row.curve(name):
-            console.print(curve_line(title, values), highlight=False)
+            console.print(curve_line(title, values))
 
 
 def curve_line(title: str, values: list[float], *, among: Sequence[float] = ()) -> str:

@@ -12,15 +12,15 @@ from rich.table import Table
 from flows.cli.display.tables import SCORE_HEADINGS, score_cells, trial_table
 from flows.records.drift_reports import DriftRecord
 from flows.records.ledger import Entry
+from flows.records.promotion import Move
 from flows.registry.loading import VersionFiles
 from flows.registry.promotion.audit import Audit
-from flows.registry.promotion.commands import Moved
 from flows.registry.records import VersionRecord
 from models.evaluation.records import Evaluation
 
 Document = dict[str, JsonValue]
 _REASONS = 100
-"""Characters of an entry's reasons that people are shown; `audit --json` has them whole."""
+"""Characters of an entry's reasons in the table; `audit --json` has them whole."""
 
 
 def version_document(record: VersionRecord) -> Document:
@@ -49,7 +49,7 @@ def version_details(record: VersionRecord) -> Document:
 
 
 def trace_document(files: VersionFiles) -> Document:
-    """`pitchpipe trace VERSION --json`: all that made a version."""
+    """`pitchpipe trace VERSION --json`: the lineage of a version."""
     lineage = files.lineage
     config = lineage.spec.config
     return {
@@ -68,7 +68,7 @@ def trace_document(files: VersionFiles) -> Document:
     }
 
 
-def moved_document(moved: Moved) -> Document:
+def moved_document(moved: Move) -> Document:
     """A move of the champion, as JSON."""
     return {
         "action": moved.action,
@@ -76,16 +76,7 @@ def moved_document(moved: Moved) -> Document:
         "to": moved.after,
         "verdict": moved.verdict,
         "reasons": list(moved.reasons),
-        "ledger_entry": moved.ledger_entry,
-    }
-
-
-def audit_document(found: Audit) -> Document:
-    """`pitchpipe audit --json`."""
-    return {
-        "entries": [entry.model_dump(mode="json", by_alias=True) for entry in found.entries],
-        "valid": found.valid,
-        "problems": list(found.problems),
+        "ledger_entry": moved.entry.digest if moved.entry else None,
     }
 
 
@@ -115,7 +106,7 @@ def print_facts(document: Document) -> None:
 
 
 def print_scores(found: Evaluation) -> None:
-    """Print an evaluation for people, to four decimals; `--json` has every bit and every class."""
+    """Print an evaluation to four decimals; --json has full precision and each class."""
     print_facts(_rounded(found.model_dump(mode="json", exclude={"confusion", "per_class"})))
 
 
@@ -130,19 +121,21 @@ def _rounded(document: Document) -> Document:
     }
 
 
-def print_moved(moved: Moved) -> None:
-    """Print what a command did to the champion, and why."""
+def print_moved(moved: Move) -> None:
+    """Print a change of the champion and its reasons."""
     console = Console(highlight=False, soft_wrap=True)
     verdict = f" [bold]{moved.verdict}[/bold]" if moved.verdict else ""
     console.print(
-        f"{moved.action}:{verdict} champion {_called(moved.before)} -> {_called(moved.after)}"
+        f"{moved.action}:{verdict} champion {_number(moved.before)} -> {_number(moved.after)}"
     )
     for reason in moved.reasons:
         console.print(f"  - {_escaped(reason)}")
+    if moved.entry and moved.action == "await":
+        console.print(f"version {moved.entry.after} awaits `pitchpipe approve {moved.entry.after}`")
 
 
 def print_audit(found: Audit) -> None:
-    """Print the ledger, oldest first, reasons cut short, and what is wrong with it."""
+    """Print the ledger, oldest first, with shortened reasons, and its problems."""
     console = Console(highlight=False, soft_wrap=True)
     for entry in found.entries:
         console.print(_escaped(_sentence(entry)))
@@ -153,12 +146,12 @@ def print_audit(found: Audit) -> None:
 
 
 def _sentence(entry: Entry) -> str:
-    change = "" if entry.after is None else f" {_called(entry.before)} -> {_called(entry.after)}"
+    change = "" if entry.after is None else f" {_number(entry.before)} -> {_number(entry.after)}"
     verdict = f" {entry.verdict}" if entry.verdict else ""
     intends = f" to {entry.intends}" if entry.intends else ""
-    said = textwrap.shorten("; ".join(entry.reasons), _REASONS, placeholder=" ...")
+    reasons = textwrap.shorten("; ".join(entry.reasons), _REASONS, placeholder=" ...")
     head = f"{entry.number:>4} {entry.time[:19]} {entry.who} {entry.name}"
-    return f"{head} {entry.action}{intends}{change}{verdict}{said and f': {said}'}"
+    return f"{head} {entry.action}{intends}{change}{verdict}{reasons and f': {reasons}'}"
 
 
 def _lines(node: Document, *, indent: int) -> list[tuple[str, str]]:
@@ -172,7 +165,7 @@ def _lines(node: Document, *, indent: int) -> list[tuple[str, str]]:
     return lines
 
 
-def _called(version: int | None) -> str:
+def _number(version: int | None) -> str:
     return "none" if version is None else str(version)
 
 
@@ -203,13 +196,13 @@ def monitor_document(record: DriftRecord) -> dict[str, JsonValue]:
 
 
 def print_monitored(record: DriftRecord) -> None:
-    """Say whether images drifted, and by what one sees it."""
+    """Print whether images drifted, and each test."""
     console, report = Console(), record.report
     shifted = [test.name for test in report.tests if test.shifted]
     answer = f"drift, by {', '.join(shifted)}" if shifted else "no drift"
     console.print(
         f"{escape(record.source)}: {answer}. {report.batch_images:,} images against "
-        f"{report.reference_images:,} of validation, seen by version {record.version}"
+        f"{report.reference_images:,} of validation, as version {record.version} sees them"
     )
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("test", "statistic", "p-value", "drift if <="):
@@ -222,7 +215,7 @@ def print_monitored(record: DriftRecord) -> None:
     console.print(table)
     if report.batch_copies:
         console.print(
-            f"{report.batch_copies:,} copies of these images were left out: a copy says nothing new"
+            f"{report.batch_copies:,} copies of these images were left out: each image counts once"
         )
     if record.trained_on:
         console.print(

@@ -1,1 +1,1 @@
-"""Promotion: moving the champion alias, with compare-and-swap, history, rollback and audit."""
+"""Promotion: move the champion alias by compare-and-swap, with history, rollback and audit."""

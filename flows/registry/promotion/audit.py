@@ -1,16 +1,16 @@
-"""The audit: the ledger against itself, against MLflow's memory of it, and against the alias."""
+"""Audit: check the ledger's chain, its head as MLflow has it, and the champion's alias."""
 
 from dataclasses import dataclass
 
 from flows.records import ledger
-from flows.records.ledger import Entry, faults_against
+from flows.records.ledger import Entry, evidence_problems, faults_against
 from flows.registry.promotion.aliases import HEAD_TAG, edit_aliases, seen_head
 from flows.tracking.store import Tracking
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the ledger says, and whether it may be believed."""
+    """The entries of the ledger, and what is wrong with them."""
 
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]
@@ -22,13 +22,13 @@ class Audit:
 
 
 def audit_ledger(tracking: Tracking) -> Audit:
-    """Check the chain, the head that MLflow was shown, and the champion's alias.
+    """Check the chain, the evidence, the head that MLflow was shown, and the champion's alias.
 
-    What a crash left between alias and ledger is settled first, and stands in the ledger then.
+    A move that a crash interrupted is settled first, with an entry of its own.
     """
-    with edit_aliases(tracking) as held:
+    with edit_aliases(tracking) as editor:
         found = ledger.read()
-        problems = list(found.problems)
+        problems = [*found.problems, *evidence_problems(found.entries)]
         head = seen_head(tracking)
         if head is not None:
             problems += faults_against(found, head)
@@ -37,6 +37,6 @@ def audit_ledger(tracking: Tracking) -> Audit:
                 f"{tracking.name} has no readable tag {HEAD_TAG} in MLflow, so a cut of the ledger "
                 "could not be seen; the next promotion or rollback writes it again"
             )
-        if held.hand_moved:
-            problems.append(held.hand_moved)
+        if editor.hand_moved:
+            problems.append(editor.hand_moved)
     return Audit(entries=found.entries, problems=tuple(problems))

@@ -1,10 +1,15 @@
-"""Promote, reject, roll back, approve, adopt: each a move with its reasons, each in the ledger."""
+"""Promote, reject, roll back, approve, adopt: each recorded in the ledger with its reasons."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from flows.records.ledger import Entry, LedgerAction
-from flows.registry.listing import aliases, find_version, list_versions
+from flows.records.ledger import (
+    Action,
+    LedgerAction,
+    awaiting,
+    champions,
+    keep_evidence,
+    recorded_champion,
+)
+from flows.records.promotion import Judgement, Move
+from flows.registry.listing import find_version, list_versions
 from flows.registry.loading import open_version
 from flows.registry.promotion.aliases import (
     AliasEditor,
@@ -12,260 +17,167 @@ from flows.registry.promotion.aliases import (
     StaleVerdictError,
     edit_aliases,
 )
-from flows.registry.promotion.history import awaiting, champions, recorded_champion
-from flows.registry.records import CHALLENGER
-from flows.tracking.store import Tracking, mlflow_errors
-from models.config import Record
+from flows.tracking.store import Tracking
 from models.config.policies import GateParams, Verdict
-from models.digests import digest_of
 from models.errors import ConfigError
-from models.files import write_text
-from models.gate.records import GateDecision
 
-EVIDENCE = Path("mlruns/evidence")
+_LEAVES_CHAMPION: dict[Verdict, Action] = {"PROMOTE": "await", "HOLD": "hold", "REJECT": "reject"}
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The gate's decision on a version, and against whom it was given."""
+def settle(tracking: Tracking, judgement: Judgement, gate: GateParams, *, reason: str = "") -> Move:
+    """Carry out the gate's decision: promote (or await approval), hold or reject.
 
-    version: int
-    champion: int | None
-    decision: GateDecision
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """What decided it, in sentences."""
-        asked = self.decision.reasons
-        failed = tuple(reason.text for reason in asked if not reason.passed)
-        return failed or tuple(reason.text for reason in asked)
-
-
-class Moved(Record):
-    """What a command came to."""
-
-    action: str
-    """As in the ledger; `none` where nothing had to be done."""
-    before: int | None
-    """Champion until then."""
-    after: int | None
-    """Champion from then on."""
-    verdict: Verdict | None
-    reasons: tuple[str, ...]
-    ledger_entry: str | None
-    """Digest of the ledger's entry."""
-
-
-def settle(
-    tracking: Tracking, judgement: Judgement, gate: GateParams, *, reason: str = ""
-) -> Moved:
-    """Do what the gate decided: promote (or await approval), hold or reject.
-
-    reason: of whoever asked, before the gate's own.
+    A version held or awaiting approval becomes the challenger. reason: a person's, kept before the
+    gate's. The gate's whole decision is kept as evidence.
     Raises StaleVerdictError where the champion is no longer the one judged against, HandMovedError
     where it was moved outside pitchpipe.
     """
-    with edit_aliases(tracking) as held:
-        held.require_agreement()
-        if held.champion == judgement.version:
-            return _nothing(held, f"version {judgement.version} is the champion already")
-        _compare(held, judgement.champion, version=judgement.version)
-        verdict = judgement.decision.verdict
-        automatic = verdict == "PROMOTE" and gate.approval == "automatic"
-        actions = {"PROMOTE": "await", "HOLD": "hold", "REJECT": "reject"}
-        action = _action("promote" if automatic else actions[verdict], held, judgement)
-        if reason:
-            action = action.model_copy(update={"reasons": (reason, *action.reasons)})
-        if automatic:
-            return _moved(held.move(action))
-        entry = held.note(action)
-        if verdict == "REJECT":
-            _drop_challenger(tracking, judgement.version)
-        return _stayed(held, entry)
+    version, decision = judgement.version, judgement.decision
+    with edit_aliases(tracking) as editor:
+        editor.require_agreement()
+        if editor.champion == version:
+            return editor.unchanged(f"version {version} is the champion already")
+        _require_champion(editor, judgement.champion, version=version)
+        promotes = decision.verdict == "PROMOTE" and gate.approval == "automatic"
+        action = editor.action(
+            "promote" if promotes else _LEAVES_CHAMPION[decision.verdict],
+            version,
+            *filter(None, [reason]),
+            *decision.reasons,
+        )
+        judged = {"verdict": decision.verdict, "evidence": keep_evidence(decision)}
+        action = action.model_copy(update=judged)
+        if promotes:
+            return editor.move(action)
+        move = editor.note(action)
+        if decision.verdict == "REJECT":
+            editor.drop_challenger(version)
+        else:
+            editor.set_challenger(version)
+        return move
 
 
-def force_promotion(tracking: Tracking, version: int, *, reason: str) -> Moved:
+def force_promotion(tracking: Tracking, version: int, *, reason: str) -> Move:
     """Promote against the gate, marked as forced. Raises ConfigError without a reason."""
     if not reason.strip():
         raise ConfigError("--force needs --reason: the ledger must be able to say why")
     open_version(tracking, version)
-    with edit_aliases(tracking) as held:
-        held.require_agreement()
-        if held.champion == version:
-            return _nothing(held, f"version {version} is the champion already")
-        reasons = (f"forced, without the gate: {reason}",)
-        return _moved(held.move(_plain("promote", held, version, reasons=reasons)))
+    with edit_aliases(tracking) as editor:
+        editor.require_agreement()
+        if editor.champion == version:
+            return editor.unchanged(f"version {version} is the champion already")
+        return editor.move(editor.action("promote", version, f"forced, without the gate: {reason}"))
 
 
-def roll_back(tracking: Tracking, *, to: int | None = None, reason: str = "") -> Moved:
+def roll_back(tracking: Tracking, *, to: int | None = None, reason: str = "") -> Move:
     """Go back to a version, by default to the champion before this one.
 
-    A version that was deleted since is passed over. With `to`, also puts right an alias that was
-    moved by hand. Raises NothingToMoveError where there is nothing to go back to.
+    A version that was deleted since is skipped. With `to`, an alias that was moved by hand is put
+    right, too. Raises NothingToMoveError where there is nothing to go back to.
     """
-    with edit_aliases(tracking) as held:
+    with edit_aliases(tracking) as editor:
         if to is None:
-            held.require_agreement()
-        target = to if to is not None else _before(held)
+            editor.require_agreement()
+        target = to if to is not None else _champion_before(editor)
         open_version(tracking, target)
-        if held.champion == target and not held.hand_moved:
-            return _nothing(held, f"version {target} is the champion already")
-        reasons = (reason or f"back from {held.champion}",)
-        return _moved(held.move(_plain("rollback", held, target, reasons=reasons)))
+        if editor.champion == target and not editor.hand_moved:
+            return editor.unchanged(f"version {target} is the champion already")
+        return editor.move(
+            editor.action("rollback", target, reason or f"back from {editor.champion}")
+        )
 
 
-def reject_version(tracking: Tracking, version: int, *, reason: str = "") -> Moved:
-    """Decide that a version shall not serve. Raises ConfigError for the champion."""
+def reject_version(tracking: Tracking, version: int, *, reason: str = "") -> Move:
+    """Reject a version by hand. Raises ConfigError for the champion."""
     find_version(tracking, version)
-    with edit_aliases(tracking) as held:
-        held.require_agreement()
-        if held.champion == version:
+    with edit_aliases(tracking) as editor:
+        editor.require_agreement()
+        if editor.champion == version:
             raise ConfigError(
                 f"version {version} is the champion; `pitchpipe rollback` puts another in its place"
             )
-        action = _plain("reject", held, version, reasons=(reason or "rejected by hand",))
-        entry = held.note(action.model_copy(update={"verdict": "REJECT"}))
-        _drop_challenger(tracking, version)
-        return _stayed(held, entry)
+        action = editor.action("reject", version, reason or "rejected by hand")
+        move = editor.note(action.model_copy(update={"verdict": "REJECT"}))
+        editor.drop_challenger(version)
+        return move
 
 
-def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Moved:
-    """Promote a version that passed the gate and waits.
+def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Move:
+    """Promote a version that passed the gate and awaits approval.
 
-    Raises NothingToMoveError where it does not wait, StaleVerdictError where the champion has
-    changed since it was judged.
+    Raises NothingToMoveError where it does not, StaleVerdictError where the champion has changed
+    since it was judged.
     """
     open_version(tracking, version)
-    with edit_aliases(tracking) as held:
-        held.require_agreement()
-        waiting = awaiting(held.entries, version)
+    with edit_aliases(tracking) as editor:
+        editor.require_agreement()
+        waiting = awaiting(editor.entries, version)
         if waiting is None:
             raise NothingToMoveError(
-                f"version {version} of {tracking.name} does not wait for approval; "
+                f"version {version} of {tracking.name} does not await approval; "
                 f"`pitchpipe promote {version}` asks the gate"
             )
-        _compare(held, waiting.before, version=version)
-        said = f"approved: {reason}" if reason else "approved"
-        action = _plain("promote", held, version, reasons=(said, *waiting.reasons))
-        kept = {"verdict": waiting.verdict, "evidence": waiting.evidence}
-        return _moved(held.move(action.model_copy(update=kept)))
+        _require_champion(editor, waiting.before, version=version)
+        approval = f"approved: {reason}" if reason else "approved"
+        action = editor.action("promote", version, approval, *waiting.reasons)
+        judged = {"verdict": waiting.verdict, "evidence": waiting.evidence}
+        return editor.move(action.model_copy(update=judged))
 
 
-def adopt_champion(tracking: Tracking, *, reason: str = "") -> Moved:
+def adopt_champion(tracking: Tracking, *, reason: str = "") -> Move:
     """Accept a champion's alias that was moved outside pitchpipe."""
-    with edit_aliases(tracking) as held:
-        if not held.hand_moved:
-            return _nothing(held, "the alias is where the ledger left it")
+    with edit_aliases(tracking) as editor:
+        if not editor.hand_moved:
+            return editor.unchanged("the alias is where the ledger left it")
         action = LedgerAction(
             action="adopt",
             name=tracking.name,
-            before=recorded_champion(held.entries),
-            after=held.champion,
+            before=recorded_champion(editor.entries),
+            after=editor.champion,
             reasons=(reason or "moved outside pitchpipe, adopted",),
         )
-        if held.champion is None:  # whose alias was taken away, or whose registry was lost
-            return _answer(held.note(action), after=None)
-        return _moved(held.move(action))
+        # Without a champion the alias was deleted, or the registry lost: nothing can be pointed.
+        return editor.note(action) if editor.champion is None else editor.move(action)
 
 
-def note_import(tracking: Tracking, version: int, *, origin: str, evidence: str) -> Moved:
-    """Write into the ledger that a version came from elsewhere; once, however often it comes.
+def note_import(tracking: Tracking, version: int, *, origin: str, evidence: str) -> Move:
+    """Record in the ledger that a version was imported; once, however often it is imported.
 
-    origin: where from;  evidence: JSON of what was said of it there.
+    origin: where from, in words;  evidence: JSON of what is known about it there.
     """
-    with edit_aliases(tracking) as held:
-        if any(entry.action == "import" and entry.after == version for entry in held.entries):
-            return _nothing(held, f"version {version} is in the ledger already")
-        action = _plain("import", held, version, reasons=(origin,))
-        digest = digest_of(evidence)
-        write_text(EVIDENCE / f"{digest}.json", evidence)
-        return _stayed(held, held.note(action.model_copy(update={"evidence": digest})))
+    with edit_aliases(tracking) as editor:
+        if any(entry.action == "import" and entry.after == version for entry in editor.entries):
+            return editor.unchanged(f"version {version} is in the ledger already")
+        digest = keep_evidence(evidence)
+        action = editor.action("import", version, origin)
+        return editor.note(action.model_copy(update={"evidence": digest}))
 
 
 def hand_moved(tracking: Tracking) -> str | None:
-    """Say how the champion's alias and the ledger disagree; None where they agree.
+    """How the champion's alias and the ledger disagree, in a sentence; None where they agree.
 
-    What a crash has left is settled first.
+    A move that a crash interrupted is settled first.
     """
-    with edit_aliases(tracking) as held:
-        return held.hand_moved
+    with edit_aliases(tracking) as editor:
+        return editor.hand_moved
 
 
-def _compare(held: AliasEditor, judged_against: int | None, *, version: int) -> None:
-    if held.champion == judged_against:
+def _require_champion(editor: AliasEditor, judged_against: int | None, *, version: int) -> None:
+    if editor.champion == judged_against:
         return
     raise StaleVerdictError(
         f"version {version} was judged against {judged_against or 'no champion'}, but the champion "
-        f"is {held.champion} by now; `pitchpipe promote {version}` judges it against that"
+        f"is {editor.champion} by now; `pitchpipe promote {version}` judges it against that"
     )
 
 
-def _before(held: AliasEditor) -> int:
-    existing = {record.version for record in list_versions(held.tracking)}
-    known = champions(held.entries)
-    line = [version for version in known if version in existing and version != held.champion]
+def _champion_before(editor: AliasEditor) -> int:
+    existing = {record.version for record in list_versions(editor.tracking)}
+    known = champions(editor.entries)
+    line = [version for version in known if version in existing and version != editor.champion]
     if not line:
         raise NothingToMoveError(
-            f"{held.tracking.name} had no champion before {held.champion}; "
+            f"{editor.tracking.name} had no champion before {editor.champion}; "
             "`pitchpipe rollback --to N` goes to any version"
         )
     return line[-1]
-
-
-def _drop_challenger(tracking: Tracking, version: int) -> None:
-    with mlflow_errors():
-        if aliases(tracking).get(CHALLENGER) == version:
-            tracking.client.delete_registered_model_alias(tracking.name, CHALLENGER)
-
-
-def _action(action: str, held: AliasEditor, judgement: Judgement) -> LedgerAction:
-    """Ledger action for a gate decision; the decision is kept as evidence."""
-    decision = judgement.decision
-    digest = digest_of(decision)
-    write_text(EVIDENCE / f"{digest}.json", decision.model_dump_json(indent=2))
-    plain = _plain(action, held, judgement.version, reasons=judgement.reasons)
-    return plain.model_copy(update={"verdict": decision.verdict, "evidence": digest})
-
-
-def _plain(
-    action: str, held: AliasEditor, version: int, *, reasons: tuple[str, ...]
-) -> LedgerAction:
-    return LedgerAction.model_validate(
-        {
-            "action": action,
-            "name": held.tracking.name,
-            "before": held.champion,
-            "after": version,
-            "reasons": reasons,
-        }
-    )
-
-
-def _moved(entry: Entry) -> Moved:
-    return _answer(entry, after=entry.after)
-
-
-def _stayed(held: AliasEditor, entry: Entry) -> Moved:
-    return _answer(entry, after=held.champion)
-
-
-def _answer(entry: Entry, *, after: int | None) -> Moved:
-    return Moved(
-        action=entry.action,
-        before=entry.before,
-        after=after,
-        verdict=entry.verdict,
-        reasons=entry.reasons,
-        ledger_entry=entry.digest,
-    )
-
-
-def _nothing(held: AliasEditor, why: str) -> Moved:
-    return Moved(
-        action="none",
-        before=held.champion,
-        after=held.champion,
-        verdict=None,
-        reasons=(why,),
-        ledger_entry=None,
-    )

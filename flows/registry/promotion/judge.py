@@ -1,71 +1,70 @@
-"""Champion and challenger scored now, in one process, on the same test split, for the gate."""
+"""Champion and challenger scored now, in one process, on the same test images, for the gate."""
 
-from pathlib import Path
+import numpy as np
 
 from flows.datasets.files import PREPARED
+from flows.records.promotion import Judgement
 from flows.registry.loading import LoadedVersion, load_version
 from flows.registry.promotion.aliases import edit_aliases
-from flows.registry.promotion.commands import Judgement
+from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
-from models.datasets.class_order import reordered
-from models.datasets.prepared import Manifest, Split, open_split, read_manifest
+from models.datasets.by_id import among
+from models.datasets.class_order import reorder_columns
+from models.datasets.prepared import Manifest, digest_array, read_manifest
 from models.errors import InputError, PitchpipeError
-from models.gate.records import ChampionUnusable, GateInput, images_in_both
+from models.gate.inputs import ChampionUnusable, GateInput
 
 
-def judge(
-    tracking: Tracking, version: int, gate: GateParams, *, prepared: Path = PREPARED
-) -> Judgement:
+def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     """Ask the gate whether a version may replace today's champion, on today's test split.
 
-    Raises as `load_version` does for the version; a champion that cannot be loaded is the gate's
-    business.
+    Raises HandMovedError where the champion's alias was moved outside pitchpipe, and as
+    `load_version` does for the version; where the champion cannot be scored, the gate holds.
     """
-    from models.gate import decide  # noqa: PLC0415 - scipy and scikit-learn, for judging only
+    from models.gate.verdict import decide  # noqa: PLC0415 - scipy, scikit-learn: to judge only
 
-    with edit_aliases(tracking) as held:
-        held.require_agreement()
-        champion = held.champion
-    manifest = read_manifest(prepared)
-    test = open_split(prepared, "test", verify=True)
-    challenger = _scored(load_version(tracking, version), test, manifest)
-    if isinstance(challenger, ChampionUnusable):
-        raise PitchpipeError(
-            f"version {version} {challenger.reason}; prepare the data it was trained on, or "
-            "`pitchpipe run`"
-        )
-    against = None if champion is None else _champion(tracking, champion, test, manifest=manifest)
-    return Judgement(version, champion, decide(challenger, against, gate))
+    with edit_aliases(tracking) as editor:
+        editor.require_agreement()
+        champion = editor.champion
+    manifest = read_manifest(PREPARED)
+    loaded = load_version(tracking, version)
+    try:
+        challenger = _score(loaded, gate, manifest)
+    except InputError as error:
+        way_out = "prepare the data it was trained on, or `pitchpipe run`"
+        raise InputError(f"{loaded.files.called}: {error}; {way_out}") from None
+    against = None if champion is None else _score_champion(tracking, champion, gate, manifest)
+    decision = decide(challenger, against, gate)
+    return Judgement(version=version, champion=champion, decision=decision)
 
 
-def _champion(
-    tracking: Tracking, champion: int, test: Split, *, manifest: Manifest
+def _score_champion(
+    tracking: Tracking, champion: int, gate: GateParams, manifest: Manifest
 ) -> GateInput | ChampionUnusable:
     try:
-        return _scored(load_version(tracking, champion), test, manifest)
+        return _score(load_version(tracking, champion), gate, manifest)
     except PitchpipeError as error:
         return ChampionUnusable(reason=str(error))
 
 
-def _scored(loaded: LoadedVersion, test: Split, manifest: Manifest) -> GateInput | ChampionUnusable:
-    """What a version says of the test split, by today's classes in today's order."""
-    lineage = loaded.files.lineage
-    if test.images.shape[1:] != lineage.image_shape:
-        return ChampionUnusable(
-            reason=f"takes images of {lineage.image_shape}, the test split has "
-            f"{test.images.shape[1:]}"
-        )
-    try:
-        probabilities = reordered(loaded.predict(test.images), lineage.classes, manifest.classes)
-    except InputError as error:
-        return ChampionUnusable(reason=str(error))
+def _score(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> GateInput:
+    """Predict the test split at the version's image shape, by today's classes in today's order.
+
+    Raises InputError where the version has other classes or the images cannot be made.
+    """
+    from models.evaluation.inference import measure_latency_ms  # noqa: PLC0415 - torch
+
+    lineage = version.files.lineage
+    test = open_split_for(lineage.image_shape, "test")
+    probabilities = reorder_columns(version.predict(test.images), lineage.classes, manifest.classes)
+    measured = gate.latency_ms is not None
     return GateInput(
         probabilities=probabilities,
         labels=test.labels,
-        test_digest=manifest.splits["test"].digest,
+        test_digest=digest_array(test.ids),
         classes=manifest.classes,
-        image_shape=lineage.image_shape,
-        trained_on_test=images_in_both(loaded.files.trained_ids, test.ids),
-        weights_megabytes=loaded.files.weights_bytes / 1e6,
+        trained_on_test=int(np.count_nonzero(among(test.ids, version.files.trained_ids))),
+        weights_megabytes=version.files.weights_bytes / 1e6,
+        latency_ms=measure_latency_ms(version.network, test.images[:1]) if measured else None,
     )

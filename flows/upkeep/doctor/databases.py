@@ -1,4 +1,4 @@
-"""The databases of MLflow and Prefect: whole, of the right schema, with nothing left running."""
+"""Checks of the databases of MLflow and Prefect: integrity, schema, runs of dead processes."""
 
 import contextlib
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from flows.records.champion import DATABASE, open_read_only
+from flows.records.champion import MLFLOW_DATABASE, open_read_only
 from flows.runtime.retraining_lock import holder
 from flows.runtime.servers import PREFECT_HOME
 from flows.upkeep.doctor.finding import Finding, error, warning
@@ -21,26 +21,26 @@ _RUNNING = """SELECT runs.name, tags.value FROM runs
     WHERE runs.status = 'RUNNING'"""
 _OPEN = "SELECT name FROM flow_run WHERE state_type IN ('RUNNING', 'CANCELLING')"
 _MLFLOW_REMEDY = (
-    "mkdir mlruns/broken && mv mlruns/mlflow.db* mlruns/broken/; then `pitchpipe sync` brings the "
-    "runs back, and `pitchpipe import` versions that were exported"
+    f"mkdir mlruns/broken && mv {MLFLOW_DATABASE}* mlruns/broken/; then `pitchpipe sync` brings "
+    "the runs back, and `pitchpipe import` versions that were exported"
 )
 
 
 def mlflow_database() -> Iterator[Finding]:
-    """Look at mlruns/mlflow.db: integrity, schema, runs whose process is dead."""
-    if not DATABASE.exists():
+    """Look at MLflow's database: integrity, schema, runs whose process is dead."""
+    if not MLFLOW_DATABASE.exists():
         return
     try:
-        with contextlib.closing(open_read_only(DATABASE)) as connection:
-            yield from _integrity(connection, DATABASE, _MLFLOW_REMEDY)
+        with contextlib.closing(open_read_only(MLFLOW_DATABASE)) as connection:
+            yield from _integrity(connection, MLFLOW_DATABASE, _MLFLOW_REMEDY)
             yield from _schema(connection)
             yield from _dead_runs(connection)
     except sqlite3.Error as fault:
-        yield error(f"{DATABASE} cannot be read: {fault}", _MLFLOW_REMEDY)
+        yield error(f"{MLFLOW_DATABASE} cannot be read: {fault}", _MLFLOW_REMEDY)
 
 
 def prefect_database() -> Iterator[Finding]:
-    """Look at .prefect/prefect.db: integrity, flow runs whose process is dead."""
+    """Check .prefect/prefect.db: integrity, flow runs whose process is dead."""
     remedy = f"mv {PREFECT_DATABASE} {PREFECT_DATABASE}.broken; only the list of flow runs is lost"
     if not PREFECT_DATABASE.exists():
         return
@@ -61,39 +61,40 @@ def _integrity(connection: sqlite3.Connection, path: Path, remedy: str) -> Itera
 def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if any(name.startswith("_alembic_tmp_") for name in tables) or "alembic_version" not in tables:
-        yield error(f"{DATABASE}: making its tables was broken off", _MLFLOW_REMEDY)
+        what = f"{MLFLOW_DATABASE}: the creation of its tables was interrupted"
+        yield error(what, _MLFLOW_REMEDY)
         return
     (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     known, newest = _revisions()
     if revision not in known:
         yield error(
-            f"{DATABASE} was made by a later MLflow (schema {revision})",
-            "install that MLflow again: `make install` in the clone that made it",
+            f"{MLFLOW_DATABASE} was created by a later MLflow (schema {revision})",
+            "install that MLflow: `make install` in the clone that created it",
         )
     elif revision != newest:
         yield warning(
-            f"{DATABASE} has the tables of an earlier MLflow (schema {revision})",
-            f"copy the file, then: mlflow db upgrade sqlite:///{DATABASE}",
+            f"{MLFLOW_DATABASE} has the tables of an earlier MLflow (schema {revision})",
+            f"copy the file, then: mlflow db upgrade sqlite:///{MLFLOW_DATABASE}",
         )
 
 
 def _revisions() -> tuple[set[str], str | None]:
-    """Schemas that the installed MLflow knows, and its own: the one that none comes after."""
+    """Schemas that the installed MLflow knows, and its latest."""
     package = find_spec("mlflow")
     assert package is not None
     assert package.origin is not None
     scripts = (Path(package.origin).parent / "store/db_migrations/versions").glob("*.py")
     text = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
     known = set(re.findall(r"""^revision = ["'](\w+)""", text, re.MULTILINE))
-    passed = set(re.findall(r"""^down_revision = ["'](\w+)""", text, re.MULTILINE))
-    return known, next(iter(known - passed), None)
+    superseded = set(re.findall(r"""^down_revision = ["'](\w+)""", text, re.MULTILINE))
+    return known, next(iter(known - superseded), None)
 
 
 def _dead_runs(connection: sqlite3.Connection) -> Iterator[Finding]:
     names = [name for name, owner in connection.execute(_RUNNING) if _is_dead(owner)]
     if names:
         yield warning(
-            f"{len(names)} runs are RUNNING in MLflow though their process ended: {names[0]}",
+            f"{len(names)} runs are RUNNING in MLflow though their processes ended: {names[0]}",
             "pitchpipe sync",
         )
 
@@ -109,6 +110,6 @@ def _open_flow_runs(connection: sqlite3.Connection) -> Iterator[Finding]:
     names = [name for (name,) in connection.execute(_OPEN)]
     if names and holder() is None:
         yield warning(
-            f"{len(names)} flow runs are Running in Prefect though nothing retrains: {names[0]}",
+            f"{len(names)} flow runs are Running in Prefect though no retraining is: {names[0]}",
             "the next `pitchpipe run` that retrains closes them",
         )

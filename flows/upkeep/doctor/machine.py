@@ -1,4 +1,4 @@
-"""Where the project stands: folders, disk, packages, environment, ports, processes."""
+"""Checks of the machine: folders, disk, packages, environment, ports, processes."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ FEW_GB, TOO_FEW_GB = 5.0, 0.5
 
 
 def folders() -> Iterator[Finding]:
-    """Look for files where folders belong, folders of others, and folders open to all."""
+    """Find files in the place of folders, folders of other users, and world-writable ones."""
     for name in _FOLDERS:
         path = Path(name)
         if not path.exists():
@@ -31,26 +31,26 @@ def folders() -> Iterator[Finding]:
         if not path.is_dir():
             yield error(f"{path} is a file, and a folder is expected", f"mv {path} {path}.moved")
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            yield error(f"{path} cannot be written by us", f'sudo chown -R "$USER" {path}')
+            yield error(f"{path} is not writable", f'sudo chown -R "$USER" {path}')
         elif path.stat().st_uid != Path().stat().st_uid:
             yield warning(
                 f"{path} belongs to another user than the project: made with sudo?",
                 f'sudo chown -R "$USER" {path}',
             )
         elif path.stat().st_mode & 0o002:
-            yield warning(f"all users of the host may write into {path}", f"chmod o-w {path}")
+            yield warning(f"{path} is writable for all users of the host", f"chmod o-w {path}")
 
 
 def disk() -> Iterator[Finding]:
-    """See how much room there is."""
+    """Check the free space."""
     free = shutil.disk_usage(Path()).free / _GB
     if free < FEW_GB:
-        tell = error if free < TOO_FEW_GB else warning
-        yield tell(f"{free:.1f} GB are free on the project's disk", "pitchpipe gc; dvc gc -w")
+        finding = error if free < TOO_FEW_GB else warning
+        yield finding(f"{free:.1f} GB are free on the project's disk", "pitchpipe gc; dvc gc -w")
 
 
 def packages() -> Iterator[Finding]:
-    """Compare installed packages with the ranges that pitchpipe works with."""
+    """Compare installed packages with the ranges that pitchpipe supports."""
     for text in metadata.requires("pitchpipe") or ():
         wanted = Requirement(text)
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
@@ -63,12 +63,12 @@ def packages() -> Iterator[Finding]:
             continue
         if not wanted.specifier.contains(have, prereleases=True):
             yield error(
-                f"{wanted.name} {have} is installed; {wanted.specifier} is what works", remedy
+                f"{wanted.name} {have} is installed; {wanted.specifier} is supported", remedy
             )
 
 
 def environment() -> Iterator[Finding]:
-    """Look for variables that lead MLflow or Prefect elsewhere."""
+    """Find environment variables that redirect MLflow or Prefect."""
     if "MLFLOW_RUN_ID" in os.environ:
         yield warning(
             "MLFLOW_RUN_ID is set: plain mlflow calls of yours would write into that run",
@@ -76,7 +76,7 @@ def environment() -> Iterator[Finding]:
         )
     if os.environ.get("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false").lower() != "false":
         yield warning(
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION lets files of versions run code when loaded",
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION lets files of versions execute code on loading",
             "unset MLFLOW_ALLOW_PICKLE_DESERIALIZATION",
         )
     yield from _tracking_uri(os.environ.get("MLFLOW_TRACKING_URI", ""))
@@ -99,12 +99,12 @@ def _tracking_uri(uri: str) -> Iterator[Finding]:
     elif uri and (scheme == "file" or "://" not in uri):
         yield error(
             f"MLFLOW_TRACKING_URI {uri} is a folder, which MLflow 3 no longer writes to",
-            "unset MLFLOW_TRACKING_URI; `mlflow migrate-filestore` brings old runs along",
+            "unset MLFLOW_TRACKING_URI; `mlflow migrate-filestore` converts old runs",
         )
 
 
 def services() -> Iterator[Finding]:
-    """See whether `pitchpipe up` answers, or else whether its ports are free."""
+    """Check that `pitchpipe up` answers where it runs, and that its ports are free otherwise."""
     known = read_record(SERVICES, RunningServices)
     if known is None or not known.process.alive:
         for url in (UP_MLFLOW, UP_PREFECT):
@@ -129,7 +129,7 @@ def _port(port: int) -> Iterator[Finding]:
         except OSError:
             yield warning(
                 f"port {port} is taken by {_listener(port)}",
-                "end that program; or let `pitchpipe up` choose another port, as it will",
+                "end that program; otherwise `pitchpipe up` uses another port",
             )
 
 
@@ -144,11 +144,11 @@ def _listener(port: int) -> str:
 
 
 def locks() -> Iterator[Finding]:
-    """Look for a retraining lock that outlived the retraining."""
+    """Find a retraining lock that outlived its retraining."""
     owner = holder()
     if owner is not None and not owner.process.alive:
         yield error(
-            f"{LOCK} is held, though process {owner.process.pid} ({owner.command}) ended: a child "
-            "of it lives on",
-            f"fuser -k {LOCK}",
+            f"{LOCK} is held, though process {owner.process.pid} ({owner.command}) ended: by one "
+            "of its children",
+            f"fuser --kill {LOCK}",
         )

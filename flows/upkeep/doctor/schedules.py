@@ -1,4 +1,4 @@
-"""Retraining by itself: can the schedules be asked, who asks them, which deliveries lie aside."""
+"""Checks of schedules and deliveries."""
 
 import os
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from models.errors import ConfigError, PitchpipeError
 
 
 def schedules() -> Iterator[Finding]:
-    """Read schedules.yaml whole, the params of each schedule, and whether anybody serves them."""
+    """Validate schedules.yaml and the params of each schedule, and see whether they are served."""
     try:
         found = read_schedules()
     except ConfigError as fault:
         for line in str(fault).splitlines():
-            yield error(line, f"mend that in {SCHEDULES}; no schedule is served until then")
+            yield error(line, f"fix that in {SCHEDULES}; no schedule is served until then")
         return
     for schedule in found:
         yield from _params_of(schedule)
     active = [schedule.name for schedule in found if schedule.active]
-    # Whether a worker serves the pool of a Prefect of the user's own, only that Prefect knows.
+    # Only the user's own Prefect knows whether a worker serves its pool.
     if active and running_services() is None and not os.environ.get("PREFECT_API_URL"):
-        yield warning(f"nobody serves the schedules: {', '.join(active)}", "pitchpipe up")
+        yield warning(f"schedules are not served: {', '.join(active)}", "pitchpipe up")
 
 
 def _params_of(schedule: Schedule) -> Iterator[Finding]:
@@ -33,18 +33,18 @@ def _params_of(schedule: Schedule) -> Iterator[Finding]:
         what = " ".join(str(fault).split())
         yield error(
             f"schedule {schedule.name} cannot retrain: {what}",
-            f"mend {schedule.params} or `set` in {SCHEDULES}; "
+            f"fix {schedule.params} or `set` in {SCHEDULES}; "
             f"or: pitchpipe schedule remove {schedule.name}",
         )
 
 
 def quarantine() -> Iterator[Finding]:
-    """Look for deliveries that were set aside."""
+    """Find quarantined deliveries."""
     names = quarantined_deliveries()
     if names:
         yield warning(
             f"{len(names)} deliveries are quarantined in {QUARANTINE}: {', '.join(names[:3])}"
             + (", ..." if names[3:] else ""),
-            f"read {QUARANTINE / names[0]}/report.txt; mend the delivery and move it into the "
+            f"read {QUARANTINE / names[0]}/report.txt; fix the delivery and move it into the "
             "inbox again, or remove that folder",
         )

@@ -1,4 +1,4 @@
-"""Finding out what a source is: by looking into it, not by its name alone."""
+"""Detection of a source's format, by its content and name."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -7,8 +7,7 @@ from typing import Literal
 
 from models.config import SplitName
 from models.datasets.labelled_images import Rows, Source
-from models.datasets.sources.digits import digits
-from models.datasets.sources.fashion_mnist import fashion_mnist, is_fashion_mnist
+from models.datasets.sources.builtin import digits, fashion_mnist, is_fashion_mnist
 from models.datasets.sources.folder import SUFFIXES, image_folder
 from models.datasets.sources.idx import idx_folder
 from models.datasets.sources.npz import npz_file
@@ -22,17 +21,17 @@ Format = Literal["folder", "parquet", "idx", "npz", "digits"]
 def find_source(
     path: Path, *, kind: Format | None = None, split: SplitName | None = None
 ) -> Source:
-    """Return the images at a path, whose format is found by looking unless it is given.
+    """Return the images at a path.
 
-    split: declared for all images of a source that declares none. Raises InputError where there is
-    nothing that can be read, or where two formats lie side by side.
+    kind: its format; None: it is detected. split: declared for all images of a source that declares
+    none. Raises InputError where nothing can be read, or where a folder holds two formats.
     """
     source = _READERS[kind or detect(path)](path)
-    return source if split is None else _declared(source, split)
+    return source if split is None else _declare(source, split)
 
 
 def detect(path: Path) -> Format:
-    """Say which format a path has. Raises InputError where it has none."""
+    """Detect the format of a path. Raises InputError where it has none of those known."""
     if path.is_dir():
         return _of_folder(path)
     if path.name == "digits" and not path.exists():
@@ -91,7 +90,7 @@ def _idx(path: Path) -> Source:
     return source
 
 
-def _declared(source: Source, split: SplitName) -> Source:
+def _declare(source: Source, split: SplitName) -> Source:
     def rows() -> Iterator[Rows]:
         for piece in source.rows():
             if any(piece.splits):

@@ -29,19 +29,19 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """What is found on the way through a folder."""
+    """A walk through a folder, and the files that it ignored."""
 
     root: Path
     passed_over: list[Path] = field(default_factory=list)
     """Files that are no images."""
 
     def entries(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """Return subfolders and image files by name; hidden ones and junk do not count."""
+        """Return subfolders and image files, sorted by name, without hidden ones and junk."""
         folders, images = [], []
-        for path in sorted(_listed(folder)):
+        for path in sorted(_list(folder)):
             if path.name.startswith(".") or path.name in _JUNK:
                 continue
-            self._refuse_leaving_link(path)
+            self._refuse_link_outside(path)
             if path.is_dir():
                 folders.append(path)
             elif path.suffix.lower() in SUFFIXES:
@@ -50,10 +50,10 @@ class _Walk:
                 self.passed_over.append(path)
         return folders, images
 
-    def _refuse_leaving_link(self, path: Path) -> None:
+    def _refuse_link_outside(self, path: Path) -> None:
         if not path.is_symlink():
             return
-        # Not Path.resolve: a link to itself makes it raise.
+        # Not Path.resolve, which raises for a link to itself.
         target = Path(os.path.realpath(path))
         if target.is_dir() or not target.is_relative_to(os.path.realpath(self.root)):
             raise InputError(
@@ -63,9 +63,9 @@ class _Walk:
 
 
 def image_folder(folder: Path) -> Source:
-    """Return the images of class folders, perhaps below folders named after splits.
+    """Return the images of class folders, which may be in folders named after splits.
 
-    Raises InputError where there are no class folders, or images elsewhere than in them.
+    Raises InputError where there are no class folders, or images outside of them.
     """
     walk = _Walk(folder)
     parts = _split_folders(walk) or {None: folder}
@@ -76,14 +76,14 @@ def image_folder(folder: Path) -> Source:
         slug(folder.resolve().name),
         classes,
         rows=lambda: _rows(folder, found),
-        warnings=_passed(walk),
+        warnings=_ignored(walk),
     )
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Yield every image below a folder, labelled or not, in the order of their paths.
+    """Yield every image file below a folder, sorted by path.
 
-    Links that leave the folder raise InputError, as they do in `image_folder`.
+    Raises InputError for links that leave the folder, as `image_folder` does.
     """
     yield from _images_below(_Walk(folder), folder)
 
@@ -95,7 +95,7 @@ def _images_below(walk: _Walk, folder: Path) -> Iterator[Path]:
         yield from _images_below(walk, inner)
 
 
-def _listed(folder: Path) -> list[Path]:
+def _list(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError as error:
@@ -123,7 +123,7 @@ def _classes(
 ) -> tuple[tuple[str, ...], list[_Found]]:
     where = shown(walk.root)
     folders = {split: walk.entries(folder)[0] for split, folder in parts.items()}
-    # Within a split, two folders must not become one class; across splits they are the same.
+    # Two folders of one split must not become one class; those of different splits are the same.
     named = {
         split: class_names((folder.name for folder in inner), where=where)
         for split, inner in folders.items()
@@ -155,8 +155,8 @@ def _refuse_loose(images: list[Path], folder: Path) -> None:
         )
 
 
-def _passed(walk: _Walk) -> tuple[str, ...]:
-    # Folders are looked through more than once.
+def _ignored(walk: _Walk) -> tuple[str, ...]:
+    # Folders are walked through more than once.
     files = sorted(set(walk.passed_over))
     if not files:
         return ()
@@ -165,12 +165,13 @@ def _passed(walk: _Walk) -> tuple[str, ...]:
 
 def _rows(root: Path, found: list[_Found]) -> Iterator[EncodedRows]:
     piece: list[_Found] = []
-    files: list[bytes] = []
+    files: list[bytes | InputError] = []
     length = 0
     for image in found:
-        files.append(read_image(image.path))
+        file = _try_to_read(image.path)
+        files.append(file)
         piece.append(image)
-        length += len(files[-1])
+        length += len(file) if isinstance(file, bytes) else 0
         if len(piece) == _PIECE_FILES or length >= _PIECE_BYTES:
             yield _encoded(root, piece, files)
             piece, files, length = [], [], 0
@@ -178,10 +179,18 @@ def _rows(root: Path, found: list[_Found]) -> Iterator[EncodedRows]:
         yield _encoded(root, piece, files)
 
 
-def read_image(path: Path) -> bytes:
-    """Read an image file whole.
+def _try_to_read(path: Path) -> bytes | InputError:
+    try:
+        return read_image(path)
+    except InputError as error:
+        # The path is reported beside it.
+        return InputError(str(error).removeprefix(f"{shown(path)}: "))
 
-    Raises InputError where it is no regular file, is too large to be one image, or is unreadable.
+
+def read_image(path: Path) -> bytes:
+    """Read an image file.
+
+    Raises InputError where it is no regular file, is larger than one image, or is unreadable.
     """
     regular_file(path)
     try:
@@ -192,7 +201,7 @@ def read_image(path: Path) -> bytes:
         raise InputError(f"{shown(path)}: {error.strerror}; make it readable") from error
 
 
-def _encoded(root: Path, piece: list[_Found], files: list[bytes]) -> EncodedRows:
+def _encoded(root: Path, piece: list[_Found], files: list[bytes | InputError]) -> EncodedRows:
     return EncodedRows(
         files=tuple(files),
         paths=tuple(shown(image.path.relative_to(root)) for image in piece),

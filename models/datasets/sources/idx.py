@@ -1,7 +1,6 @@
-"""IDX: the MNIST family's files of unsigned bytes, plain or gzipped, images beside labels."""
+"""IDX: files of unsigned bytes as those of MNIST, plain or gzipped, images beside labels."""
 
 import gzip
-import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,16 +15,17 @@ from numpy.typing import NDArray
 from models.config import SplitName
 from models.datasets.labelled_images import PixelRows, Source
 from models.datasets.sources.paths import regular_file, slug
+from models.datasets.sources.values import check_count, check_shape
 from models.errors import InputError
 
-_PIECE = 8192
+_PIECE_BYTES = 2**23
 _STEMS: dict[SplitName, str] = {"train": "train", "test": "t10k"}
 _UNSIGNED_BYTES = 0x08
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Images and their labels, by the names that the MNIST family gives its files."""
+    """Files of images and of their labels."""
 
     split: SplitName
     images: Path
@@ -35,8 +35,8 @@ class _Pair:
 def idx_folder(folder: Path, *, classes: tuple[str, ...] = ()) -> Source | None:
     """Return the images of a folder in the four-file layout; None where it holds no such file.
 
-    Train and t10k may stand alone; their splits are declared train and test. Without class names
-    the labels name themselves: "0", "1", ... Raises InputError for damage and mismatched counts.
+    Train or t10k may be missing; their splits are declared train and test. Without class names the
+    labels are the names: "0", "1", ... Raises InputError for damage and mismatched counts.
     """
     pairs = [pair for split in _STEMS if (pair := _pair(folder, split)) is not None]
     if not pairs:
@@ -73,9 +73,12 @@ def _find(folder: Path, split: SplitName, kind: str) -> Path | None:
 
 def _labels(pair: _Pair) -> NDArray[np.int64]:
     with _opened(pair.images) as file:
-        images = _header(file, pair.images, dimensions=3)[0]
+        images, *shape = _header(file, pair.images, dimensions=3)
+    check_count(images, where=str(pair.images))
+    check_shape(shape, where=str(pair.images))
     with _opened(pair.labels) as file:
         (count,) = _header(file, pair.labels, dimensions=1)
+        check_count(count, where=str(pair.labels))
         values = _read(file, count, pair.labels)
         _expect_end(file, pair.labels)
     if count != images:
@@ -91,8 +94,9 @@ def _labels(pair: _Pair) -> NDArray[np.int64]:
 def _rows(pair: _Pair, labels: NDArray[np.int64]) -> Iterator[PixelRows]:
     with _opened(pair.images) as file:
         count, height, width = _header(file, pair.images, dimensions=3)
-        for start in range(0, count, _PIECE):
-            rows = min(_PIECE, count - start)
+        most = max(1, _PIECE_BYTES // max(1, height * width))
+        for start in range(0, count, most):
+            rows = min(most, count - start)
             data = _read(file, rows * height * width, pair.images)
             pixels = np.frombuffer(data, np.uint8).reshape(rows, height, width, 1)
             yield PixelRows(pixels, labels[start : start + rows], (pair.split,) * rows)
@@ -101,7 +105,7 @@ def _rows(pair: _Pair, labels: NDArray[np.int64]) -> Iterator[PixelRows]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open plain or gzipped, by content; what the format itself finds wrong is an InputError."""
+    """Open a plain or gzipped file, as its content says. Raises InputError for damage inside."""
     regular_file(path)
     try:
         with path.open("rb") as raw:
@@ -122,10 +126,7 @@ def _header(file: IO[bytes], path: Path, *, dimensions: int) -> tuple[int, ...]:
             f"{path}: begins with {magic.hex() or 'nothing'}, not {expected.hex()}; it is no IDX "
             f"file of unsigned bytes in {dimensions} dimensions (a saved web page, perhaps)"
         )
-    shape = struct.unpack(f">{dimensions}I", _read(file, 4 * dimensions, path))
-    if math.prod(shape[1:]) > 2**26 or math.prod(shape) > 2**40:
-        raise InputError(f"{path}: its header claims {shape}; no image is that large")
-    return shape
+    return struct.unpack(f">{dimensions}I", _read(file, 4 * dimensions, path))
 
 
 def _read(file: IO[bytes], length: int, path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Values as sources give them: labels of any kind to numbers, pixels of any kind to bytes."""
+"""Conversion of labels of any kind to numbers, and of pixels of any kind to bytes."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,30 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.datasets.decoding import levels
+from models.datasets.decoding import check_size, to_pixels
 from models.datasets.labelled_images import Labels
 from models.datasets.sources.paths import MAX_CLASSES, class_names
 from models.errors import InputError
+
+MAX_IMAGES = 10_000_000
+"""Of one source; about 200 bytes of each are held in memory besides its pixels."""
+_CHANNELS = (1, 3, 4)
+
+
+def check_count(images: int, *, where: str) -> None:
+    """Raise InputError where a source has more than MAX_IMAGES."""
+    if images > MAX_IMAGES:
+        raise InputError(f"{where}: {images:,} images; at most {MAX_IMAGES:,} are read at once")
+
+
+def check_shape(shape: Sequence[int], *, where: str) -> None:
+    """Raise InputError where an image of shape (h, w), (h, w, c) or (c, h, w) is too large."""
+    channels_first = len(shape) == 3 and shape[2] not in _CHANNELS
+    height, width = shape[1:] if channels_first else shape[:2]
+    try:
+        check_size(height, width)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def number_labels(
@@ -34,19 +54,19 @@ def number_labels(
     return class_names(numbered, where=where), values.astype(np.int64)
 
 
-def byte_pixels(images: NDArray[np.generic], *, where: str) -> NDArray[np.uint8]:
+def to_bytes(images: NDArray[np.generic], *, where: str) -> NDArray[np.uint8]:
     """Return (n, h, w, 1 or 3) bytes of (n, h, w), (n, h, w, c) or (n, c, h, w), c in 1, 3, 4.
 
     Integers lie within 0..255; floats within 0..1 and are multiplied by 255 and rounded; the fourth
     channel is alpha, composited over white. Raises InputError for anything else.
     """
-    pixels = _channels_last(_bytes(images, where), where)
+    pixels = _channels_last(_scale(images, where), where)
     if pixels.shape[3] != 4:
         return np.ascontiguousarray(pixels)
-    return np.stack([levels(Image.fromarray(np.ascontiguousarray(image))) for image in pixels])
+    return np.stack([to_pixels(Image.fromarray(np.ascontiguousarray(image))) for image in pixels])
 
 
-def _bytes(images: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
+def _scale(images: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
     if images.dtype == np.uint8:
         return images.view(np.uint8)
     if images.dtype.kind not in "biuf":
@@ -66,9 +86,9 @@ def _bytes(images: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
 def _channels_last(pixels: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
     if pixels.ndim == 3:
         return pixels[:, :, :, None]
-    if pixels.ndim == 4 and pixels.shape[3] in (1, 3, 4):
+    if pixels.ndim == 4 and pixels.shape[3] in _CHANNELS:
         return pixels
-    if pixels.ndim == 4 and pixels.shape[1] in (1, 3, 4):
+    if pixels.ndim == 4 and pixels.shape[1] in _CHANNELS:
         return pixels.transpose(0, 2, 3, 1)
     raise InputError(
         f"{where}: images are {pixels.shape[1:]}; (h, w), (h, w, c) or (c, h, w) with 1, 3 or 4 "

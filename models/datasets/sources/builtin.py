@@ -1,15 +1,18 @@
-"""Fashion-MNIST: 70,000 grey images of clothes, 28x28, with an official test split of 10,000."""
+"""Datasets that pitchpipe knows by name: scikit-learn's digits and Fashion-MNIST."""
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
-from models.datasets.labelled_images import Source
+import numpy as np
+
+from models.datasets.labelled_images import PixelRows, Source
 from models.datasets.sources.idx import idx_folder
 from models.datasets.sources.paths import regular_file
 from models.digests import digest_file
 from models.errors import InputError
 
-CLASSES = (
+FASHION_MNIST_CLASSES = (
     "T-shirt/top",
     "Trouser",
     "Pullover",
@@ -21,7 +24,7 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-DIGESTS = {
+FASHION_MNIST_DIGESTS = {
     "train-images-idx3-ubyte.gz": (
         "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"
     ),
@@ -38,25 +41,41 @@ DIGESTS = {
 """SHA-256 of the four files."""
 
 
+def digits() -> Source:
+    """Return scikit-learn's 1,797 handwritten digits, 8x8; no split is declared.
+
+    Their grey levels 0..16 are scaled to 0..255.
+    """
+    return Source(name="digits", classes=tuple("0123456789"), rows=_digits_rows)
+
+
+def _digits_rows() -> Iterator[PixelRows]:
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - a second, and only for this source
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    yield PixelRows(pixels, labels.astype(np.int64), (None,) * len(labels))
+
+
 def is_fashion_mnist(folder: Path) -> bool:
-    """Say whether the folder's test labels, 5 kB, are Fashion-MNIST's."""
+    """Whether the folder's test labels, 5 kB, are those of Fashion-MNIST."""
     name = "t10k-labels-idx1-ubyte.gz"
-    return (folder / name).is_file() and digest_file(folder / name) == DIGESTS[name]
+    return (folder / name).is_file() and digest_file(folder / name) == FASHION_MNIST_DIGESTS[name]
 
 
 def fashion_mnist(folder: Path) -> Source:
-    """Return the images of a folder that holds the four files.
+    """Return Fashion-MNIST: 70,000 grey images of clothes, 28x28, with a test split of 10,000.
 
-    Raises InputError where one is missing or is not the published file.
+    folder: holds the four files. Raises InputError where one is missing or not the published file.
     """
-    for name, digest in DIGESTS.items():
+    for name, digest in FASHION_MNIST_DIGESTS.items():
         regular_file(folder / name)
         found = digest_file(folder / name)
         if found != digest:
             raise InputError(
                 f"{folder / name}: SHA-256 {found} is not the published {digest}; fetch it again"
             )
-    source = idx_folder(folder, classes=CLASSES)
+    source = idx_folder(folder, classes=FASHION_MNIST_CLASSES)
     if source is None:
         raise InputError(f"{folder}: holds no IDX files")
     return dataclasses.replace(source, name="fashion-mnist")

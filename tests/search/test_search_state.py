@@ -1,25 +1,22 @@
-"""The book of a search: what is asked when time is up, and what the store answers."""
+"""A search and the trial store: what is previewed, trained and left out when a limit is reached."""
 
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.records.search_journal import JOURNALS, JournaledStrategy
-from flows.records.trial_store import PrunedMarks, directory_of
-from flows.search.plan import Plan, PlannedTrial, SpecMaker
-from flows.search.planning import cached_search, epochs_left, preview_search
+from flows.records.search_journal import JOURNALS
+from flows.records.trial_store import Answer, PrunedMarks, directory_of
 from flows.search.progress import Observers
-from flows.search.search_state import SearchState, open_search
+from flows.search.search import Search, SearchState, choose_action
 from models.config import DataParams, Params, SearchParams, TrialConfig
 from models.datasets.prepared import Dropped, Manifest
 from models.files import append_line, read_lines, write_text
-from models.search.proposals import Proposal
-from models.search.strategies import strategy_of
+from models.search.proposals import make_proposal
 from models.trials import EpochRecord, TrialFiles, TrialResult, TrialSpec, result_path
 
-JOURNAL = Path("journal.jsonl")
 MANIFEST = Manifest(
     name="d",
     digest="d",
@@ -34,7 +31,6 @@ MANIFEST = Manifest(
     dropped=Dropped(),
     params=DataParams(),
 )
-SPECS = SpecMaker(dataset="d", source="s", versions={}, device="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +43,22 @@ def searching(**fields: object) -> Params:
     return Params(search=SearchParams.model_validate(search))
 
 
-def book_of(params: Params) -> SearchState:
-    strategy = strategy_of(params)
-    if params.search.pruner != "none":
-        strategy = JournaledStrategy(strategy, JOURNAL)
-    return SearchState(params, SPECS, strategy, Observers(()))
+def search_of(params: Params) -> Search:
+    return Search(params, MANIFEST, "cpu")
+
+
+def start(params: Params) -> SearchState:
+    return search_of(params).start(Observers(()))
+
+
+def spec_of(seed: int) -> TrialSpec:
+    return search_of(Params()).trial(make_proposal(Params(), {"seed": seed})).spec
+
+
+def journal() -> list[Any]:
+    """Lines of the journals: decisions and outcomes."""
+    paths = JOURNALS.glob("*.jsonl")
+    return [json.loads(line) for path in paths for line in read_lines(path)]
 
 
 def trained(spec: TrialSpec, *, epochs: int) -> TrialResult:
@@ -96,18 +103,18 @@ def search_on(state: SearchState) -> list[tuple[int, int]]:
     """Train what is missing; return (number, budget) of each job."""
     jobs = []
     while taken := state.next_missing():
-        job, entry = taken
+        job, trial = taken
         jobs.append((job.number, job.budget))
-        state.ended(job, trained(entry.spec, epochs=job.budget))
+        state.record(job, trained(trial.spec, epochs=job.budget))
     return jobs
 
 
 def test_when_time_is_up_a_pruner_is_asked_nothing_more() -> None:
     """Its journal holds no question that nobody was to answer: a longer search is free to ask."""
-    assert search_on(book_of(searching(max_seconds=1e-9))) == []
-    assert list(read_lines(JOURNAL)) == []
+    assert search_on(start(searching(max_seconds=1e-9))) == []
+    assert journal() == []
 
-    assert search_on(book_of(searching()))[0] == (0, 1)
+    assert search_on(start(searching()))[0] == (0, 1)
 
 
 def test_when_time_is_up_between_two_trials_what_was_trained_stands(
@@ -117,19 +124,19 @@ def test_when_time_is_up_between_two_trials_what_was_trained_stands(
     clock = itertools.count(0, 30)
     monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
 
-    state = book_of(searching(max_seconds=90))
+    state = start(searching(max_seconds=90))
 
     assert len(search_on(state)) == len(state.close().outcomes) >= 2
-    assert len(list(read_lines(JOURNAL))) == 2 * len(state.close().outcomes)
+    assert len(journal()) == 2 * len(state.close().outcomes)
 
 
 def test_without_a_pruner_cached_trials_are_found_when_time_is_up() -> None:
     """They cost no time."""
     params = searching(pruner="none", max_seconds=1e-9)
     for seed in (2, 7):
-        trained(SPECS.spec(TrialConfig(seed=seed)), epochs=9)
+        trained(spec_of(seed), epochs=9)
 
-    state = book_of(params)
+    state = start(params)
 
     assert search_on(state) == []
     assert [outcome.config.seed for outcome in state.close().outcomes] == [2, 7]
@@ -142,13 +149,13 @@ def test_what_a_history_tells_is_not_trained_again() -> None:
     """
     params = searching(epochs=27, axes={"seed": [0, 1, 2]})
     for seed in range(3):
-        trained(SPECS.spec(TrialConfig(seed=seed)), epochs=10)
-    trained(SPECS.spec(TrialConfig(seed=0)), epochs=81)
-    state, told = book_of(params), list[tuple[int, float]]()
+        trained(spec_of(seed), epochs=10)
+    trained(spec_of(0), epochs=81)
+    state, told = start(params), list[tuple[int, float]]()
 
     jobs = search_on(state)
 
-    for line in map(json.loads, read_lines(JOURNAL)):
+    for line in journal():
         if line["kind"] == "told":
             told.append((line["budget"], round(line["scores"]["accuracy"], 3)))
     assert jobs == [(2, 27)]
@@ -159,9 +166,9 @@ def test_what_a_history_tells_is_not_trained_again() -> None:
 def test_a_trial_of_more_epochs_than_the_search_has_no_head_start() -> None:
     """Its scores after 27 epochs are none of a search of 9: it is trained to what is asked."""
     for seed in range(3):
-        trained(SPECS.spec(TrialConfig(seed=seed)), epochs=27)
+        trained(spec_of(seed), epochs=27)
 
-    state = book_of(searching(axes={"seed": [0, 1, 2]}))
+    state = start(searching(axes={"seed": [0, 1, 2]}))
 
     assert search_on(state) == [(0, 1), (1, 1), (2, 1), (2, 3), (2, 9)]
     assert [outcome.budget for outcome in state.close().outcomes] == [1, 1, 9]
@@ -170,20 +177,44 @@ def test_a_trial_of_more_epochs_than_the_search_has_no_head_start() -> None:
 def test_resumed_trials_count_only_the_epochs_they_lack() -> None:
     """Four trials of 10 epochs, raised to 12: 8 epochs and not 48; 27 epochs do not hide 12."""
     params = searching(pruner="none", epochs=12, axes={"seed": [0, 1, 2, 3]})
-    seeds = [TrialConfig(seed=seed) for seed in range(4)]
-    planned = [Proposal(config, {"seed": config.seed}) for config in seeds]
-    trials = [
-        PlannedTrial(one, SPECS.spec(one.config), SPECS.spec(one.config).key, None)
-        for one in planned
-    ]
-    plan = Plan(tuple(trials), budget=12, objective="accuracy")
 
-    assert epochs_left(params, plan) == 48
-    for trial in trials:
-        trained(trial.spec, epochs=10)
-    assert epochs_left(params, plan) == 8
-    trained(trials[0].spec, epochs=27)
-    assert epochs_left(params, plan) == 12 + 6
+    assert search_of(params).preview.epochs_left == 48
+    for seed in range(4):
+        trained(spec_of(seed), epochs=10)
+    assert search_of(params).preview.epochs_left == 8
+    trained(spec_of(0), epochs=27)
+    assert search_of(params).preview.epochs_left == 12 + 6
+
+
+def test_a_preview_has_the_trials_that_the_epochs_are_enough_for() -> None:
+    """Three trials of nine epochs are 27 of 30; one of them is cached. Those left are not later."""
+    trained(spec_of(1), epochs=9)
+
+    preview = search_of(searching(pruner="none", max_epochs_total=30)).preview
+
+    assert [trial.spec.config.seed for trial in preview.missing] == [0, 2]
+    assert (preview.total, preview.later, preview.epochs_left) == (3, 0, 18)
+    assert preview.result is None
+
+
+@pytest.mark.parametrize(
+    ("known", "affordable", "late", "action"),
+    [
+        (True, True, False, "known"),
+        (True, True, True, "known"),
+        (True, False, False, "stop"),
+        (False, True, False, "train"),
+        (False, True, True, "skip"),
+        (False, False, True, "stop"),
+    ],
+)
+def test_the_action_for_a_job(*, known: bool, affordable: bool, late: bool, action: str) -> None:
+    """A budget that is spent stops the search; time that is up spares what is known."""
+    stored = Answer(trained(spec_of(0), epochs=1), None) if known else None
+
+    chosen = choose_action(stored, affordable=affordable, late=late)
+
+    assert chosen == (stored if action == "known" else action)
 
 
 ENDED = [
@@ -197,42 +228,40 @@ ENDED = [
 
 @pytest.mark.parametrize("params", ENDED)
 def test_a_search_that_ended_is_known_and_nothing_of_it_is_missing(
-    params: Params, monkeypatch: pytest.MonkeyPatch
+    params: Params,
 ) -> None:
     """By its journal and the store: who was pruned, what came of the rest; nothing is written."""
-    monkeypatch.setattr("flows.search.planning.prepared_is_current", lambda _: True)
-    monkeypatch.setattr("flows.search.planning.read_manifest", lambda _: MANIFEST)
-    state = open_search(params, MANIFEST, "cpu", observers=Observers((PrunedMarks(),)))
+    state = search_of(params).start(Observers((PrunedMarks(),)))
     assert search_on(state)
     ended, files = state.close(), contents()
 
-    known, plan = cached_search(params, "cpu"), preview_search(params, MANIFEST, "cpu")
+    preview = search_of(params).preview
 
+    known = preview.result
     assert known
     assert known.outcomes == ended.outcomes
     assert known.counts.trained == 0
     assert known.counts.pruned == ended.counts.pruned
-    assert [trial.key for trial in plan.trials] == [trial.key for trial in ended.plan.trials]
-    assert plan.missing == ()
+    assert [trial.key for trial in preview.trials] == [trial.key for trial in ended.trials]
+    assert preview.missing == ()
     assert contents() == files
 
 
-def test_a_search_that_was_killed_is_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_was_killed_is_to_go_on() -> None:
     """It is not known, its trials are missing, and asking so leaves its journal as it was."""
-    monkeypatch.setattr("flows.search.planning.prepared_is_current", lambda _: True)
-    monkeypatch.setattr("flows.search.planning.read_manifest", lambda _: MANIFEST)
     params = searching()
-    state = open_search(params, MANIFEST, "cpu", observers=Observers(()))
+    state = start(params)
     for _ in range(4):
         taken = state.next_missing()
         assert taken
-        state.ended(taken[0], trained(taken[1].spec, epochs=taken[0].budget))
-    journal = next(JOURNALS.iterdir())
-    journal.write_text(journal.read_text()[:-7])
+        state.record(taken[0], trained(taken[1].spec, epochs=taken[0].budget))
+    path = next(JOURNALS.iterdir())
+    path.write_text(path.read_text()[:-7])
     files = contents()
 
-    assert cached_search(params, "cpu") is None
-    assert len(preview_search(params, MANIFEST, "cpu").missing) == 9
+    preview = search_of(params).preview
+    assert preview.result is None
+    assert len(preview.missing) == 9
     assert contents() == files
 
 

@@ -1,5 +1,6 @@
 """`status`: the project at a glance, in a second."""
 
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,16 +17,23 @@ from flows.records.ledger import Ledger, LedgerAction
 from flows.retraining.decide import remember
 from flows.runtime.retraining_lock import only_retraining
 from flows.schedules.config import Schedule, add_schedule
-from flows.schedules.snapshot import read_snapshot
+from flows.schedules.status import Deliveries, Status, read_status
+from flows.schedules.status_page import Link, StatusPage, in_words
 from flows.tracking.store import Tracking
-from flows.upkeep.status import Deliveries, Status, project_status
+from models.config import load_params
 from models.decision import Completed, Fingerprint
 from models.trials import Scores
 
 pytest_plugins = ["registry_fixtures"]
 
 FINGERPRINT = Fingerprint(data="a", params="b", source="c", environment="d")
+NOW = datetime.now(UTC)
 SCORES = {"test.accuracy": "0.97", "test.f1_macro": "0.96", "test.cross_entropy": "0.1"}
+
+
+def project_status() -> Status:
+    """What the command reads."""
+    return read_status(load_params(), ask_servers=True)
 
 
 @pytest.fixture
@@ -61,9 +69,11 @@ def test_status_of_a_new_project_is_empty_and_says_how_to_begin(
     before = sorted(project.root.rglob("*"))
 
     found = project_status()
-    print_status(found)
+    print_status(found, NOW)
 
     assert found == Status(
+        dataset="digits",
+        name="digits-classifier",
         services=(),
         schedules=(),
         champion=None,
@@ -71,6 +81,8 @@ def test_status_of_a_new_project_is_empty_and_says_how_to_begin(
         running=None,
         last_run=None,
         last_decision=None,
+        notice=None,
+        sources=found.sources,
     )
     assert "none yet: pitchpipe run" in capsys.readouterr().out
     assert [path for path in sorted(project.root.rglob("*")) if path not in before] == []
@@ -95,15 +107,15 @@ def test_status_tells_the_champion_what_runs_and_what_came_last() -> None:
 
 @pytest.mark.usefixtures("promoted")
 def test_schedules_are_shown_with_what_comes_next(capsys: pytest.CaptureFixture[str]) -> None:
-    """As `schedule list` tells them."""
+    """As `schedule list` shows them."""
     add_schedule(Schedule(name="nightly", cron="0 3 * * *"))
     add_schedule(Schedule(name="arrivals", on="new data", active=False))
 
-    print_status(project_status())
+    print_status(project_status(), NOW)
 
     shown = capsys.readouterr().out
-    assert "nightly: cron 0 3 * * * UTC, next 2" in shown
-    assert "arrivals: new data, paused" in shown
+    assert re.search(r"nightly +cron 0 3 \* \* \* UTC +2.* 03:00:00 UTC", shown)
+    assert re.search(r"arrivals +new data +paused", shown)
 
 
 def test_a_tracking_server_is_asked_for_its_champion(
@@ -124,8 +136,9 @@ def test_a_tracking_server_is_asked_for_its_champion(
 def test_status_imports_neither_torch_nor_mlflow_nor_prefect(promoted: Path) -> None:
     """That is what makes it a matter of a second."""
     script = (
-        "import sys; from flows.upkeep.status import project_status; "
-        "assert project_status().champion; "
+        "import sys; from flows.schedules.status import read_status; "
+        "from models.config import load_params; "
+        "assert read_status(load_params(), ask_servers=True).champion; "
         "print([n for n in ('torch', 'mlflow', 'prefect', 'dvc', 'sklearn') if n in sys.modules])"
     )
 
@@ -149,13 +162,39 @@ def test_status_prints_the_keys_of_the_contract(tmp_path: Path) -> None:
     assert {"services", "schedules", "champion", "last_run"} <= set(ran.document)
 
 
+def test_every_fact_names_its_source(
+    promoted: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The champion by the project's database, by a server, or by the ledger where none is asked."""
+    asked = project_status()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+    by_server, by_ledger = project_status(), read_status(load_params(), ask_servers=False)
+
+    assert promoted == Path.cwd()
+    assert asked.sources.keys() == set(Status.model_fields) - {
+        "dataset",
+        "name",
+        "notice",
+        "sources",
+    }
+    assert [one.sources["champion"] for one in (asked, by_server, by_ledger)] == [
+        "mlruns/mlflow.db",
+        tracking.uri,
+        "mlruns/ledger.jsonl",
+    ]
+    assert [one.champion.version for one in (asked, by_server, by_ledger) if one.champion] == [
+        2
+    ] * 3
+    assert {source for _, _, source in asked.facts} <= set(asked.sources.values())
+
+
 def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twice a second for days; what is appended is seen at once all the same."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     Path("params.yaml").write_text(f"registry: {{name: {NAME}}}\n")
-    assert read_snapshot().champion is None
     reads = list[Path]()
     read = ledger.read
 
@@ -163,12 +202,73 @@ def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(
         reads.append(path)
         return read(path)
 
+    def champion() -> int | None:
+        found = read_status(load_params(), ask_servers=False).champion
+        return found.version if found else None
+
     monkeypatch.setattr(ledger, "read", counted)
 
+    assert champion() is None
     for version in (1, 2):
         ledger.append(LedgerAction(action="promote", name=NAME, after=version))
-        assert [read_snapshot().champion for _ in range(3)] == [version] * 3
+        assert [champion() for _ in range(3)] == [version] * 3
     Path("params.yaml").write_text("registry: {name: another}\n")
 
-    assert read_snapshot().champion is None
-    assert len(reads) == 3
+    assert champion() is None
+    assert len(reads) == 2
+
+
+def test_the_page_stays_where_params_become_invalid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reason is shown, with the status as it was read last; mended, the reason goes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    params = Path("params.yaml")
+    params.write_text(f"registry: {{name: {NAME}}}\n")
+    with StatusPage((Link("MLflow", "http://127.0.0.1:5000"),), Path("none.log")) as page:
+        assert f"champion: {NAME} none yet" in capsys.readouterr().out
+        params.write_text("registry: {nmae: x}\n")
+        page.refresh()
+        broken = capsys.readouterr().out
+        params.write_text(f"registry: {{name: {NAME}}}\n")
+        page.refresh()
+
+    assert "trouble: params.yaml: registry.nmae: no such key" in broken
+    assert f"champion: {NAME} none yet" in broken
+    assert "trouble" not in capsys.readouterr().out
+
+
+def test_a_tick_that_changes_nothing_prints_its_decision_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As JSON for scripts; the status is printed where another fact changed."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(f"registry: {{name: {NAME}}}\n")
+    log = Path("worker.log")
+    log.touch()
+    line = 'decision: {"retrain":false,"reason":"nothing changed","not_before":null}'
+    with StatusPage((), log) as page:
+        capsys.readouterr()
+        ledger.append(LedgerAction(action="decision", name=NAME, reasons=("nothing changed",)))
+        log.write_text(f"12:00 a line of the log\n{line}\n")
+        page.refresh()
+
+        assert capsys.readouterr().out == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('decision: {"retrain":true,"reason":"changed: data"}', "decision: retrain: changed: data"),
+        (
+            'decision: {"retrain":false,"reason":"nothing changed","not_before":null}',
+            "decision: do not retrain: nothing changed",
+        ),
+        ("decision: cut of", "decision: cut of"),
+        ("inbox: monday: 20 images", "inbox: monday: 20 images"),
+    ],
+)
+def test_a_terminal_shows_decisions_in_words(line: str, words: str) -> None:
+    """What is no decision is shown as it is."""
+    assert in_words(line) == words

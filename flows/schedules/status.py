@@ -1,0 +1,246 @@
+"""Status of a project: one record for `pitchpipe status` and the page of `pitchpipe up`."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from pydantic import JsonValue, field_serializer
+
+from flows.datasets.deliveries import inbox_state
+from flows.records import ledger
+from flows.records.champion import MLFLOW_DATABASE, Champion, read_champion
+from flows.records.ledger import LEDGER, Ledger
+from flows.retraining.decide import LAST, last_retraining, other_default
+from flows.runtime.prefect_server import SERVICES, running_services
+from flows.runtime.retraining_lock import OWNER, Owner, owner
+from flows.runtime.servers import answers
+from flows.schedules.config import SCHEDULES, Schedule, read_schedules
+from flows.search.progress import format_scores
+from models.config import Params, Record
+from models.credentials import without_credentials
+from models.errors import PitchpipeError
+from models.trials import Scores
+
+
+class ServiceStatus(Record):
+    """A service of a running `pitchpipe up`."""
+
+    name: str
+    url: str
+    answers: bool | None
+    """Null: it was not asked."""
+
+
+class ChampionStatus(Record):
+    """The version in service."""
+
+    name: str
+    """Registered name."""
+    version: int
+    test: Scores | None
+    """On the test split, when it was registered; null where the source does not know."""
+
+
+class LastRun(Record):
+    """The last retraining that came to a verdict, whatever its dataset."""
+
+    finished: str
+    """ISO 8601, UTC."""
+    name: str | None
+    """Registered name; null in records of earlier releases."""
+    dataset: str | None
+    verdict: str
+    version: int | None
+    champion: int | None
+    """After it."""
+    reasons: tuple[str, ...]
+    """Of the gate."""
+
+
+class LastDecision(Record):
+    """The last decision not to retrain."""
+
+    time: str
+    reason: str
+
+
+class Deliveries(Record):
+    """Number of deliveries in the inbox of the dataset, and in quarantine."""
+
+    waiting: int
+    arriving: int
+    """Still being written."""
+    quarantined: int
+
+
+class Status(Record):
+    """A project at a glance; null where a fact does not apply."""
+
+    dataset: str
+    name: str
+    """Registered name that the facts below are about."""
+    services: tuple[ServiceStatus, ...]
+    schedules: tuple[Schedule, ...]
+    champion: ChampionStatus | None
+    deliveries: Deliveries
+    running: Owner | None
+    """The retraining in progress."""
+    last_run: LastRun | None
+    last_decision: LastDecision | None
+    """Null where a retraining came after it."""
+    notice: str | None
+    """Which dataset the last retraining was of, where params.yaml names another."""
+    sources: dict[str, str]
+    """Fact -> file or server that it was read from."""
+
+    @field_serializer("schedules")
+    def _documents(self, schedules: tuple[Schedule, ...]) -> list[dict[str, JsonValue]]:
+        return [schedule.document(datetime.now(UTC)) for schedule in schedules]
+
+    @property
+    def facts(self) -> Iterator[tuple[str, str, str]]:
+        """Title, text and source of each fact that people are shown."""
+        champion, last, running = self.champion, self.last_run, self.running
+        scores = f", test {format_scores(champion.test)}" if champion and champion.test else ""
+        said = f"version {champion.version}{scores}" if champion else "none yet: pitchpipe run"
+        yield "champion", f"{self.name} {said}", self.sources["champion"]
+        if running is not None:
+            began = f"since {running.since:%Y-%m-%d %H:%M:%S} UTC"
+            said = f"process {running.process.pid} ({running.command}), {began}"
+            yield "retraining now", said, self.sources["running"]
+        if last is not None:
+            of = f"{last.name} " if last.name else ""
+            said = f"{last.finished}: {last.verdict}, {of}version {last.version}"
+            yield "last retraining", said, self.sources["last_run"]
+        if self.last_decision is not None:
+            said = f"{self.last_decision.time}: {self.last_decision.reason}"
+            yield "last decision", said, self.sources["last_decision"]
+        if counts := {name: count for name, count in self.deliveries if count}:
+            said = ", ".join(f"{count} {name}" for name, count in counts.items())
+            yield "deliveries", said, self.sources["deliveries"]
+        if self.notice is not None:
+            yield "notice", self.notice, self.sources["last_run"]
+
+
+def read_status(params: Params, *, ask_servers: bool) -> Status:
+    """Read the status of the project, for the dataset and the registered name of the params.
+
+    ask_servers: ask each service whether it answers, and a tracking server of the user for the
+    champion: seconds, where one is away. Otherwise that champion is the ledger's.
+    Raises ConfigError for unusable schedules, PitchpipeError for an unreadable database.
+    """
+    name, inbox = params.registered_name, inbox_state(params.data.name, params.inbox)
+    last = _last_run(name)
+    champion, source = _champion(name, ask_servers=ask_servers)
+    return Status(
+        dataset=params.data.name,
+        name=name,
+        services=tuple(_services(ask=ask_servers)),
+        schedules=read_schedules(),
+        champion=champion,
+        deliveries=Deliveries(
+            waiting=len(inbox.waiting),
+            arriving=len(inbox.arriving),
+            quarantined=len(inbox.quarantined),
+        ),
+        running=owner(),
+        last_run=last,
+        last_decision=_last_decision(name, last),
+        notice=other_default(),
+        sources={
+            "services": str(SERVICES),
+            "schedules": str(SCHEDULES),
+            "champion": source,
+            "deliveries": inbox.path,
+            "running": str(OWNER),
+            "last_run": str(LAST),
+            "last_decision": str(LEDGER),
+        },
+    )
+
+
+def _services(*, ask: bool) -> Iterator[ServiceStatus]:
+    services = running_services()
+    if services is None:
+        return
+    for name, url, health in (
+        ("mlflow", services.mlflow, "/health"),
+        ("prefect", services.prefect, "/api/health"),
+    ):
+        answered = answers(f"{url}{health}") if ask else None
+        yield ServiceStatus(name=name, url=url, answers=answered)
+
+
+def _champion(name: str, *, ask_servers: bool) -> tuple[ChampionStatus | None, str]:
+    """Return the champion and where it was read."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        found, source = _in_database(name), str(MLFLOW_DATABASE)
+    elif ask_servers:
+        found, source = _in_tracking(name), without_credentials(uri)
+    else:
+        version, source = _ledger().champion_of(name), str(LEDGER)
+        found = None if version is None else Champion(version, None)
+    if found is None:
+        return None, source
+    return ChampionStatus(name=name, version=found.version, test=found.test), source
+
+
+def _in_database(name: str) -> Champion | None:
+    try:
+        return read_champion(name)
+    except sqlite3.Error as error:
+        raise PitchpipeError(
+            f"{MLFLOW_DATABASE} cannot be read ({error}); `pitchpipe doctor` shows how to repair it"
+        ) from None
+
+
+def _in_tracking(name: str) -> Champion | None:
+    from flows.registry.listing import aliases, find_version  # noqa: PLC0415 - MLflow takes seconds
+    from flows.tracking.store import open_tracking  # noqa: PLC0415
+
+    tracking = open_tracking(name)
+    version = aliases(tracking).get("champion")
+    return None if version is None else Champion(version, find_version(tracking, version).test)
+
+
+def _last_run(name: str) -> LastRun | None:
+    last = last_retraining()
+    if last is None:
+        return None
+    verdicts = [
+        entry
+        for entry in _ledger().of(last.name or name)
+        if entry.verdict is not None and entry.intends is None and entry.after == last.version
+    ]
+    return LastRun(
+        finished=last.finished.isoformat(timespec="seconds"),
+        name=last.name,
+        dataset=last.dataset,
+        verdict=last.verdict,
+        version=last.version,
+        champion=last.champion,
+        reasons=verdicts[-1].reasons if verdicts else (),
+    )
+
+
+def _last_decision(name: str, last: LastRun | None) -> LastDecision | None:
+    decisions = [entry for entry in _ledger().of(name) if entry.action == "decision"]
+    if not decisions or (last is not None and decisions[-1].time < last.finished):
+        return None
+    return LastDecision(time=decisions[-1].time, reason=decisions[-1].reasons[0])
+
+
+def _ledger() -> Ledger:
+    if not LEDGER.exists():
+        return Ledger((), ())
+    state = LEDGER.stat()
+    return _read_ledger((str(LEDGER.resolve()), state.st_ino, state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(maxsize=1)
+def _read_ledger(_state: tuple[str, int, int, int]) -> Ledger:
+    """Read the ledger once for each state of its file: the page asks twice a second."""
+    return ledger.read()
