@@ -1,37 +1,28 @@
-"""Every reader of bytes from outside, given whole files with bytes changed, under a memory limit.
+"""Readers of what a project or an archive holds, given files with bytes changed.
 
 A reader returns something, or raises what the command line shows as a sentence: nothing else.
+Images, params and schedules are fuzzed in tests/datasets/test_data_fuzz.py.
 """
 
-import gzip
 import hashlib
 import io
 import os
 import resource
-import struct
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from data_fixtures import noise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from flows.records import ledger
-from flows.registry.safety import check_safe
-from flows.schedules.config import read_schedules
+from flows.registry.safety.files import check_safe
 from flows.tracking.events import read_journal
 from flows.versions.transfer import INDEX, ExportIndex, _unpack
-from models.config import DataParams, load_params
-from models.datasets.ingest import check
-from models.datasets.sources.detect import find_source
 from models.errors import PitchpipeError
 from models.trials import read_history, read_outcome
 
@@ -47,29 +38,6 @@ EDITS = st.lists(
     max_size=6,
 )
 """Position, bytes, and whether they are put between (or instead)."""
-
-
-def png() -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(noise(1)[0, :, :, 0]).save(file, format="PNG")
-    return file.getvalue()
-
-
-def npz() -> bytes:
-    file = io.BytesIO()
-    np.savez(file, images=noise(4)[..., 0], labels=np.array([0, 1, 0, 1]))
-    return file.getvalue()
-
-
-def idx() -> bytes:
-    return struct.pack(">4I", 2051, 4, 8, 8) + noise(4).tobytes()
-
-
-def parquet() -> bytes:
-    file = io.BytesIO()
-    images = [{"bytes": png(), "path": None} for _ in range(4)]
-    pq.write_table(pa.table({"image": images, "label": ["a", "b", "a", "b"]}), file)
-    return file.getvalue()
 
 
 def export() -> bytes:
@@ -89,41 +57,6 @@ def export() -> bytes:
     return file.getvalue()
 
 
-def asked(path: Path) -> object:
-    """What `data check` looks at: every image decoded."""
-    return check(find_source(path), DataParams(), known={})
-
-
-def png_folder(path: Path) -> object:
-    """The file as an image of a class, beside a whole one."""
-    for name, content in (("a/0.png", path.read_bytes()), ("b/1.png", png())):
-        target = path.parent / "folder" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    return asked(path.parent / "folder")
-
-
-def idx_folder(path: Path) -> object:
-    """The file as images beside whole labels."""
-    folder = path.parent / "idx"
-    folder.mkdir(exist_ok=True)
-    (folder / "train-images-idx3-ubyte").write_bytes(path.read_bytes())
-    labels = struct.pack(">2I", 2049, 4) + bytes([0, 1, 0, 1])
-    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
-    return asked(folder)
-
-
-def mlmodel(path: Path) -> None:
-    """The file as the description of a version whose network is there."""
-    (path.parent / "data").mkdir(exist_ok=True)
-    (path.parent / "data/model.pt2").touch()
-    check_safe(path.parent)
-
-
-def repository_file(name: str) -> bytes:
-    return (Path(__file__).resolve().parents[2] / name).read_bytes()
-
-
 LEDGER = (
     b'{"action":"hold","name":"digits","from":1,"to":2,"verdict":"HOLD","evidence":null,'
     b'"reasons":[],"intends":null,"number":1,"time":"t","who":"w","previous":"p","digest":"d"}\n'
@@ -132,22 +65,10 @@ HISTORY = (
     b'{"epoch":1,"train_loss":1.0,"train_accuracy":0.5,"validation_loss":1.0,'
     b'"validation_accuracy":0.5,"validation_f1_macro":0.5,"learning_rate":0.1,"seconds":0.1}\n'
 )
-SCHEDULES = (
-    b"- name: nightly\n  cron: 0 3 * * *\n  set: [search.epochs=3]\n- name: b\n  interval: 60\n"
-)
-MLMODEL = (
-    b"flavors:\n  python_function: {loader_module: mlflow.pytorch, data: data}\n"
-    b"  pytorch: {model_data: data}\n"
-)
+MLMODEL = b"flavors: {}"
 READERS: dict[str, tuple[str, Callable[[], bytes], Reader]] = {
-    "params": ("params.yaml", lambda: repository_file("params.yaml"), load_params),
-    "schedules": ("schedules.yaml", lambda: SCHEDULES, read_schedules),
-    "npz": ("images.npz", npz, asked),
-    "idx": ("images", idx, idx_folder),
-    "parquet": ("images.parquet", parquet, asked),
-    "png": ("image", png, png_folder),
     "export": ("version.zip", export, lambda path: _unpack(path, path.parent / "unpacked")),
-    "MLmodel": ("MLmodel", lambda: MLMODEL, mlmodel),
+    "MLmodel": ("MLmodel", lambda: MLMODEL, lambda path: check_safe(path.parent)),
     "ledger": ("ledger.jsonl", lambda: LEDGER * 2, ledger.read),
     "history": ("history.jsonl", lambda: HISTORY * 2, lambda path: read_history(path.parent)),
     "result": (
@@ -187,9 +108,17 @@ def memory_limit() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def fuzz(folder: Path, name: str, *, examples: int) -> None:
+def of_a_version(stored: Path, folder: Path) -> bytes:
+    """Lay out the files of a version, all of them whole; return its MLmodel."""
+    first = min(stored.glob("mlruns/artifacts/*/models/*/artifacts"))
+    shutil.copytree(first, folder, dirs_exist_ok=True)
+    return (folder / "MLmodel").read_bytes()
+
+
+def fuzz(folder: Path, stored: Path, name: str, *, examples: int) -> None:
     file, make, reader = READERS[name]
-    whole, path = make(), folder / file
+    whole = of_a_version(stored, folder) if name == "MLmodel" else make()
+    path = folder / file
     path.write_bytes(whole)
     reader(path)  # the whole file is read: else its refusal would prove nothing
 
@@ -207,15 +136,15 @@ def fuzz(folder: Path, name: str, *, examples: int) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_changed_bytes_are_read_or_refused(tmp_path: Path, name: str) -> None:
+def test_changed_bytes_are_read_or_refused(tmp_path: Path, stored: Path, name: str) -> None:
     """A few changes of each."""
-    fuzz(tmp_path, name, examples=15)
+    fuzz(tmp_path, stored, name, examples=15)
 
 
 @pytest.mark.slow
 @pytest.mark.chaos
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", READERS)
-def test_many_changed_bytes_are_read_or_refused(tmp_path: Path, name: str) -> None:
+def test_many_changed_bytes_are_read_or_refused(tmp_path: Path, stored: Path, name: str) -> None:
     """A thousand of each."""
-    fuzz(tmp_path, name, examples=1000)
+    fuzz(tmp_path, stored, name, examples=1000)

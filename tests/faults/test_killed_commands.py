@@ -102,7 +102,9 @@ SCENARIOS = {
     "reproduce": Scenario(("reproduce", "2"), codes=(0, 1)),  # 1: the source is another by now
     "gc": Scenario(("gc", *(w for old in ALL_OLD for w in ("--set", f"retention.{old}")))),
 }
-CHEAP = ("promote by force", "import", "schedule pause")
+CHEAP = ("promote by force", "reject", "schedule pause")
+FEWER = {"import": 6, "reproduce": 6, "gc": 6}
+"""Commands that start processes which import everything anew."""
 
 
 class Killer:
@@ -164,5 +166,6 @@ def test_two_kills_of_a_command_leave_all_whole(
 def test_many_kills_of_each_command_leave_all_whole(
     warm: WarmCommands, stored: Path, tmp_path: Path, name: str
 ) -> None:
-    """The same for every command, sixteen times."""
-    assert Killer(warm, stored, tmp_path, name).kill(16) >= 16
+    """The same for every command; fewer times where one takes long."""
+    kills = FEWER.get(name, 18)
+    assert Killer(warm, stored, tmp_path, name).kill(kills) >= kills

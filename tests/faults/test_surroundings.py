@@ -1,4 +1,4 @@
-"""Servers that fail, a full disk, little memory, a clock put back, a locked database, commands at once."""
+"""Servers that fail, a full disk, little memory, a clock put back, a locked database, pairs."""
 
 import itertools
 import os
