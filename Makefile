@@ -22,7 +22,7 @@ STATE := $(shell { cat pyproject.toml constraints.txt; pwd -P; } | cksum | tr -d
 PRODUCT := $(VENV)/.installed-$(STATE)
 TOOLS := $(VENV)/.installed-dev-$(STATE)
 
-.PHONY: install install-dev run test test-slow lint types format bench bench-all bench-peers-env up screenshots clean
+.PHONY: install install-dev run test test-slow chaos audit lint types format bench bench-all bench-peers-env up screenshots clean
 
 install: $(PRODUCT)
 	$(if $(EXTRAS),$(PIP) -e '.[$(EXTRAS)]')
@@ -52,6 +52,16 @@ test: install-dev
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
+
+# Hundreds of kills, damaged files, failing servers: docs/reliability.md. Longer than a test may last.
+chaos: install-dev
+	$(BIN)/python -m pytest -m chaos tests/faults --numprocesses 2 --dist load
+
+# Dangerous calls, dependencies not used, releases with known faults (this one asks pypi.org).
+audit: install-dev
+	$(BIN)/python -m bandit --quiet --configfile pyproject.toml --recursive flows models
+	$(BIN)/python -m deptry .
+	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip
 
 lint: install-dev
 	$(BIN)/python -m ruff check .

@@ -1,0 +1,5 @@
+"""Fixtures of the fault tests."""
+
+from stored_project import stored, warm
+
+__all__ = ["stored", "warm"]

@@ -1,0 +1,171 @@
+"""kill -9 of every command, before any of its writes: all holds, and it ends well again."""
+
+import random
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from dying_command import Fate
+from invariants import broken_invariants, champion, rows
+from project_folder import Ran
+from stored_project import NAME, copied, forget_runs, move_by_hand
+from warm_commands import KILLED, WarmCommands
+
+ALL_OLD = ("trials_days=0.0001", "runs_days=0.0001", "flow_runs_days=0.0001", "keep_best=0")
+
+
+def nothing_more(_: Path) -> None:
+    """Invariants say it all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A command that is killed, and what it comes to in the end."""
+
+    command: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    """A command that makes the state it acts on."""
+    change: Callable[[Path], object] = nothing_more
+    """What somebody did to the files first."""
+    champion: int = 1
+    """In the end."""
+    codes: tuple[int, ...] = (0,)
+    """Of the same command when it is left alone after kills."""
+    then: Callable[[Path], None] = field(default=nothing_more)
+    """What must hold besides, in the end."""
+
+
+def one_imported(root: Path) -> None:
+    """However often it was tried, there is one version."""
+    database = root / "mlruns/mlflow.db"
+    assert len(rows(database, "select 1 from model_versions where name = 'other'")) == 1
+
+
+def whole_archive(root: Path) -> None:
+    """The archive can be opened."""
+    with zipfile.ZipFile(root / "version.zip") as archive:
+        assert archive.testzip() is None
+
+
+def whole_rows(root: Path) -> None:
+    """A line for each image, and the header."""
+    assert len((root / "rows.csv").read_text().splitlines()) == 61
+
+
+def one_batch_more(root: Path) -> None:
+    """The delivery is there once."""
+    assert len(list((root / "data/raw/digits").glob("*.parquet"))) == 3
+
+
+def five_told(root: Path) -> None:
+    """Four retrainings and a drift report, each once."""
+    query = (
+        "select 1 from runs r where not exists (select 1 from tags t where "
+        "t.run_uuid = r.run_uuid and t.key = 'mlflow.parentRunId')"
+    )
+    assert len(rows(root / "mlruns/mlflow.db", query)) == 5
+
+
+SCENARIOS = {
+    "promote": Scenario(("promote", "2"), champion=2),
+    "promote by force": Scenario(("promote", "2", "--force", "--reason", "a test"), champion=2),
+    "rollback": Scenario(("rollback", "--to", "2"), champion=2),
+    "reject": Scenario(("reject", "2")),
+    "approve": Scenario(
+        ("approve", "2"),
+        ("promote", "2", "--set", "gate.approval=manual"),
+        champion=2,
+        codes=(0, 2),  # 2: it was approved before the kill, and nothing waits any more
+    ),
+    "adopt": Scenario(("adopt", "--reason", "a test"), change=move_by_hand, champion=2),
+    "export": Scenario(("export", "2", "version.zip"), then=whole_archive),
+    "import": Scenario(
+        ("import", "version.zip", "--model", "other"),
+        ("export", "2", "version.zip"),
+        then=one_imported,
+    ),
+    "data add": Scenario(
+        ("data", "add", "delivery", "--name", "more"),
+        then=one_batch_more,
+        codes=(0, 2),  # 2: it was added before the kill, and the name is taken
+    ),
+    "prepare": Scenario(("prepare",)),
+    "schedule": Scenario(("schedule", "--cron", "5 * * * *", "--name", "hourly"), codes=(0, 2)),
+    "schedule pause": Scenario(("schedule", "pause", "nightly")),
+    "sync": Scenario(("sync",), change=forget_runs, then=five_told),
+    "predict": Scenario(("predict", "asked", "--output", "rows.csv"), then=whole_rows),
+    "evaluate": Scenario(("evaluate", "2")),
+    "monitor": Scenario(("monitor", "asked")),
+    "audit": Scenario(("audit", "--verify")),
+    "reproduce": Scenario(("reproduce", "2"), codes=(0, 1)),  # 1: the source is another by now
+    "gc": Scenario(("gc", *(w for old in ALL_OLD for w in ("--set", f"retention.{old}")))),
+}
+CHEAP = ("promote by force", "reject", "schedule pause")
+FEWER = {"import": 6, "reproduce": 6, "gc": 6}
+"""Commands that start processes which import everything anew."""
+
+
+class Killer:
+    """Kills one command again and again at random moments of a seed."""
+
+    def __init__(self, warm: WarmCommands, stored: Path, folder: Path, name: str) -> None:
+        self.warm, self.folder, self.scenario = warm, folder, SCENARIOS[name]
+        self.random = random.Random(name)
+        self.template = copied(stored, folder / "template", self.scenario.change)
+        if self.scenario.before:
+            assert warm.run(self.template, *self.scenario.before).code in (0, 3)
+        self.events, self.kills, self.rounds = self._events(), 0, 0
+
+    def _events(self) -> int:
+        """How many moments there are to die at, when nobody kills it."""
+        root = copied(self.template, self.folder / "counted")
+        ran = self.warm.run(root, *self.scenario.command, fate=Fate(count_into=str(root / "count")))
+        assert ran.code in self.scenario.codes, ran.err
+        self.check(root, ran)
+        return int((root / "count").read_text())
+
+    def kill(self, most: int) -> int:
+        """Kill it so often, one to three times in a project; return the kills that met it alive."""
+        while self.kills < most and self.rounds < 2 * most:
+            self.rounds += 1
+            root = copied(self.template, self.folder / f"round-{self.rounds}")
+            for _ in range(self.random.randint(1, 3)):
+                fate = Fate(die_at=self.random.randint(1, self.events))
+                ran = self.warm.run(root, *self.scenario.command, fate=fate)
+                self.kills += ran.code == KILLED
+                assert ran.code in (KILLED, *self.scenario.codes), (fate, ran)
+                assert broken_invariants(root) == [], fate
+            self.check(root, self.warm.run(root, *self.scenario.command))
+        return self.kills
+
+    def check(self, root: Path, ran: Ran) -> None:
+        """It ended well, and nothing is left open."""
+        assert ran.code in self.scenario.codes, ran.err
+        assert "Traceback" not in ran.err
+        # What a kill left of a move is settled by whoever asks next.
+        assert self.warm.run(root, "audit", "--verify").code == 0
+        assert broken_invariants(root, at_rest=True) == []
+        assert champion(root, NAME) == self.scenario.champion
+        self.scenario.then(root)
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_two_kills_of_a_command_leave_all_whole(
+    warm: WarmCommands, stored: Path, tmp_path: Path, name: str
+) -> None:
+    """Files, ledger and aliases agree after each; the command ends well when it is let."""
+    assert Killer(warm, stored, tmp_path, name).kill(2) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_many_kills_of_each_command_leave_all_whole(
+    warm: WarmCommands, stored: Path, tmp_path: Path, name: str
+) -> None:
+    """The same for every command; fewer times where one takes long."""
+    kills = FEWER.get(name, 18)
+    assert Killer(warm, stored, tmp_path, name).kill(kills) >= kills
