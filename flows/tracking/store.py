@@ -4,9 +4,10 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 LOCAL_URI = "sqlite:///mlruns/mlflow.db"
 ARTIFACTS = Path("mlruns/artifacts")
+PATIENCE_SECONDS = 5.0
 
 
 class TrackingError(PitchpipeError):
@@ -105,7 +107,13 @@ def asking() -> Iterator[None]:
     """Turn what MLflow raises into a TrackingError that says where it was asked.
 
     A TrackingOutageError only where waiting may help: a damaged file is not asked for 21 minutes.
+    A server that keeps us waiting is named after PATIENCE_SECONDS.
     """
+    waited_for = threading.Timer(
+        PATIENCE_SECONDS, _say_who_is_waited_for, [mlflow.get_tracking_uri()]
+    )
+    waited_for.daemon = True
+    waited_for.start()
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
@@ -115,6 +123,23 @@ def asking() -> Iterator[None]:
         outage = is_absence(error, of_file=uri.startswith("sqlite"))
         kind = TrackingOutageError if outage else TrackingError
         raise kind(f"{without_credentials(said)}; {_way_out(_database_of(uri))}") from error
+    finally:
+        waited_for.cancel()
+
+
+@cache
+def _say_who_is_waited_for(uri: str) -> None:
+    """Say it once: with what is set by default a server that never answers takes 97 s."""
+    if uri.startswith("http"):
+        if not log.handlers:  # Prefect, where it runs, shows nothing of others that is not critical
+            log.addHandler(logging.StreamHandler())
+        log.warning(
+            "waiting for MLflow at %s: each request has %s s (MLFLOW_HTTP_REQUEST_TIMEOUT) and is "
+            "sent %s times more (MLFLOW_HTTP_REQUEST_MAX_RETRIES)",
+            without_credentials(uri),
+            os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "120"),
+            os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7"),
+        )
 
 
 def _refuse_unknown(uri: str) -> None:
