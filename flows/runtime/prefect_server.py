@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from flows.runtime.servers import (
 )
 from models.config import Record, read_record
 from models.credentials import without_credentials
-from models.errors import PitchpipeError
+from models.errors import ConfigError, PitchpipeError
 from models.processes import ProcessIdentity
 
 SERVICES = PREFECT_HOME / "services.json"
@@ -79,11 +80,12 @@ def prefect_api() -> Iterator[Callable[[], None]]:
     """Give Prefect a server to talk to while inside; yields what waits until it can be talked to.
 
     PREFECT_API_URL if set; else the server of a living `pitchpipe up`; else one of our own, which
-    starts while the caller does other things and ends with us.
+    starts while the caller does other things and ends with us. PREFECT_API_URL may name that of
+    `up`: its password is known here.
     """
     prepare_environment()
     services = running_services()
-    if "PREFECT_API_URL" in os.environ:
+    if "PREFECT_API_URL" in os.environ and not _names_up(services):
         yield _ask_users_server
     elif services and answers(f"{services.prefect}/api/health"):
         # What asks for no password passes over one.
@@ -126,18 +128,37 @@ def _standing_in(services: RunningServices, environment: dict[str, str]) -> Iter
         server.stop()
 
 
-def _ask_users_server() -> None:
-    """Raise PitchpipeError where the server that the user named does not answer."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+def _names_up(services: RunningServices | None) -> bool:
+    """Whether PREFECT_API_URL is the address of our `up`, with nothing said of how to sign in."""
+    url = os.environ.get("PREFECT_API_URL", "").removesuffix("/")
+    signs_in = "PREFECT_API_AUTH_STRING" in os.environ
+    return services is not None and url == f"{services.prefect}/api" and not signs_in
 
+
+def _ask_users_server() -> None:
+    """See that the server that the user named serves us.
+
+    Raises PitchpipeError where it does not answer, ConfigError where it asks for another password.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+
+    named = f"PREFECT_API_URL {without_credentials(os.environ['PREFECT_API_URL'])}"
     with get_client(sync_client=True) as client:
         error = client.api_healthcheck()
-    if error is not None:
-        raise PitchpipeError(
-            f"PREFECT_API_URL {without_credentials(os.environ['PREFECT_API_URL'])}: no answer "
-            f"({without_credentials(str(error))}); start that "
-            "server, or unset the variable to let pitchpipe start one"
-        )
+        if error is not None:
+            raise PitchpipeError(
+                f"{named}: no answer ({without_credentials(str(error))}); start that "
+                "server, or unset the variable to let pitchpipe start one"
+            )
+        try:
+            client.api_version()  # unlike its health, for those alone who sign in
+        except PrefectHTTPStatusError as refusal:
+            if refusal.response.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+            raise ConfigError(
+                f"{named}: asks for a password; set PREFECT_API_AUTH_STRING to USER:PASSWORD"
+            ) from None
 
 
 def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:

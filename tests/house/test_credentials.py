@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from registry_records import NAME, flow_run_info
 
-from flows.runtime.prefect_server import prefect_api
+from flows.runtime.prefect_server import RunningServices, prefect_api
 from flows.runtime.servers import mlflow_environment, mlflow_server
 from flows.schedules.status_page import Link, StatusPage
 from flows.schedules.up import announce, links
@@ -19,6 +19,7 @@ from flows.tracking.store import Tracking, TrackingError, mlflow_errors, open_tr
 from flows.tracking.writer import error_line
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
+from models.processes import this_process
 
 SECRET = "s3cr3t"
 URLS = {
@@ -155,6 +156,18 @@ def test_a_terminal_is_shown_links_that_sign_in(
     pieces = re.findall(r"\x1b]8;[^;]*;(http[^\x1b]*)\x1b\\([^\x1b]*)", shown)
     assert {target for target, _ in pieces} == {whole}
     assert "".join(text for _, text in pieces) == whole
+
+
+def test_what_an_earlier_release_wrote_of_its_services_is_read() -> None:
+    """Its servers asked for no password; one that is there is not shown by accident."""
+    services = RunningServices(
+        process=this_process(), prefect="http://127.0.0.1:4200", mlflow=OURS, password=SECRET
+    )
+    earlier = services.model_dump_json(exclude={"password"})
+
+    assert "password" not in earlier
+    assert RunningServices.model_validate_json(earlier).password is None
+    assert SECRET not in repr(services)
 
 
 def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
