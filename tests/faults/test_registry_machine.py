@@ -23,6 +23,8 @@ from models.config.policies import GateParams, Verdict
 from models.errors import PitchpipeError
 from models.gate.records import GateDecision
 
+pytest_plugins = ["faults_fixtures"]
+
 __all__ = ["bars_template", "migrated_database"]
 
 VERSIONS = st.sampled_from([1, 2])
