@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from registry_records import NAME, flow_run_info
 
-from flows.tracking import Mirror, TrackingError, asking, open_tracking, store
+from flows.tracking.mirror import Mirror
+from flows.tracking.store import TrackingError, mlflow_errors, open_tracking
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_who_is_waited_for_is_said_once_while_waiting(
     monkeypatch.setattr(store, "PATIENCE_SECONDS", 0.1)
     tracking = open_tracking(NAME)
     for _ in range(2):
-        with pytest.raises(TrackingError), asking():
+        with pytest.raises(TrackingError), mlflow_errors():
             _ = tracking.experiment_id
     said = lines.said.get_nowait()
 
