@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from registry_records import NAME, flow_run_info
 
+from flows.tracking import store
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import TrackingError, mlflow_errors, open_tracking
 
