@@ -21,6 +21,7 @@ import pytest
 from conftest import QUICK, ProjectFolder, Ran, make_project, overrides, read_until, services_of
 from playwright.sync_api import Page, expect
 
+from flows import guarded_apps
 from flows.prefect_api import SERVICES, RunningServices
 from flows.services import USER, answers, free_port
 
@@ -378,23 +379,28 @@ def test_a_wrong_password_is_one_message_and_exit_2(up: Up) -> None:
 
 
 def test_the_server_that_a_search_starts_for_itself_is_guarded_too(tmp_path: Path) -> None:
-    """Without `up`: whoever finds its port gets nothing, and the search goes on."""
+    """Without `up`: whoever finds its port gets nothing, and its password is in no file."""
     project = make_project(tmp_path / "project")
     process = project.start("tune", "--json", *overrides(*QUICK))
-    api = ""
+    api = password = ""
 
     def has_server() -> bool:
-        nonlocal api
+        nonlocal api, password
         for child in psutil.Process(process.pid).children(recursive=True):
             words = child.cmdline()
             if "--port" in words:
                 api = f"http://127.0.0.1:{words[words.index('--port') + 1]}/api"
+                password = child.environ()[guarded_apps.AUTH].partition(":")[2]
         return bool(api) and answers(f"{api}/health")
 
     until(has_server)
     refused = httpx.post(f"{api}/flows/", json={"name": "owned"}).status_code
     out, err = process.communicate(timeout=240)
+    files = [path for path in project.root.rglob("*") if path.is_file()]
 
     assert refused == 401
     assert process.returncode == 0, err
     assert json.loads(out)["trials"]["trained"] == 2
+    assert len(password) >= 22
+    assert password not in out + err
+    assert [path for path in files if password.encode() in path.read_bytes()] == []
