@@ -14,6 +14,8 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Torch alone: its dependencies, as all else, come from PyPI.
 CPU_TORCH := $(if $(filter cpu,$(TORCH)),--no-deps --index-url https://download.pytorch.org/whl/cpu torch)
+# Before a folder is made of it: pip would refuse later, and the folder would stay.
+OLD_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is Python %d.%d, and 3.11 or later is needed: make PYTHON=python3.13, or as it is called here" % sys.version_info[:2])
 # The stamps name the folder: scripts of a .venv that was moved point to where it was. -P: by whichever
 # link one comes, it is one folder.
 STATE := $(shell { cat pyproject.toml constraints.txt; pwd -P; } | cksum | tr -d ' ')
@@ -29,7 +31,7 @@ install: $(PRODUCT)
 install-dev: $(TOOLS)
 
 $(PRODUCT):
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || { $(PYTHON) -c '$(OLD_ENOUGH)' && $(PYTHON) -m venv $(VENV); }
 	$(if $(CPU_TORCH),$(PIP) $(CPU_TORCH))
 	$(PIP) -e .
 	rm -f $(VENV)/.installed-*
@@ -86,7 +88,7 @@ PEERS_STAMP := $(PEERS)/.installed-$(shell cksum < bench/peers/requirements.txt 
 bench-peers-env: $(PEERS_STAMP)
 
 $(PEERS_STAMP):
-	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	test -x $(PEERS)/bin/pip || $(PYTHON) -m venv $(PEERS)
 	$(if $(CPU_TORCH),$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $(CPU_TORCH)==2.13.0)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
 	rm -f $(PEERS)/.installed-*

@@ -29,7 +29,7 @@ from scipy import integrate, optimize, stats
 from models.config import GateParams
 from models.evaluation.intervals import wilson
 from models.gate.inputs import GateInput
-from models.gate.paired import images_needed, mcnemar_p
+from models.gate.paired import POWER, mcnemar_p
 from models.gate.verdict import decide
 
 GATE = GateParams(resamples=400)
@@ -159,6 +159,16 @@ def exact_rate(images: int, differing: float, lead: float) -> float:
     least = np.maximum(significant, enough)
     promoted = stats.binom.sf(least - 1, m, (1 + lead / differing) / 2)
     return float(promoted @ stats.binom.pmf(m, images, differing))
+
+
+def images_needed(lead: float, differing: float, *, significance: float) -> int:
+    """Test images on which a true lead in accuracy is detected with 80 % power (Connor, 1987).
+
+    differing: share of the images that exactly one of the two has right; at least lead.
+    """
+    high, power = stats.norm.isf(significance / 2), stats.norm.ppf(POWER)
+    root = high * math.sqrt(differing) + power * math.sqrt(differing - lead**2)
+    return math.ceil(float(root / lead) ** 2)
 
 
 def _line(case: Case, found: Found) -> str:

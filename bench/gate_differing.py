@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from gate import images_needed
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.gate.paired import images_needed
 from models.networks import CnnConfig
 
 TRIALS = {

@@ -1,4 +1,4 @@
-"""Content digests: of values, of files and of the code that training runs."""
+"""Content digests of values, files and source code."""
 
 import ast
 import hashlib
@@ -25,7 +25,7 @@ def digest_file(path: Path) -> str:
 def digest_source(files: Iterable[Path], *, relative_to: Path) -> str:
     """Digest of Python files by their syntax trees, without comments and docstrings.
 
-    A comment or a docstring changed keeps the digest; a line that runs changes it.
+    Changes of comments and docstrings do not change the digest; changes of code do.
     """
     trees = {
         path.relative_to(relative_to).as_posix(): ast.dump(_without_docstrings(path))
@@ -38,7 +38,7 @@ def _without_docstrings(path: Path) -> ast.Module:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            # Strings standing alone document fields too; they never run to any effect.
+            # Strings after fields are documentation, too, and have no effect.
             node.body = [
                 statement
                 for statement in node.body

@@ -1,17 +1,17 @@
-"""Errors a user may meet: each message names the value, the rule and the way out."""
+"""Errors for users, with exit codes; each message names the value, the rule and the way out."""
 
 import urllib.error
 from typing import ClassVar
 
 
 class PitchpipeError(Exception):
-    """Work was begun and could not be finished."""
+    """Work was started and failed."""
 
     exit_code: ClassVar[int] = 1
 
 
 class ConfigError(PitchpipeError):
-    """Params, options or arguments are wrong; nothing was begun."""
+    """Params, options or arguments are wrong; nothing was started."""
 
     exit_code: ClassVar[int] = 2
 
@@ -23,19 +23,19 @@ class InputError(PitchpipeError):
 
 
 class IntegrityError(PitchpipeError):
-    """A file does not have the content its digest promises."""
+    """A file does not have the content that its digest or format requires."""
 
 
 class BusyError(PitchpipeError):
-    """Another process holds what this one needs."""
+    """Another process holds a lock that this one needs."""
 
 
 class UnreachableError(PitchpipeError):
-    """A service does not answer, or refuses; later it may do better."""
+    """A service does not answer, or refuses for the moment."""
 
 
 def can_heal(error: BaseException | None) -> bool:
-    """Whether time may mend what went wrong: somebody's absence, not somebody's mistake."""
+    """Whether the operation may succeed later: a service was unreachable, nothing was wrong."""
     if error is None or isinstance(error, ConfigError | BusyError):
         return False
     absences = (UnreachableError, ConnectionError, TimeoutError, urllib.error.URLError)

@@ -1,4 +1,4 @@
-"""Processes: identity, liveness, usable cores, how children are started, a parallel map."""
+"""Processes: identity, liveness, usable cores, starting of children, a parallel map."""
 
 import itertools
 import multiprocessing
@@ -22,9 +22,9 @@ from models.lifetime import end_with_parent
 from models.record import Record
 
 LINUX = sys.platform == "linux"
-"""Whether libraries bear a fork."""
+"""Whether libraries can be forked after their import."""
 SHORTEST_SOCKET_BYTES = 104
-"""A socket's path with its closing zero: so many on macOS, 108 on Linux."""
+"""Longest path of a socket, with its closing zero: 104 on macOS, 108 on Linux."""
 _ONE_AT_A_TIME = threading.Lock()
 _SAME_START_SECONDS = 1.5
 # psutil adds the ticks since boot to the time of boot, which the kernel gives in whole seconds:
@@ -68,7 +68,7 @@ def usable_cores() -> int:
 
 
 def children_context() -> ForkServerContext | SpawnContext:
-    """Return how children are started: by a fork server on Linux, elsewhere each by itself.
+    """Return the context that starts children: a fork server on Linux, elsewhere a new interpreter.
 
     macOS: `import numpy` already calls Apple's Accelerate there (numpy/__init__.py, _mac_os_check),
     whose threads do not outlive a fork, so a server that has it imported may not fork.
@@ -80,7 +80,7 @@ def children_context() -> ForkServerContext | SpawnContext:
 
 
 def short_temporary_folder(room: int) -> str:
-    """Return where temporary files go if a socket's path has that many bytes left there, else /tmp.
+    """Return the folder of temporary files, or /tmp where a socket's path would be too long in it.
 
     Raises PitchpipeError where /tmp cannot be written either.
     """
@@ -98,7 +98,7 @@ def short_temporary_folder(room: int) -> str:
 
 
 def _choose_folder_of_sockets() -> None:
-    """Have multiprocessing keep its sockets where their paths are short enough (gh-132124).
+    """Let multiprocessing keep its sockets where their paths are short enough (gh-132124).
 
     It makes its folder once in a process and remembers it; Python 3.14 looks at the length itself.
     """

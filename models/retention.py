@@ -1,4 +1,4 @@
-"""What goes and what stays, by the `retention:` policy: pure, and total."""
+"""Decisions on what to remove, by the `retention:` policy; pure and total."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from models.config import RetentionParams
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Something kept on disk or in a database that may be removed."""
+    """An item on disk or in a database that may be removed."""
 
     name: str
     days: float
-    """Since it was last written, or ended."""
+    """Since it was last written or ended."""
     bytes: int = 0
     needed_by: str | None = None
-    """Who needs it, in words; None: nobody."""
+    """What needs it, in words; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankedTrial:
-    """A trial of the store, with its place among those of its dataset."""
+    """A trial of the store, with its rank among those of its dataset."""
 
     stored: Stored
     rank: int | None
@@ -29,7 +29,7 @@ class RankedTrial:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """Something stored, and why it goes or stays."""
+    """A decision: whether an item is removed, and why."""
 
     stored: Stored
     goes: bool
@@ -37,14 +37,15 @@ class Judged:
 
 
 def judge_by_age(stored: Sequence[Stored], days: float | None) -> tuple[Judged, ...]:
-    """Judge things that go when they are older than so many days; None: they never do."""
+    """Decide on items that are removed when older than so many days; None: never."""
     return tuple(_by_age(one, days) for one in stored)
 
 
 def judge_trials(trials: Sequence[RankedTrial], policy: RetentionParams) -> tuple[Judged, ...]:
-    """Judge a trial store by age, rank and size, in that order; answers in the order given.
+    """Decide on the trials of a store by age, rank and size, in that order.
 
-    Afterwards the store is within `trials_bytes`, or holds only what is needed and the best.
+    Returns decisions in the order of the trials. After removal the store is within `trials_bytes`,
+    or holds only the best trials and those that are needed.
     """
     judged = [_trial_by_age(trial, policy) for trial in trials]
     excess = _excess(judged, policy.trials_bytes)
@@ -60,7 +61,7 @@ def judge_trials(trials: Sequence[RankedTrial], policy: RetentionParams) -> tupl
 
 
 def gone(judged: Sequence[Judged]) -> Iterator[Stored]:
-    """What goes, in order."""
+    """Yield what is removed, in order."""
     return (one.stored for one in judged if one.goes)
 
 
@@ -89,13 +90,13 @@ def _stays_because(trial: RankedTrial, policy: RetentionParams) -> str | None:
 
 
 def _excess(judged: Sequence[Judged], limit: int | None) -> int:
-    """Bytes by which what stays exceeds the limit."""
+    """Bytes by which what is kept exceeds the limit."""
     if limit is None:
         return 0
     return sum(one.stored.bytes for one in judged if not one.goes) - limit
 
 
 def _worth(trial: RankedTrial) -> tuple[bool, float, float]:
-    """Sorting key, the least worth first: without a result, then by rank, then by age."""
+    """Sorting key, lowest worth first: without a result, then by rank, then by age."""
     rank = float("inf") if trial.rank is None else float(trial.rank)
     return (trial.rank is not None, -rank, -trial.stored.days)

@@ -1,4 +1,4 @@
-"""Trials: what identifies one, what one leaves behind, and the files of its directory."""
+"""Trials: specification, scores, outcomes, and the files of a trial's directory."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ Device = Literal["cpu", "cuda"]
 
 
 class TrialFiles:
-    """Names inside mlruns/trials/<key>/; result or failure is written last, atomically."""
+    """File names in mlruns/trials/<key>/; result or failure is written last, atomically."""
 
     SPEC = "trial.json"
     HISTORY = "history.jsonl"
@@ -22,21 +22,21 @@ class TrialFiles:
 
 
 class TrialSpec(Record):
-    """Everything that decides a trial's bits, but for the epoch budget."""
+    """Everything that determines a trial's weights to the bit, except the epoch budget."""
 
     config: TrialConfig
     dataset: str
     """Digest of the prepared arrays."""
     source: str
-    """Digest of the source files that training uses."""
+    """Digest of the source files of training."""
     versions: dict[str, str]
     """Package -> version: torch, pytorch-lightning, numpy."""
     device: Device = "cpu"
-    """Kind of processor trained on."""
+    """Kind of processor that it is trained on."""
 
     @property
     def key(self) -> str:
-        """Name of the trial: 64 hex digits."""
+        """Identity of the trial: 64 hex digits."""
         return digest_of(self)
 
 
@@ -44,7 +44,7 @@ class Scores(Record):
     """Scores on one split: accuracy and F1 higher, cross-entropy lower is better."""
 
     accuracy: float
-    """Share of images whose most probable class is right."""
+    """Share of images whose most probable class is the true one."""
     f1_macro: float
     """Unweighted mean of F1 over all classes; an absent class counts 0."""
     cross_entropy: float
@@ -55,19 +55,19 @@ class Scores(Record):
         return -self.cross_entropy if by == "cross_entropy" else float(getattr(self, by))
 
     def badness(self, by: Objective) -> tuple[float, float]:
-        """Sorting key: less is better; cross-entropy breaks ties."""
+        """Sorting key: lower is better; cross-entropy breaks ties."""
         return (-self.gain(by), self.cross_entropy)
 
 
 class EpochRecord(Record):
-    """A line of history.jsonl: one epoch of training, then one look at validation."""
+    """A line of history.jsonl: an epoch of training, and its validation."""
 
     epoch: int
     """Epochs finished, from 1."""
     train_loss: float
     """Mean over the epoch's images of the loss that was minimised, nats."""
     train_accuracy: float
-    """Share right while training (weights move during the epoch)."""
+    """Share right while training (weights change during the epoch)."""
     validation_loss: float
     """Cross-entropy on validation, nats."""
     validation_accuracy: float
@@ -99,7 +99,7 @@ def read_history(directory: Path) -> tuple[EpochRecord, ...]:
 
 
 class TrialResult(Record):
-    """A trial that was trained to its budget, or stopped early because it got no better."""
+    """Result of a trial that was trained to its budget, or stopped early without progress."""
 
     key: str
     config: TrialConfig
@@ -122,7 +122,7 @@ class TrialResult(Record):
 
 
 class TrialFailure(Record):
-    """A trial that could not be trained; a result like any other, and never the best."""
+    """Failure of a trial; recorded like a result, and never selected."""
 
     key: str
     config: TrialConfig
@@ -130,7 +130,7 @@ class TrialFailure(Record):
     epochs: int
     """Epochs finished before it failed."""
     reason: str
-    """What happened, in one line."""
+    """In one line."""
     kind: Literal["diverged", "out of memory", "error", "killed"]
     """diverged: a loss or weight that is not finite."""
 
@@ -139,20 +139,21 @@ Outcome = TrialResult | TrialFailure
 
 
 def result_path(directory: Path, budget: int) -> Path:
-    """Where the result of one epoch budget is kept; result.json is that of the largest."""
+    """Path of the result of one epoch budget; result.json is that of the largest."""
     return directory / "results" / f"{budget:06d}.json"
 
 
 def read_result(path: Path) -> TrialResult | None:
-    """Read a result; None where there is none, or none that can be read."""
+    """Read a result; None where it is missing or cannot be read."""
     return read_record(path, TrialResult)
 
 
 def read_outcome(directory: Path, budget: int | None = None) -> Outcome | None:
-    """Return what a trial came to within `budget` epochs; None while that is not known.
+    """Return the outcome of a trial within `budget` epochs; None while it is unknown.
 
-    A trial that stopped early answers every budget from there on, and one that failed every budget
-    beyond the epochs it finished. Without a budget: the result of the largest, else the failure.
+    The result of a trial that stopped early holds for every larger budget; a failure for every
+    budget beyond the epochs that were finished. Without a budget: the result of the largest, else
+    the failure.
     """
     largest = read_result(directory / TrialFiles.RESULT)
     if budget is None:

@@ -17,8 +17,8 @@ SourceArgument = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    Literal["folder", "parquet", "idx", "npz", "digits"] | None,
-    typer.Option("--format", help="Format; default: detected."),
+    str | None,
+    typer.Option("--format", help="folder, parquet, idx, npz or digits; default: detected."),
 ]
 SplitOption = Annotated[
     Literal["train", "validation", "test"] | None,

@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Keeps image classifiers in tune: versioned data, searched networks, a gate to trust.",
+    help="Keeps image classifiers in tune: versioned data, network search, a gate for promotion.",
     epilog="Example: pitchpipe run --set search.epochs=3",
 )
 

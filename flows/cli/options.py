@@ -79,9 +79,9 @@ class Project:
     @property
     def names_dataset(self) -> bool:
         """Whether an option says which dataset or registered name the command is about."""
-        keys = ("data.name=", "data=", "registry")
-        named = any(override.startswith(keys) for override in self.overrides)
-        return named or self.params_file is not None or self.model is not None
+        keys = {override.partition("=")[0].strip() for override in self.overrides}
+        named = keys & {"data", "data.name", "registry", "registry.name"}
+        return bool(named) or self.params_file is not None or self.model is not None
 
     def of_dataset(self, name: str | None) -> "Project":
         """Return this project with another dataset, that of --dataset, where one is given."""

@@ -106,10 +106,9 @@ def rollback(
 
     Example: pitchpipe rollback --reason "worse on blurred images"
     """
-    tracking = project.tracking()
     from flows.registry.promotion.commands import roll_back
 
-    _print(roll_back(tracking, to=to, reason=reason), as_json=as_json)
+    _print(roll_back(project.tracking(), to=to, reason=reason), as_json=as_json)
 
 
 @with_params(model=True)
@@ -158,10 +157,9 @@ def adopt(project: Project, *, reason: ReasonOption = "", as_json: JsonOption = 
 
     Example: pitchpipe adopt --reason "emergency, agreed with everybody"
     """
-    tracking = project.tracking()
     from flows.registry.promotion.commands import adopt_champion
 
-    _print(adopt_champion(tracking, reason=reason), as_json=as_json)
+    _print(adopt_champion(project.tracking(), reason=reason), as_json=as_json)
 
 
 @with_params(model=True)

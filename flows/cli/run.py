@@ -1,7 +1,6 @@
 """`pitchpipe run | tune | params`."""
 
 import sys
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,16 +42,6 @@ DryRunOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Resources:
-    """Where trials run, in the fields of a Request."""
-
-    workers: int | None
-    engine: EngineName
-    engine_address: str | None
-    device: AskedDevice
-
-
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (run, tune, params):
@@ -82,8 +71,14 @@ def run(
 
     Example: pitchpipe run --params examples/fashion_mnist.yaml --set search.epochs=3
     """
-    where = asdict(_Resources(workers, engine, engine_address, device))
-    request = project.request(force=force, promote=not no_promote, **where)
+    request = project.request(
+        force=force,
+        promote=not no_promote,
+        workers=workers,
+        engine=engine,
+        engine_address=engine_address,
+        device=device,
+    )
     _execute(project, request, dry_run=dry_run, as_json=as_json)
 
 
@@ -102,8 +97,14 @@ def tune(
 
     Example: pitchpipe tune --set 'search.axes={minibatch_size: [32, 64]}'
     """
-    where = asdict(_Resources(workers, engine, engine_address, device))
-    request = project.request(tune_only=True, force=True, **where)
+    request = project.request(
+        tune_only=True,
+        force=True,
+        workers=workers,
+        engine=engine,
+        engine_address=engine_address,
+        device=device,
+    )
     _execute(project, request, dry_run=dry_run, as_json=as_json)
 
 

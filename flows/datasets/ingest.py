@@ -26,7 +26,7 @@ from models.datasets.labelled_images import Source
 from models.datasets.prepared import Finding
 from models.datasets.raw import batch_files, open_raw
 from models.datasets.sources.builtin import FASHION_MNIST_DIGESTS, digits, fashion_mnist
-from models.datasets.sources.detect import Format, find_source
+from models.datasets.sources.detect import find_source
 from models.digests import digest_file
 from models.errors import ConfigError, InputError, IntegrityError, PitchpipeError
 from models.files import replacing
@@ -97,7 +97,7 @@ def add_source(  # noqa: PLR0913 - options of `data add`, each of which stands a
     data: DataParams,
     *,
     name: str | None = None,
-    kind: Format | None = None,
+    kind: str | None = None,
     split: SplitName | None = None,
     skip_bad: bool = False,
 ) -> Added:
@@ -116,7 +116,7 @@ def check_source(
     path: Path,
     data: DataParams,
     *,
-    kind: Format | None = None,
+    kind: str | None = None,
     split: SplitName | None = None,
 ) -> Report:
     """Check what a path holds as `add_source` does; a source that cannot be read is an error."""

@@ -1,4 +1,4 @@
-"""What can be chosen at the command line and in a request alike; imports nothing heavy."""
+"""Choices common to the command line and requests; imports nothing heavy."""
 
 from typing import Literal
 

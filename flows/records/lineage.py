@@ -1,4 +1,4 @@
-"""Where a version comes from: records that are kept with it and shown by `trace`."""
+"""Lineage of a version: records of its data, code and environment, shown by `trace`."""
 
 import subprocess
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from models.trials import TrialResult, TrialSpec
 
 
 class DatasetFacts(Record):
-    """Which version of which dataset, in the words of each system that may be asked for it."""
+    """Identity of a dataset version, by the names that each system gives it."""
 
     name: str
     digest: str
@@ -24,16 +24,16 @@ class DatasetFacts(Record):
     dvc_md5: str | None = None
     """DVC's hash of the raw folder; null where DVC is not in use."""
     remote: str | None = None
-    """DVC remote that holds it."""
+    """URL of the DVC remote that holds it."""
 
     @property
     def mlflow_digest(self) -> str:
-        """Digest in the 36 characters that MLflow's column holds; a DVC folder's fits exactly."""
+        """Digest within the 36 characters of MLflow's column, which DVC's for a folder has."""
         return self.dvc_md5 if self.dvc_md5 and len(self.dvc_md5) <= 36 else self.digest[:36]
 
 
 class CodeFacts(Record):
-    """The commit that was checked out, and whether files differed from it."""
+    """Commit that was checked out, and whether files differed from it."""
 
     commit: str | None = None
     """Null outside git."""
@@ -42,7 +42,7 @@ class CodeFacts(Record):
 
     @classmethod
     def read(cls, root: Path = Path()) -> Self:
-        """Ask git; outside a work tree, or without git, both facts are null."""
+        """Read both from git; null outside a work tree, or without git."""
         commit = _git(root, "rev-parse", "HEAD")
         if not commit:
             return cls()
@@ -51,29 +51,29 @@ class CodeFacts(Record):
 
 
 class Lineage(Record):
-    """All that made a version; kept inside it as lineage.json, so it travels with the weights."""
+    """All that a version was made from; kept in it as lineage.json, and moved with it."""
 
     spec: TrialSpec
     result: TrialResult
     dataset: DatasetFacts
     code: CodeFacts
     params: dict[str, JsonValue]
-    """The resolved params file. Kept as JSON: later releases may know other keys."""
+    """The resolved params. Kept as JSON: later releases may have other keys."""
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     """Channels, height, width of one image."""
     environment: dict[str, str]
-    """Package -> version, and python's own."""
+    """Package -> version, python included."""
     trained_images: int
-    """Rows of trained_ids.npy: images whose ids the gate seeks in later test splits."""
+    """Rows of trained_ids.npy: ids of images that the gate seeks in later test splits."""
     validation_images: int | None = Field(None, ge=0)
-    """The last so many of these rows: images selected on. Null: an earlier release did not say."""
+    """Number of the last of these rows, images selected on; null in earlier releases."""
     created: str
     """When it was registered, ISO 8601 in UTC."""
 
 
 def environment_facts(packages: Mapping[str, str]) -> dict[str, str]:
-    """Join the versions a trial depends on with python's and those of what serves it."""
+    """Return the versions of the packages of a trial, of python and of what serves a version."""
     import platform  # noqa: PLC0415 - reads files at import
 
     served = {name: metadata.version(name) for name in ("mlflow", "scikit-learn")}
@@ -81,7 +81,7 @@ def environment_facts(packages: Mapping[str, str]) -> dict[str, str]:
 
 
 def flattened(record: BaseModel) -> dict[str, str]:
-    """Dotted path -> value of every leaf, as text: the form in which MLflow keeps params."""
+    """Map the dotted path of every leaf to its value as text, as MLflow keeps params."""
     return {path: "" if leaf is None else str(leaf) for path, leaf in leaves(record).items()}
 
 

@@ -12,14 +12,14 @@ from models.trials import Scores
 
 
 class Request(Record):
-    """One retraining, asked by a person or a schedule; params are read when it runs."""
+    """A request for one retraining, by a person or a schedule; params are read when it runs."""
 
     params_file: str = "params.yaml"
     overrides: list[str] = Field(default_factory=list)
     """`K=V`, applied to the file."""
     trigger: Trigger = "manual"
     drift: tuple[DriftScore, ...] = ()
-    """What monitoring found in the newest images."""
+    """Results of monitoring the newest images."""
     force: bool = False
     """Retrain even if nothing changed."""
     promote: bool = True
@@ -27,7 +27,7 @@ class Request(Record):
     tune_only: bool = False
     """End after the search."""
     workers: int | None = Field(None, ge=1)
-    """Trials at once; null: one for each core, or fewer where a trial takes several threads."""
+    """Trials at the same time; null: one for each core, or fewer of several threads."""
     engine: EngineName = "processes"
     """Where trials run: children of this process, or workers of a Dask or Ray cluster."""
     engine_address: str | None = None
@@ -41,7 +41,7 @@ class Request(Record):
 
 
 class TrialCounts(Record):
-    """How many trials there were, and what became of them."""
+    """Numbers of trials, by outcome."""
 
     total: int = 0
     trained: int = 0
@@ -64,7 +64,7 @@ class LeaderboardEntry(Record):
 
     key: str
     differences: dict[str, str]
-    """Axis -> value: what tells it from the others."""
+    """Axis -> value, for axes that distinguish it from the others."""
     scores: Scores
     epochs: int
     seconds: float
@@ -74,11 +74,11 @@ class LeaderboardEntry(Record):
 
 
 class DatasetName(Record):
-    """Which version of which dataset."""
+    """Name and version of a dataset."""
 
     name: str
     digest: str
-    """Of the raw batches: what `data restore` takes."""
+    """Of the raw batches, as `data restore` takes it."""
 
 
 _NOT_JUDGED: dict[str, JsonValue] = {

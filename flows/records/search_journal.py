@@ -1,7 +1,7 @@
-"""The journal of a search that learns as it goes: a killed one repeats its decisions, then goes on.
+"""The journal of a search with a pruner, by which a killed search repeats its decisions.
 
-What a pruner asks next depends on which trial ended first, and that no clock repeats. So each
-question and each answer is written down in order, before anybody acts on it.
+A pruner's decisions depend on which trial ended first, which differs from run to run. So each
+decision and each outcome is written in order, before it is acted on.
 """
 
 import itertools
@@ -24,7 +24,7 @@ JOURNALS = Path("mlruns/searches")
 
 
 class JobRecord(Record):
-    """A decision: this trial is to be trained up to this budget."""
+    """A decision: to train this trial up to this budget."""
 
     kind: Literal["asked"] = "asked"
     number: int
@@ -36,7 +36,7 @@ class JobRecord(Record):
 
 
 class OutcomeRecord(Record):
-    """What came of a decision."""
+    """The outcome of a decision."""
 
     kind: Literal["told"] = "told"
     number: int
@@ -50,10 +50,10 @@ _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 
 class JournaledStrategy:
-    """A strategy whose decisions outlive the process; itself a strategy.
+    """A strategy whose decisions survive the process; itself a strategy.
 
-    After a kill it asks first for all jobs of the journal, in their order: those whose outcome is
-    in the trial store cost nothing, and decisions taken on others stand.
+    After a kill it first asks for all jobs of the journal, in their order: those whose outcome is
+    in the trial store cost nothing, and decisions based on the others are kept.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class JournaledStrategy:
         stands: Callable[[Job], bool] = lambda _: True,
         writes: bool = True,
     ) -> None:
-        """stands: whether a job that failed would fail again; decisions after one that may not
-        (killed, out of memory) are taken anew. writes: whether the journal is kept, or only read.
+        """stands: whether a failed job would fail again; decisions after one that may not (killed,
+        out of memory) are made again. writes: whether the journal is written, or only read.
         """
         self._strategy, self._path, self._stands = strategy, path, stands
         self._writes = writes
@@ -78,7 +78,7 @@ class JournaledStrategy:
             return self._again.pop()
         job = self._strategy.ask()
         if job is not None:
-            self._append(_asked(job))
+            self._append(_job_record(job))
         return job
 
     def tell(self, job: Job, scores: Scores | None) -> None:
@@ -88,16 +88,16 @@ class JournaledStrategy:
         self._strategy.tell(job, scores)
 
     def _replay(self, lines: Sequence[Line]) -> list[Job]:
-        """Bring the strategy to where the journal ends; return the jobs it had asked for."""
+        """Replay the journal in the strategy; return the jobs that it had asked for."""
         jobs: dict[tuple[int, int], Job] = {}
         for done, line in enumerate(lines):
             if isinstance(line, JobRecord):
                 job = self._strategy.ask()
                 if job is not None:
                     jobs[job.number, job.budget] = job
-                if job is None or _asked(job) != line:
-                    log.warning("%s is of another release; decisions are taken anew", self._path)
-                    self._rewrite([*lines[:done], *([_asked(job)] if job else [])])
+                if job is None or _job_record(job) != line:
+                    log.warning("%s is of another release; decisions are made again", self._path)
+                    self._rewrite([*lines[:done], *([_job_record(job)] if job else [])])
                     break
             elif not self._retell(line, jobs):
                 self._rewrite(lines[:done])
@@ -129,5 +129,5 @@ class JournaledStrategy:
             write_text(self._path, "".join(line.model_dump_json() + "\n" for line in lines))
 
 
-def _asked(job: Job) -> JobRecord:
+def _job_record(job: Job) -> JobRecord:
     return JobRecord(number=job.number, budget=job.budget, config=digest_of(job.proposal.config))

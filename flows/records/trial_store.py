@@ -1,4 +1,4 @@
-"""The trial store, mlruns/trials/: a content-addressed directory per trial, the truth."""
+"""The trial store in mlruns/trials/: a content-addressed directory for each trial."""
 
 import json
 import logging
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 STORE = Path("mlruns/trials")
 State = Literal["finished", "pruned", "failed", "unfinished"]
 PRUNED = "pruned.json"
-"""In a trial's directory: the epochs after which a search stopped it."""
+"""File in a trial's directory with the epochs after which a search stopped the trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTrial:
-    """What the store holds of one trial."""
+    """Content of a trial's directory."""
 
     spec: TrialSpec
     key: str
@@ -57,14 +57,14 @@ class StoredTrial:
 
 
 def directory_of(key: str, store: Path = STORE) -> Path:
-    """Directory of the trial with this key."""
+    """Return the directory of the trial with this key."""
     return store / key
 
 
 def cached(spec: TrialSpec, *, budget: int, store: Path = STORE) -> Outcome | None:
     """Return the outcome that makes training unnecessary: a result, or a loss that diverged.
 
-    Other failures (killed, out of memory, an exception) may heal and are tried again.
+    Trials with other failures (killed, out of memory, an exception) are trained again.
     """
     outcome = read_outcome(directory_of(spec.key, store), budget)
     if isinstance(outcome, TrialFailure) and outcome.kind != "diverged":
@@ -74,10 +74,10 @@ def cached(spec: TrialSpec, *, budget: int, store: Path = STORE) -> Outcome | No
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the store knows of a trial, asked for a budget of epochs."""
+    """Outcome of a trial for a budget of epochs, from the store."""
 
     outcome: Outcome
-    """To that budget, or to a larger one that the trial was trained to before."""
+    """Of that budget, or of a larger one that the trial was trained to before."""
     scores: Scores | None
     """On validation, of the best epoch within the budget; null: the trial failed."""
 
@@ -87,8 +87,8 @@ def answer(
 ) -> Answer | None:
     """Return what makes training to a budget unnecessary, in a search of a whole budget.
 
-    Where the trial was trained further before, its history says how it stood at the budget; but not
-    further than the whole: that would compare it with trials that were trained less.
+    Where the trial was trained further before, its history has the scores at the budget. A trial
+    trained beyond the whole budget does not count: the others were trained less.
     """
     outcome = cached(spec, budget=budget, store=store)
     if outcome is not None:
@@ -103,14 +103,14 @@ def answer(
 
 
 def _furthest(directory: Path, *, most: int) -> TrialResult | None:
-    """Return the result of the largest budget up to the most."""
+    """Return the result of the largest budget that is at most `most`."""
     kept = sorted(result_path(directory, most).parent.glob("*.json"))
     results = [result for path in kept if (result := read_result(path)) and result.budget <= most]
     return max(results, key=lambda result: result.budget, default=None)
 
 
 def stored_trials(store: Path = STORE) -> Iterator[StoredTrial]:
-    """Every trial of the store that this release can read, in order of key."""
+    """Yield the trials of the store that this release can read, sorted by key."""
     for path in sorted(store.glob(f"*/{TrialFiles.SPEC}")):
         try:
             yield read_trial(path.parent)
@@ -130,16 +130,16 @@ def read_trial(directory: Path) -> StoredTrial:
 
 
 class PrunedMarks:
-    """Notes in the store which trials the search stopped, for people; nothing rests on it."""
+    """Marks in the store the trials that a search stopped; for people, nothing depends on it."""
 
     def trial_started(self, spec: TrialSpec, differences: dict[str, str], *, cached: bool) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     def epoch(self, key: str, record: EpochRecord) -> None:
-        """Note nothing."""
+        """Do nothing."""
 
     def trial_finished(self, outcome: Outcome, *, pruned: bool = False) -> None:
-        """Note after how many epochs it was stopped, or that it was not, after all."""
+        """Write after how many epochs it was stopped, or remove an earlier mark."""
         mark = directory_of(outcome.key) / PRUNED
         if not pruned:
             mark.unlink(missing_ok=True)

@@ -6,7 +6,8 @@ holds depends on the system, and none of it is a virtual machine:
 - Linux with user namespaces: no network at all. Where they are forbidden (most containers) and the
   kernel has Landlock 4 (6.7): no TCP.
 - Linux with Landlock (5.13): no file is written, made, renamed or deleted, no program is started.
-- Everywhere: no file grows (RLIMIT_FSIZE), no core is dumped, memory and CPU time end somewhere.
+- Everywhere: no file grows (RLIMIT_FSIZE), no core is dumped, CPU time ends somewhere;
+  memory too, but on macOS.
 - Everywhere, once `refuse_calls` was called: calls of Python that start programs, open sockets or
   change files raise. Code in C is not seen by that.
 
@@ -56,7 +57,12 @@ def confine(*, memory_bytes: int, cpu_seconds: int) -> None:
     ):
         _, hard = resource.getrlimit(limit)
         lower = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(limit, (lower, lower))
+        try:
+            resource.setrlimit(limit, (lower, lower))
+        except ValueError:
+            # macOS refuses to limit memory: "current limit exceeds maximum limit".
+            if sys.platform == "linux" or limit != resource.RLIMIT_AS:
+                raise
 
 
 def refuse_calls() -> None:

@@ -1,4 +1,4 @@
-"""Files that were a version elsewhere, registered here."""
+"""Register the files of a version that was exported elsewhere."""
 
 import shutil
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from models.evaluation.records import Evaluation
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A version's files, checked, and what was said of them."""
+    """A version's checked files, with its tags, description and report."""
 
     directory: Path
     """Absolute."""

@@ -1,4 +1,4 @@
-"""Registering trained weights as a version: whole or absent, and once however often it is tried."""
+"""Register trained weights as a version, atomically and idempotently."""
 
 from filelock import FileLock
 from mlflow.entities import LoggedModelOutput, Metric
@@ -21,7 +21,7 @@ def register(tracking: Tracking, registration: Registration) -> int:
     The files of a new one are written, checked to predict as the network does, stored and read back
     before the version exists; it appears with all its tags in one transaction.
     Raises IntegrityError where files do not hold what they should, TrackingError where MLflow
-    cannot be asked.
+    fails.
     """
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(LOCK), mlflow_errors():

@@ -1,4 +1,4 @@
-"""Prefect's records kept true: flow runs of this project that the dead left Running are closed."""
+"""Correction of Prefect's records: flow runs whose process died are closed, old ones deleted."""
 
 import contextlib
 import itertools
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _OPEN = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 _PAGE = 200
-"""Records that Prefect gives out at a time."""
+"""Records that Prefect returns at a time."""
 
 
 def project_tag() -> str:
@@ -43,7 +43,7 @@ def project_tag() -> str:
 
 
 def untagged() -> TagsContext:
-    """While inside, task runs have no tags: a flow run's is enough to find them by.
+    """Create task runs without tags while inside; they can be found by those of the flow run.
 
     For each task run with tags Prefect asks its server for limits of these tags, which takes up to
     2 s: 8 trials of 5 s on two workers took 26.5 s with them, and 21.9 s without (bench/grid.py).
@@ -52,12 +52,11 @@ def untagged() -> TagsContext:
 
 
 def close_orphans(*, except_for: UUID | None, begun_before: datetime | None = None) -> int:
-    """Mark flow runs of this project that are still open as crashed; return how many there were.
+    """Mark the open flow runs of this project as crashed; return their number.
 
-    To be called by who holds the retraining lock: every other open run's process is dead, or has
-    yet to ask for the lock. It also frees the slots of their deployments, which a server that
-    was restarted would hold for ever.
-    except_for: the flow run that calls. begun_before: leave alone what was to begin later.
+    The caller holds the retraining lock: the process of every other open run is dead, or has yet to
+    take the lock. This also frees the slots of their deployments, which a restarted server would
+    hold for ever. except_for: the calling flow run. begun_before: ignore runs that start later.
     """
     mine = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[project_tag()]),
@@ -77,7 +76,7 @@ def close_orphans(*, except_for: UUID | None, begun_before: datetime | None = No
 
 
 def ended_flow_runs() -> list[tuple[UUID, str, float]]:
-    """Id, name and days since its end of each flow run of this project that has ended."""
+    """Return id, name and days since the end of each ended flow run of this project."""
     mine = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[project_tag()]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[*TERMINAL_STATES])),
@@ -92,7 +91,7 @@ def ended_flow_runs() -> list[tuple[UUID, str, float]]:
 
 
 def delete_flow_run(flow_run: UUID) -> None:
-    """Delete a flow run with its task runs, artifacts and logs; one that is gone is no error."""
+    """Delete a flow run, if it exists, with its task runs, artifacts and logs."""
     of_it = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]))
     with get_client(sync_client=True) as client:
         while artifacts := client.read_artifacts(artifact_filter=of_it):
@@ -121,9 +120,9 @@ def _close_tasks(client: SyncPrefectClient, flow_runs: Sequence[UUID]) -> None:
 
 
 def run_recorded(run: Callable[[], State[T]]) -> T:
-    """Run a flow against the API at hand; its records are whole when this returns or raises.
+    """Run a flow against the present API; its records are complete when this returns or raises.
 
-    run: calls the flow with `return_state=True`. Returns what the flow's state carries.
+    run: calls the flow with `return_state=True`. Returns the result in the flow's state.
     """
     try:
         with tags(project_tag()), _without_heartbeats():
@@ -137,9 +136,9 @@ def run_recorded(run: Callable[[], State[T]]) -> T:
 
 
 def _without_heartbeats() -> contextlib.AbstractContextManager[object]:
-    """Switch Prefect's heartbeats off, whose thread delays the end of a flow by a second.
+    """Disable Prefect's heartbeats, whose thread delays the end of a flow by a second.
 
-    They serve automations on the user's own server, where they stay on; ours has none.
+    They stay enabled on a server of the user's, whose automations need them.
     """
     if os.environ.get("PREFECT_API_URL") != os.environ.get("PREFECT_UI_API_URL"):
         return contextlib.nullcontext()

@@ -1,10 +1,11 @@
-"""Which Prefect a retraining talks to: the user's, `pitchpipe up`'s, or one for its own life."""
+"""The Prefect server of a retraining: the user's, that of `pitchpipe up`, or a temporary one."""
 
 import contextlib
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from uuid import UUID
 
@@ -21,16 +22,16 @@ from flows.runtime.servers import (
 )
 from models.config import Record, read_record
 from models.credentials import without_credentials
-from models.errors import PitchpipeError
+from models.errors import ConfigError, PitchpipeError
 from models.processes import ProcessIdentity
 
 SERVICES = PREFECT_HOME / "services.json"
 UP_PREFECT, UP_MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
-"""Where `pitchpipe up` serves unless the ports are taken."""
+"""Addresses of `pitchpipe up`, unless the ports are taken."""
 
 
 class RunningServices(Record):
-    """Where `pitchpipe up` serves, as it wrote it down."""
+    """Addresses at which `pitchpipe up` serves, as it recorded them."""
 
     process: ProcessIdentity
     prefect: str
@@ -48,7 +49,7 @@ def running_services(path: Path = SERVICES) -> RunningServices | None:
 
 
 def prefect_address() -> str:
-    """Where flow runs of this process can be looked at later: the user's server, else `up`'s."""
+    """Return the address of the user's Prefect server, else that of `up`, to view flow runs at."""
     api = os.environ.get("PREFECT_API_URL")
     if api and api != os.environ.get("PREFECT_UI_API_URL"):  # which marks a server of ours
         return without_credentials(api.removesuffix("/").removesuffix("/api"))
@@ -57,7 +58,7 @@ def prefect_address() -> str:
 
 
 def mlflow_address() -> str:
-    """Where runs can be looked at: the user's tracking server, else `up`'s UI."""
+    """Return the address of the user's tracking server, else that of `up`'s UI, to view runs at."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("http"):
         return without_credentials(uri.removesuffix("/"))
@@ -66,30 +67,31 @@ def mlflow_address() -> str:
 
 
 def prepare_environment() -> None:
-    """Quieten Prefect and keep its files in the project; before `import prefect`."""
+    """Keep Prefect's files in the project and its log off the console; before `import prefect`."""
     PREFECT_HOME.mkdir(exist_ok=True)
     os.environ.setdefault("PREFECT_HOME", str(PREFECT_HOME.resolve()))
-    # Progress and errors are ours to show; Prefect's own lines stay readable in its UI.
+    # pitchpipe shows progress and errors itself; Prefect's own lines are in its UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 
 
 @contextlib.contextmanager
 def prefect_api() -> Iterator[Callable[[], None]]:
-    """Give Prefect a server to talk to while inside; yields what waits until it can be talked to.
+    """Provide a Prefect server while inside; yields a function that waits until it is ready.
 
     PREFECT_API_URL if set; else the server of a living `pitchpipe up`; else one of our own, which
-    starts while the caller does other things and ends with us.
+    starts while the caller does other things and ends with us. PREFECT_API_URL may name that of
+    `up`: its password is known here.
     """
     prepare_environment()
     services = running_services()
-    if "PREFECT_API_URL" in os.environ:
+    if "PREFECT_API_URL" in os.environ and not _names_up(services):
         yield _ask_users_server
     elif services and answers(f"{services.prefect}/api/health"):
         # What asks for no password passes over one.
         password = services.password or new_password()
         environment = server_environment(f"{services.prefect}/api", password)
-        with environment_variables(environment), _standing_in(services, environment):
+        with environment_variables(environment), _fallback_for(services, environment):
             yield lambda: None
     else:
         server = prefect_server(free_port(0))
@@ -99,24 +101,24 @@ def prefect_api() -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def _standing_in(services: RunningServices, environment: dict[str, str]) -> Iterator[None]:
-    """While inside, serve at the address of `up` where that ends: training needs it to go on.
+def _fallback_for(services: RunningServices, environment: dict[str, str]) -> Iterator[None]:
+    """Serve at the address of `up`, while inside, if `up` ends: the flow run needs a server.
 
-    Prefect's client asks a server that was there again for some 30 s; ours is up in ten.
+    Prefect's client retries for some 30 s when its server is gone; ours starts in ten.
     """
     server = prefect_server(int(services.prefect.rpartition(":")[2]))
     left = threading.Event()
 
-    def stand_in() -> None:
+    def replace() -> None:
         while services.process.alive:
-            if left.wait(0.5):  # the death of no child of ours: there is nothing to wait for
+            if left.wait(0.5):  # not our child: there is no event to wait for
                 return
         while answers(f"{services.prefect}/api/health"):
             if left.wait(0.1):
                 return
         server.start(environment)
 
-    watch = threading.Thread(target=stand_in, name="stand-in", daemon=True)
+    watch = threading.Thread(target=replace, name="fallback", daemon=True)
     watch.start()
     try:
         yield
@@ -126,25 +128,44 @@ def _standing_in(services: RunningServices, environment: dict[str, str]) -> Iter
         server.stop()
 
 
-def _ask_users_server() -> None:
-    """Raise PitchpipeError where the server that the user named does not answer."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+def _names_up(services: RunningServices | None) -> bool:
+    """Whether PREFECT_API_URL is the address of our `up`, with nothing said of how to sign in."""
+    url = os.environ.get("PREFECT_API_URL", "").removesuffix("/")
+    signs_in = "PREFECT_API_AUTH_STRING" in os.environ
+    return services is not None and url == f"{services.prefect}/api" and not signs_in
 
+
+def _ask_users_server() -> None:
+    """See that the server that the user named serves us.
+
+    Raises PitchpipeError where it does not answer, ConfigError where it asks for another password.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
+    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+
+    named = f"PREFECT_API_URL {without_credentials(os.environ['PREFECT_API_URL'])}"
     with get_client(sync_client=True) as client:
         error = client.api_healthcheck()
-    if error is not None:
-        raise PitchpipeError(
-            f"PREFECT_API_URL {without_credentials(os.environ['PREFECT_API_URL'])}: no answer "
-            f"({without_credentials(str(error))}); start that "
-            "server, or unset the variable to let pitchpipe start one"
-        )
+        if error is not None:
+            raise PitchpipeError(
+                f"{named}: no answer ({without_credentials(str(error))}); start that "
+                "server, or unset the variable to let pitchpipe start one"
+            )
+        try:
+            client.api_version()  # unlike its health, for those alone who sign in
+        except PrefectHTTPStatusError as refusal:
+            if refusal.response.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+            raise ConfigError(
+                f"{named}: asks for a password; set PREFECT_API_AUTH_STRING to USER:PASSWORD"
+            ) from None
 
 
 def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:
-    """Wait until the server has written down the end of every task run of a flow run.
+    """Wait until the server has recorded the end of every task run of a flow run.
 
-    States travel as events behind the API's back; a server stopped before they arrive would show
-    tasks as running for ever. Returns whether all arrived.
+    States are recorded asynchronously; a server stopped before that would show tasks as running for
+    ever. Returns whether all are recorded.
     """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
     from prefect.client.schemas.filters import (  # noqa: PLC0415
@@ -160,5 +181,5 @@ def wait_until_recorded(flow_run: UUID, *, seconds: float = 20) -> bool:
             ended = [run for run in runs if run.state is not None and run.state.is_final()]
             if len(ended) == len(runs):
                 return True
-            time.sleep(0.1)  # recorded asynchronously, and the server tells nobody
+            time.sleep(0.1)  # the server sends no event for it
     return False

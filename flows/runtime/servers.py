@@ -1,4 +1,4 @@
-"""Servers that pitchpipe starts on loopback: Prefect's for a run, MLflow's too for `up`."""
+"""Servers that pitchpipe starts on loopback: Prefect's for a run, and MLflow's for `up`."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ MLFLOW_LOG = Path("mlruns/ui.log")
 
 
 class Child:
-    """A Python process that starts without waiting and ends with us (flows.runtime.supervisor)."""
+    """A Python process that starts in the background and ends with us (runtime/supervisor.py)."""
 
     def __init__(self, title: str, arguments: Sequence[str], *, log: Path) -> None:
         self.title = title
@@ -43,7 +43,7 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "flows.runtime.supervisor", *self.arguments]
         with self.log.open("ab") as log:
-            # A group of its own: Ctrl-C at the terminal is for us, and we stop it in our order.
+            # A group of its own: Ctrl-C reaches this process only, which stops the others in order.
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
                 command,
                 env={**os.environ, **environment},
@@ -60,18 +60,18 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def ask_to_end(self) -> None:
-        """Send SIGTERM without waiting, so that several processes end side by side."""
+        """Send SIGTERM without waiting, so that several processes end at the same time."""
         if self._process is not None:
             self._process.terminate()
 
     def stop(self, *, grace_seconds: float = 2) -> None:
-        """End the process and its children; kill them where they do not end in time."""
+        """End the process and its children; kill them if they do not end in time."""
         if self._process is None:
             return
         self.ask_to_end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace_seconds)
-        with self._process:  # closes its standard input, which kills whoever is left
+        with self._process:  # closes its standard input, which kills those that are left
             pass
 
     def __enter__(self) -> Self:
@@ -98,18 +98,18 @@ class Server(Child):
         self._health = f"{self.url}{health}"
 
     def wait_ready(self, *, seconds: float = 120) -> None:
-        """Return once the server answers; raise PitchpipeError when it ends or takes too long."""
+        """Wait until the server answers. Raises PitchpipeError if it ends or takes too long."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if not self.alive:
                 raise PitchpipeError(f"{self.title} ended while starting; see {self.log}")
             if self._listens() and answers(self._health):
                 return
-            time.sleep(0.1)  # the server has no event to wait for but its answer
+            time.sleep(0.1)  # the server sends no event when it is ready
         raise PitchpipeError(f"{self.title} did not answer in {seconds:.0f} s; see {self.log}")
 
     def _listens(self) -> bool:
-        """Whether the port is ours: another program may have taken it since it was found free."""
+        """Whether this server has the port: another program may have taken it meanwhile."""
         if self._process is None:
             return False
         try:
@@ -153,16 +153,16 @@ def _guarded(title: str, application: str, port: int, *, health: str, log: Path)
 
 
 def schedule_worker() -> Child:
-    """The process that serves the schedules, and the parent of the flow runs they start."""
+    """The process that serves the schedules, and is the parent of their flow runs."""
     return Child("the schedules' worker", ["-m", "flows.schedules.worker"], log=SCHEDULES_LOG)
 
 
 def schedules_environment(api_url: str, password: str) -> dict[str, str]:
-    """Environment of the schedules' worker: Prefect's, and a look for due runs every 2 s."""
+    """Environment of the schedules' worker: Prefect's, with a query for due runs every 2 s."""
     every = os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")  # Prefect's own: 10
     return server_environment(api_url, password) | {
         "PREFECT_WORKER_QUERY_SECONDS": every,
-        # A run taken up before its time would be turned away by one that ends before its time.
+        # A run that is started early would be refused by one that ends before its scheduled time.
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
         "PYTHONUNBUFFERED": "1",
     }
@@ -197,7 +197,7 @@ def server_environment(api_url: str, password: str) -> dict[str, str]:
 
 
 def free_port(preferred: int) -> int:
-    """Return the preferred port if nothing listens there, else one the system offers."""
+    """Return the preferred port if it is free, else one that the system chooses."""
     for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -210,12 +210,12 @@ def free_port(preferred: int) -> int:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of an http address returns 200; what is no address does not answer."""
+    """Whether a GET of a URL returns 200; False for what is no URL."""
     if not is_address(url):
         return False
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - http, as seen above
             return bool(response.status == 200)
-    # HTTPException: what listens speaks another language, as SSH does; ValueError: redirects.
+    # HTTPException: another protocol, such as SSH; ValueError: redirects.
     except (OSError, HTTPException, ValueError):
         return False

@@ -2,9 +2,9 @@
 
 Usage: `python -m flows.runtime.supervisor ARGUMENTS...`.
 
-The parent holds the write end of our standard input. When it dies, however it dies, the kernel
-closes that end, and the whole process group is killed; a server's own workers would outlive a
-signal to the server alone. On SIGTERM the process is asked to end, and then the group is killed.
+The parent holds the write end of our standard input. When it dies, the kernel closes that end, and
+the whole process group is killed: a signal to a server alone would not end its own workers. SIGTERM
+is passed on to the process, and once it has ended the group is killed.
 """
 
 import os
@@ -17,9 +17,9 @@ from models.lifetime import end_when
 
 
 def main() -> None:
-    """Run our interpreter with the arguments until it ends; then kill our whole process group.
+    """Run our interpreter with the arguments until it ends, then kill our process group.
 
-    We are in it: whatever the exit code of the arguments, the parent sees us die of SIGKILL.
+    Since this process is in the group, the parent always sees it die of SIGKILL.
     """
     command = [sys.executable, *sys.argv[1:]]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - our own arguments

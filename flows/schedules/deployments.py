@@ -195,7 +195,7 @@ def _deploy(client: SyncPrefectClient, schedule: Schedule) -> None:
             collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
         parameters={"schedule": schedule.name},
-        description=f"{schedule.trigger_text}: asks whether to retrain, and does.",
+        description=f"{schedule.trigger_text}: retrains where there is a reason.",
         work_pool_name=project_tag(),
         tags=[project_tag()],
         entrypoint=ENTRYPOINT,

@@ -20,6 +20,7 @@ from flows.schedules.config import SCHEDULES, Schedule, read_schedules
 from flows.search.progress import format_scores
 from models.config import Params, Record
 from models.credentials import without_credentials
+from models.decision import Completed
 from models.errors import PitchpipeError
 from models.trials import Scores
 
@@ -43,18 +44,9 @@ class ChampionStatus(Record):
     """On the test split, when it was registered; null where the source does not know."""
 
 
-class LastRun(Record):
+class LastRun(Completed):
     """The last retraining that came to a verdict, whatever its dataset."""
 
-    finished: str
-    """ISO 8601, UTC."""
-    name: str | None
-    """Registered name; null in records of earlier releases."""
-    dataset: str | None
-    verdict: str
-    version: int | None
-    champion: int | None
-    """After it."""
     reasons: tuple[str, ...]
     """Of the gate."""
 
@@ -104,22 +96,24 @@ class Status(Record):
         """Title, text and source of each fact that people are shown."""
         champion, last, running = self.champion, self.last_run, self.running
         scores = f", test {format_scores(champion.test)}" if champion and champion.test else ""
-        said = f"version {champion.version}{scores}" if champion else "none yet: pitchpipe run"
-        yield "champion", f"{self.name} {said}", self.sources["champion"]
+        text = f"version {champion.version}{scores}" if champion else "none yet: pitchpipe run"
+        yield "champion", f"{self.name} {text}", self.sources["champion"]
         if running is not None:
             began = f"since {running.since:%Y-%m-%d %H:%M:%S} UTC"
-            said = f"process {running.process.pid} ({running.command}), {began}"
-            yield "retraining now", said, self.sources["running"]
+            text = f"process {running.process.pid} ({running.command}), {began}"
+            yield "retraining now", text, self.sources["running"]
         if last is not None:
-            of = f"{last.name} " if last.name else ""
-            said = f"{last.finished}: {last.verdict}, {of}version {last.version}"
-            yield "last retraining", said, self.sources["last_run"]
+            of = f" of {last.name}" if last.name else ""
+            text = (
+                f"{last.finished:%Y-%m-%d %H:%M:%S} UTC: {last.verdict}, version {last.version}{of}"
+            )
+            yield "last retraining", text, self.sources["last_run"]
         if self.last_decision is not None:
-            said = f"{self.last_decision.time}: {self.last_decision.reason}"
-            yield "last decision", said, self.sources["last_decision"]
+            text = f"{self.last_decision.time}: {self.last_decision.reason}"
+            yield "last decision", text, self.sources["last_decision"]
         if counts := {name: count for name, count in self.deliveries if count}:
-            said = ", ".join(f"{count} {name}" for name, count in counts.items())
-            yield "deliveries", said, self.sources["deliveries"]
+            text = ", ".join(f"{count} {name}" for name, count in counts.items())
+            yield "deliveries", text, self.sources["deliveries"]
         if self.notice is not None:
             yield "notice", self.notice, self.sources["last_run"]
 
@@ -176,7 +170,8 @@ def _services(*, ask: bool) -> Iterator[ServiceStatus]:
 def _champion(name: str, *, ask_servers: bool) -> tuple[ChampionStatus | None, str]:
     """Return the champion and where it was read."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri:
+    # MLflow sets the variable itself where this process has opened the project's database.
+    if not uri or uri == f"sqlite:///{MLFLOW_DATABASE.absolute()}":
         found, source = _in_database(name), str(MLFLOW_DATABASE)
     elif ask_servers:
         found, source = _in_tracking(name), without_credentials(uri)
@@ -215,22 +210,17 @@ def _last_run(name: str) -> LastRun | None:
         for entry in _ledger().of(last.name or name)
         if entry.verdict is not None and entry.intends is None and entry.after == last.version
     ]
-    return LastRun(
-        finished=last.finished.isoformat(timespec="seconds"),
-        name=last.name,
-        dataset=last.dataset,
-        verdict=last.verdict,
-        version=last.version,
-        champion=last.champion,
-        reasons=verdicts[-1].reasons if verdicts else (),
-    )
+    return LastRun(**dict(last), reasons=verdicts[-1].reasons if verdicts else ())
 
 
 def _last_decision(name: str, last: LastRun | None) -> LastDecision | None:
     decisions = [entry for entry in _ledger().of(name) if entry.action == "decision"]
-    if not decisions or (last is not None and decisions[-1].time < last.finished):
+    if not decisions:
         return None
-    return LastDecision(time=decisions[-1].time, reason=decisions[-1].reasons[0])
+    time, reason = decisions[-1].time, decisions[-1].reasons[0]
+    if last is not None and datetime.fromisoformat(time) < last.finished:
+        return None
+    return LastDecision(time=time, reason=reason)
 
 
 def _ledger() -> Ledger:

@@ -16,12 +16,15 @@ from models.datasets.prepared import Manifest, read_manifest
 from models.digests import digest_of
 from models.search.proposals import Proposal
 from models.search.search_space import search_space
-from models.search.strategies import LIMITS, expected_epochs, strategy_of
+from models.search.strategies import expected_epochs, strategy_of
 from models.search.strategy import Job, Strategy
 from models.training.source import package_versions, training_source_digest
 from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec, read_history
 
 log = logging.getLogger(__name__)
+
+LIMITS = {"max_epochs_total", "max_seconds"}
+"""Fields of `search:` that say when it ends, and decide nothing until then."""
 
 
 class Search:

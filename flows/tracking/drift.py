@@ -23,11 +23,12 @@ def log_report(tracking: Tracking, record: DriftRecord) -> str:
     Raises TrackingError where MLflow fails, OSError where the files cannot be stored.
     """
     with mlflow_errors():
-        return log_missing_report(tracking, record) or _run_of(tracking, record)
+        run_id, _ = log_missing_report(tracking, record)
+    return run_id
 
 
-def log_missing_report(tracking: Tracking, record: DriftRecord) -> str | None:
-    """Log a report that MLflow does not have whole; return the run's id, None where it has.
+def log_missing_report(tracking: Tracking, record: DriftRecord) -> tuple[str, bool]:
+    """Log a report that MLflow does not have whole; return its run's id, and whether it had not.
 
     A run that was begun and not finished is completed. Raises MlflowException or OSError; the run
     is then FAILED, as far as MLflow can be reached, and the next call completes it.
@@ -35,7 +36,7 @@ def log_missing_report(tracking: Tracking, record: DriftRecord) -> str | None:
     runs, at = Runs(tracking), int(record.at.timestamp() * 1000)
     known = runs.find(_is_of(record))
     if known is not None and known.info.status == "FINISHED":
-        return None
+        return str(known.info.run_id), False
     run_id = str(
         known.info.run_id if known else runs.create(_name(record), tags=_tags(record), at=at)
     )
@@ -45,7 +46,7 @@ def log_missing_report(tracking: Tracking, record: DriftRecord) -> str | None:
         with _files(record) as files:
             runs.log_files(run_id, str(files), under="drift")
         runs.end(run_id, "FINISHED", at=at)
-    return run_id
+    return run_id, True
 
 
 def is_being_logged(tracking: Tracking, record: DriftRecord) -> bool:
@@ -79,12 +80,6 @@ def markdown(record: DriftRecord) -> str:
             *rows,
         ]
     )
-
-
-def _run_of(tracking: Tracking, record: DriftRecord) -> str:
-    known = Runs(tracking).find(_is_of(record))
-    assert known is not None
-    return str(known.info.run_id)
 
 
 def _is_of(record: DriftRecord) -> str:

@@ -114,14 +114,16 @@ class Mirror:
         return self._writer.flush(timeout)
 
     def finish(
-        self, status: Status, *, verdict: str | None = None, timeout: float = 30.0
+        self, status: Status, *, verdict: str | None = None, timeout: float | None = None
     ) -> MirrorReport:
         """Close the parent run and its open child runs, and stop the writer.
 
-        verdict: appended to the parent's name. Events not delivered after timeout seconds are left
-        to `pitchpipe sync`.
+        verdict: appended to the parent's name. What MLflow has not taken after timeout seconds is
+        left to `pitchpipe sync`. By default 30, and 1 where somebody interrupted, and waits.
         """
         self._tell(Ended(status=status, verdict=verdict))
+        if timeout is None:
+            timeout = 1.0 if status == "KILLED" else 30.0
         self._writer.flush(timeout)
         self._writer.stop()
         report = MirrorReport(self._writer.waiting, tuple(self._writer.refused))

@@ -14,7 +14,7 @@ from flows.tracking.events import JOURNALS, Ended, FlowRunInfo, now_ms, read_jou
 from flows.tracking.projection import EVENT_COUNT, JOURNAL, Projection, owner_of
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, is_outage, mlflow_errors
-from flows.tracking.writer import short
+from flows.tracking.writer import error_line
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def sync_runs(tracking: Tracking) -> SyncReport:
                 name = log_missing()
             except (MlflowException, KeyError, OSError) as error:
                 _raise_if_down(tracking, error)
-                refused.append(f"{called}: {short(error)}")
+                refused.append(f"{called}: {error_line(error)}")
                 continue
             if name is None:
                 whole += 1
@@ -96,8 +96,8 @@ def _log_report(tracking: Tracking, record: DriftRecord) -> str | None:
     """Log a report; return its name, None where nothing was missing."""
     if is_being_logged(tracking, record):
         return None
-    run_id = log_missing_report(tracking, record)
-    if run_id is None:
+    run_id, was_missing = log_missing_report(tracking, record)
+    if not was_missing:
         return None
     remember_drift(record.model_copy(update={"run_id": run_id}))
     return f"drift of {record.source}"

@@ -86,7 +86,7 @@ def mirrored_retrainings(tracking: Tracking) -> list[MirroredRecord]:
     for above, runs in families.items():
         runs.sort(key=lambda run: run.info.run_id == above)
         journal = files.pop(runs[-1].data.tags.get(JOURNAL, ""), None)
-        if journal is not None or (_is_file(tracking) and _is_ours(runs)):
+        if journal is not None or (_is_file(tracking) and _is_from_pitchpipe(runs)):
             ids = {run.info.run_id for run in runs}
             theirs = tuple(model for model in models if model.source_run_id in ids)
             found.append(MirroredRecord(tuple(runs), theirs, () if journal is None else (journal,)))
@@ -175,7 +175,7 @@ def _models(tracking: Tracking) -> list[LoggedModel]:
     return found
 
 
-def _is_ours(runs: Sequence[Run]) -> bool:
+def _is_from_pitchpipe(runs: Sequence[Run]) -> bool:
     return any(JOURNAL in run.data.tags or "trial.key" in run.data.tags for run in runs)
 
 

@@ -4,9 +4,10 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -65,6 +66,7 @@ T = TypeVar("T")
 
 LOCAL_URI = f"sqlite:///{MLFLOW_DATABASE}"
 ARTIFACTS = Path("mlruns/artifacts")
+PATIENCE_SECONDS = 5.0
 
 
 class TrackingError(PitchpipeError):
@@ -147,8 +149,14 @@ def all_pages(fetch: Callable[[str | None], PagedList[T]]) -> Iterator[T]:
 def mlflow_errors() -> Iterator[None]:
     """Turn what MLflow raises into a TrackingError that names the store.
 
-    A TrackingOutageError only where a retry may succeed: not for a damaged file.
+    A TrackingOutageError only where a retry may succeed: not for a damaged file. A server that does
+    not answer is named after PATIENCE_SECONDS.
     """
+    waited_for = threading.Timer(
+        PATIENCE_SECONDS, _say_who_is_waited_for, [mlflow.get_tracking_uri()]
+    )
+    waited_for.daemon = True
+    waited_for.start()
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
@@ -158,6 +166,23 @@ def mlflow_errors() -> Iterator[None]:
         outage = _may_recover(error, of_file=uri.startswith("sqlite"))
         kind = TrackingOutageError if outage else TrackingError
         raise kind(f"{without_credentials(said)}; {_way_out(_database_of(uri))}") from error
+    finally:
+        waited_for.cancel()
+
+
+@cache
+def _say_who_is_waited_for(uri: str) -> None:
+    """Say it once: with what is set by default a server that never answers takes 97 s."""
+    if uri.startswith("http"):
+        if not log.handlers:  # Prefect, where it runs, shows nothing of others that is not critical
+            log.addHandler(logging.StreamHandler())
+        log.warning(
+            "waiting for MLflow at %s: each request has %s s (MLFLOW_HTTP_REQUEST_TIMEOUT) and is "
+            "sent %s times more (MLFLOW_HTTP_REQUEST_MAX_RETRIES)",
+            without_credentials(uri),
+            os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "120"),
+            os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7"),
+        )
 
 
 def _refuse_unknown(uri: str) -> None:

@@ -113,7 +113,9 @@ class Writer:
             except (MlflowException, OSError) as error:
                 if is_outage(error) and not (attempts >= MOST_ATTEMPTS and self._answers()):
                     if attempts == 1:
-                        log.warning("MLflow is not reached, training goes on: %s", short(error))
+                        log.warning(
+                            "MLflow is not reached, training goes on: %s", error_line(error)
+                        )
                     self._retry_now.wait(pause)
                     self._retry_now.clear()
                     pause = min(2 * pause, LONGEST_PAUSE)
@@ -126,8 +128,8 @@ class Writer:
 
     def _refuse(self, error: Exception) -> None:
         if not self.refused:
-            log.warning("MLflow refuses what it is told: %s", short(error))
-        self.refused.append(short(error))
+            log.warning("MLflow refuses what it is told: %s", error_line(error))
+        self.refused.append(error_line(error))
 
 
 def _groups(
@@ -141,7 +143,7 @@ def _groups(
             yield list(group)
 
 
-def short(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """An error in one line, without passwords."""
     said = without_credentials(" ".join(str(error).split()))
     return f"{type(error).__name__}: {said[:300]}"

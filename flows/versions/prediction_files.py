@@ -3,7 +3,7 @@
 import csv
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from flows.versions.predict import Prediction
@@ -25,10 +25,11 @@ def write_predictions(
     Lines and Parquet keep it. Raises ConfigError for another ending, before any prediction.
     """
     writer = writer_for(output)
-    counted = _Counted(predictions)
+    number = itertools.count()
+    counted = (prediction for prediction, _ in zip(predictions, number, strict=False))
     with replacing(output) as temporary:
         writer(temporary, counted, classes)
-    return counted.count
+    return next(number)
 
 
 def writer_for(output: Path) -> Callable[[Path, Iterable[Prediction], Sequence[str]], None]:
@@ -37,17 +38,6 @@ def writer_for(output: Path) -> Callable[[Path, Iterable[Prediction], Sequence[s
     if output.suffix not in writers:
         raise ConfigError(f"--output {output}: ends with none of {', '.join(writers)}")
     return writers[output.suffix]
-
-
-class _Counted:
-    def __init__(self, predictions: Iterable[Prediction]) -> None:
-        self._predictions = predictions
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Prediction]:
-        for prediction in self._predictions:
-            self.count += 1
-            yield prediction
 
 
 def _write_csv(path: Path, predictions: Iterable[Prediction], classes: Sequence[str]) -> None:

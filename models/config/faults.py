@@ -1,8 +1,8 @@
-"""What pydantic finds wrong, in words for people."""
+"""Formatting of pydantic's validation errors."""
 
 from pydantic_core import ErrorDetails
 
 
 def rule_of(fault: ErrorDetails) -> str:
-    """Say the rule that a value broke, in one line."""
+    """Return the rule that a value violates, in one line."""
     return fault["msg"].removeprefix("Value error, ")

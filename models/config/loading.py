@@ -1,4 +1,4 @@
-"""params.yaml and `--set` to Params; every fault in one message with its path and the way out."""
+"""Loading of Params from params.yaml and `--set`, with all faults in one message."""
 
 import difflib
 import functools
@@ -23,7 +23,7 @@ from models.files import PARAMS
 log = logging.getLogger(__name__)
 
 Tree = dict[str, object]
-"""YAML as read: not yet known to be right."""
+"""YAML as read, not validated yet."""
 
 
 MAX_PARTS = 16
@@ -42,16 +42,16 @@ def load_params(path: Path = PARAMS, overrides: Sequence[str] = ()) -> Params:
             f"{path}: holds {_shown(tree)}, not a mapping of sections such as `data:`"
         )
     if tree is None:
-        _say_defaults(str(path))
+        _warn_of_defaults(str(path))
     keys = tuple(override.partition("=")[0].strip() for override in overrides)
-    params = _validate(_overridden(tree or {}, overrides), _Origin(path.name, keys))
+    params = _validate(_override(tree or {}, overrides), _Origin(path.name, keys))
     _refuse_ignored(overrides, params)
     return params
 
 
 @functools.cache  # a command reads its params more than once
-def _say_defaults(path: str) -> None:
-    log.warning("%s says nothing: every param has its default (`pitchpipe params`)", path)
+def _warn_of_defaults(path: str) -> None:
+    log.warning("%s is empty: every param has its default (`pitchpipe params`)", path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,10 @@ class _Origin:
     """Of the overrides."""
 
     def of(self, name: str) -> str:
-        """Say what to mend where the value at a dotted path is wrong; empty: the whole.
+        """Name the origin of the value at a dotted path; of all params where the path is empty.
 
-        The override of it, or of a section around it; else the file, and with it the overrides of
-        what is inside.
+        The override of it, or of a section around it; else the file, with the overrides of what is
+        inside.
         """
         around = [key for key in self.keys if f"{name}.".startswith(f"{key}.")]
         if around:
@@ -78,7 +78,7 @@ class _Origin:
 
 
 def _refuse_ignored(overrides: Sequence[str], params: Params) -> None:
-    """An override of what an axis varies would change nothing: that is not what was meant."""
+    """Refuse an override of a param that an axis varies, which would have no effect."""
     for override in overrides:
         key = override.partition("=")[0].strip()
         axis = key.removeprefix("trial.")
@@ -89,7 +89,7 @@ def _refuse_ignored(overrides: Sequence[str], params: Params) -> None:
             )
 
 
-def _overridden(tree: Tree, overrides: Sequence[str]) -> Tree:
+def _override(tree: Tree, overrides: Sequence[str]) -> Tree:
     given: set[str] = set()
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -104,7 +104,7 @@ def _overridden(tree: Tree, overrides: Sequence[str]) -> Tree:
 
 
 def _with_kind(tree: Tree, section: str, kind: object, *, given: Collection[str]) -> Tree:
-    """Drop what the file says of another kind, as an axis of kinds does; what was given stays."""
+    """Drop the file's fields of another kind, as an axis of kinds does; keep those of `given`."""
     trial = tree.get("trial")
     node = trial.get(section) if isinstance(trial, dict) else None
     where = f"trial.{section}"
@@ -115,7 +115,7 @@ def _with_kind(tree: Tree, section: str, kind: object, *, given: Collection[str]
 
 
 def _dotted(key: str) -> list[str]:
-    """Split at dots; what follows `search.axes.` is one key, because axis names hold dots."""
+    """Split at dots; what follows `search.axes.` is one key, since names of axes contain dots."""
     axes = "search.axes."
     if key.startswith(axes):
         return ["search", "axes", key[len(axes) :]]
@@ -134,7 +134,7 @@ def _with(tree: object, keys: Sequence[str], value: object) -> Tree:
 
 def _validate(tree: Tree, origin: _Origin) -> Params:
     try:
-        # JSON mode: lists become tuples, yet true is no 1 and "32" is no 32.
+        # JSON mode: lists become tuples, but true is no 1 and "32" is no 32.
         params = Params.model_validate_json(json.dumps(_named(tree)))
     except ValidationError as error:
         faults = error.errors()
@@ -161,10 +161,10 @@ def _named(tree: Tree) -> Tree:
 
 
 def _validate_axes(params: Params, origin: _Origin) -> None:
-    """Try each axis value on its own: one that no trial could have fails here.
+    """Validate each axis value on its own, and refuse one that no trial could have.
 
-    What several fields are together (nesterov, and its momentum) is judged where the search makes
-    its combinations: another axis may bring what this value needs.
+    Rules on several fields (nesterov, which needs momentum) are checked where the search makes its
+    combinations, since another axis may provide what this value needs.
     """
     for axis, value, point in axis_points(params.search.extremes):
         where = origin.of(f"search.axes.{axis}")
@@ -182,7 +182,7 @@ def _validate_axes(params: Params, origin: _Origin) -> None:
 def _faults_of_value(
     error: ValidationError, axis: str, *, others: Iterable[str]
 ) -> Iterator[ErrorDetails]:
-    """Yield the faults that stay whatever the other axes say."""
+    """Yield the faults that no value of the other axes removes."""
     set_elsewhere = set(others) - {axis}
     for fault in error.errors():
         section, *inner = map(str, fault["loc"] or ("",))
@@ -218,7 +218,7 @@ def _shown(value: object) -> str:
 
 
 def _path(fault: ErrorDetails, tree: Tree) -> list[str]:
-    """Drop the union tags that pydantic puts into locations; they are not keys of the file."""
+    """Return the keys of a fault's location, without the union tags that pydantic adds."""
     location = fault["loc"]
     node: object = tree
     path: list[str] = []
@@ -240,7 +240,7 @@ def _meant(path: Sequence[str]) -> str:
 
 
 def allowed_keys(path: Sequence[str]) -> set[str]:
-    """Keys of the section of Params at path; of all variants where there are several."""
+    """Return the keys of the section of Params at path, of all its variants."""
     here: list[object] = [Params]
     for key in path:
         here = [inner for annotation in here for inner in _inside(annotation, key)]
@@ -249,7 +249,7 @@ def allowed_keys(path: Sequence[str]) -> set[str]:
 
 
 def _inside(annotation: object, key: str) -> Iterator[object]:
-    """Yield what stands under a key: of a mapping under any, of a record under its fields."""
+    """Yield the types of the values at a key of a mapping or a record."""
     if typing.get_origin(annotation) is dict:
         yield typing.get_args(annotation)[1]
     for model in models_in(annotation):

@@ -1,4 +1,4 @@
-"""Params: everything one retraining does, validated whole."""
+"""Params: all settings of a retraining, validated together."""
 
 from typing import Annotated, Self
 
@@ -20,14 +20,14 @@ from models.record import Record
 
 
 class RegistryParams(Record):
-    """Where versions go."""
+    """Registration of versions."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] | None = None
     """Registered name; null: <data.name>-classifier."""
 
 
 class Params(Record):
-    """What one retraining does."""
+    """All settings of one retraining."""
 
     data: DataParams = DataParams()
     trial: TrialConfig = TrialConfig()
@@ -48,5 +48,5 @@ class Params(Record):
 
     @property
     def registered_name(self) -> str:
-        """Name that versions are registered under."""
+        """Name under which versions are registered."""
         return self.registry.name or f"{self.data.name}-classifier"

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from models.record import Record
 
 DRIFT_TESTS = 5
-"""Tests of a report, among which `significance` is divided."""
+"""Tests of a report, between which `significance` is divided."""
 
 
 class DriftParams(Record):
@@ -86,59 +86,59 @@ class GateParams(Record):
 
 
 class InboxParams(Record):
-    """Where deliveries are looked for, and when one is whole."""
+    """Folder of deliveries, and when one is complete."""
 
     path: str = Field("data/inbox", min_length=1)
-    """Folder, from the project's root; deliveries lie in <path>/<dataset>/."""
+    """Folder, relative to the project's root, with deliveries in <path>/<dataset>/."""
     settle_seconds: float = Field(10.0, ge=0)
-    """Seconds for which nothing in a delivery may have changed before it is taken."""
+    """Seconds without change after which a delivery is complete and is added."""
 
 
 NotifiedEvent = Literal["promote", "hold", "reject", "await", "failure"]
 
 
 class NotifyParams(Record):
-    """A webhook that is told how retrainings end; off unless `webhook_variable` is set."""
+    """Webhook that is notified of the end of retrainings; off unless `webhook_variable` is set."""
 
     webhook_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
-    """Environment variable that holds the webhook's URL, which is a secret and never stands in
-    params, such as PITCHPIPE_WEBHOOK_URL; null: nobody is told."""
+    """Environment variable that holds the webhook's URL, such as PITCHPIPE_WEBHOOK_URL; the URL is
+    a secret and cannot be a param. null: no notifications."""
     events: tuple[NotifiedEvent, ...] = ("promote", "hold", "reject", "await", "failure")
-    """Ends worth telling. await: the gate passed a version, and `pitchpipe approve` is awaited;
-    failure: the retraining came to no verdict."""
+    """Events to send. await: the gate passed a version, and `pitchpipe approve` is awaited;
+    failure: the retraining ended without verdict."""
     timeout_seconds: float = Field(5.0, gt=0, le=60)
-    """Longest wait for the webhook, each time."""
+    """Timeout of each attempt."""
     attempts: int = Field(3, ge=1, le=10)
-    """Times that the webhook is tried, with 1, 2, 4... seconds in between."""
+    """Attempts, with 1, 2, 4... seconds in between."""
 
 
 class RetentionParams(Record):
-    """What `pitchpipe gc` removes. null: nothing for that reason.
+    """What `pitchpipe gc` removes; null: nothing for that reason.
 
-    Whatever these say, it leaves alone what a version, the ledger or a running process needs.
+    What a version, the ledger or a running process needs is always kept.
     """
 
     trials_days: float | None = Field(90.0, gt=0)
-    """Days after which a trial that nothing wrote to goes."""
+    """Days since it was last written after which a trial is removed."""
     trials_bytes: int | None = Field(None, ge=0)
-    """Most bytes of the whole trial store; beyond it the worst go, unfinished and failed first."""
+    """Bytes of the trial store beyond which trials are removed, failed and worst ones first."""
     keep_best: int = Field(20, ge=0)
-    """Best trials of each dataset by validation, which stay whatever their age and size."""
+    """Number of the best trials of each dataset, by validation, that are always kept."""
     runs_days: float | None = Field(180.0, gt=0)
-    """Days after its end that MLflow shows a retraining, its trials' runs and their artifacts;
-    after it was last asked for, that a drift report stays."""
+    """Days after its end until a retraining is removed from MLflow, with its trials' runs and their
+    artifacts; days after it was last asked for until a drift report is removed."""
     flow_runs_days: float | None = Field(30.0, gt=0)
-    """Days after its end that Prefect shows a flow run, its task runs, logs and artifacts."""
+    """Days after its end until a flow run is removed, with its task runs, logs and artifacts."""
     copies_days: float | None = Field(30.0, gt=0)
-    """Days after its last use that a local copy of a version with remote artifacts stays."""
+    """Days after its last use until a local copy of a version with remote artifacts is removed."""
 
 
 class RetrainingParams(Record):
-    """Limits on retrainings that schedules and triggers ask for; `pitchpipe run` has none."""
+    """Limits on retrainings by schedules and triggers; `pitchpipe run` has none."""
 
     cool_down_hours: float = Field(0.0, ge=0, le=24 * 366)
-    """Least time between the end of a retraining and the start of the next, in hours; 0: none."""
+    """Hours between the end of a retraining and the start of the next, at least."""
     per_day: int | None = Field(None, ge=1)
-    """Most retrainings that end within any 24 hours, however they end; null: any number."""
+    """Retrainings that end within any 24 hours, at most, with any result; null: no limit."""
     hours_per_week: float | None = Field(None, gt=0)
-    """Retraining time within any 7 days, in hours, after which no more is begun; null: any."""
+    """Hours of retraining within any 7 days after which none is started; null: no limit."""

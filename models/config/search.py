@@ -1,4 +1,4 @@
-"""`search:` in params.yaml: which trials are run, and how long."""
+"""`search:` of the params: which trials are run, and for how long."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ Number = int | float
 
 
 class Range(Record):
-    """Numbers from low to high, both included; whole ones where both ends (and the step) are."""
+    """Numbers from low to high, inclusive; whole numbers if both ends and the step are whole."""
 
     low: Number
     """Least value."""
     high: Number
     """Greatest value."""
     log: bool = False
-    """Uniform in the logarithm: as many between 0.001 and 0.01 as between 0.01 and 0.1."""
+    """Uniform in the logarithm: 0.001 to 0.01 is as probable as 0.01 to 0.1."""
     step: Annotated[Number, Field(gt=0)] | None = None
     """Distance between two values, counted from low; null: any value."""
 
@@ -50,7 +50,7 @@ class Range(Record):
         return self.readable(value)
 
     def readable(self, value: float) -> Number:
-        """Round a number to the digits that values of this range have, and not beyond its ends."""
+        """Round a number to the digits of this range's values, and clip it to the range."""
         if self.whole:
             rounded: Number = math.floor(value)
         elif self.step is not None:
@@ -69,7 +69,7 @@ class Range(Record):
 
     @property
     def last(self) -> Number:
-        """Greatest value that a number of steps from low comes to; high where there is no step."""
+        """Greatest value that steps from low reach; high where there is no step."""
         if self.step is None:
             return self.ends[1]
         return self.at(math.nextafter(1, 0))
@@ -94,37 +94,37 @@ Pruner = Literal["none", "asha", "hyperband", "median"]
 
 
 class SearchParams(Record):
-    """Which trials are run, and for how many epochs."""
+    """Choice of the trials, and their epochs."""
 
     strategy: Literal["grid", "random", "tpe", "gp"] = "grid"
-    """grid: every combination of the axes' values, once each. random: so many, drawn evenly.
-    tpe, gp: the first ten as in random, each further one where earlier ones did well, by a tree of
+    """grid: every combination of the axes' values. random: `trials` combinations, drawn uniformly.
+    tpe, gp: the first ten as in random, then by the results of earlier trials, with a tree of
     Parzen estimators or a Gaussian process."""
     epochs: int = Field(10, ge=1, le=100_000)
-    """Epoch budget of a trial; not in its key: raising it goes on from what is there."""
+    """Epoch budget of a trial; not in its key, so that raising it continues the training."""
     trials: int = Field(20, ge=1, le=100_000)
-    """How many trials are drawn, all different; a grid has as many as it has points."""
+    """Number of trials, all different, of every strategy but grid."""
     ahead: int = Field(4, ge=1, le=1000)
-    """tpe, gp: trial n is chosen by what trials up to n - ahead came to, on any number of workers
-    alike; so no more than so many train at once."""
+    """tpe, gp: trial n is chosen by the results of trials up to n - ahead, so that the choice does
+    not depend on the number of workers; at most this many train at the same time."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Origin of what is drawn; a trial's own seed is trial.seed."""
+    """Seed of the drawing; the seed of a trial is trial.seed."""
     pruner: Pruner = "none"
-    """How trials are stopped early where others do better. asha: asynchronous successive halving.
-    hyperband: halving that begins at each of the rungs, for a share of the trials each. median: a
-    trial is stopped at a rung where it is worse than half of those that were there before."""
+    """Early stopping of trials that are worse than others. asha: asynchronous successive halving.
+    hyperband: halving that starts at each of the rungs, with a share of the trials each. median: a
+    trial is stopped at a rung where it is worse than half of the earlier ones."""
     reduction_factor: int = Field(3, ge=2, le=100)
-    """Each rung is so many times the epochs of the one below; asha, hyperband: one trial in so many
-    goes on to it."""
+    """Ratio of the epochs of a rung to those of the rung below; asha, hyperband: of the trials
+    below to those that continue."""
     min_epochs: int = Field(1, ge=1, le=100_000)
-    """Epochs of the lowest rung, which every trial gets; without a pruner it means nothing."""
+    """Epochs of the lowest rung, which every trial is given; ignored without a pruner."""
     min_trials: int = Field(5, ge=1, le=100_000)
-    """median: at a rung that fewer trials came to before, none is stopped."""
+    """median: earlier trials at a rung without which none is stopped there."""
     max_epochs_total: int | None = Field(None, ge=1)
-    """Cost in trial-epochs: no trial is begun or goes on that would bring the epochs asked for, of
-    all trials together, beyond this. Cached ones count, and so do those saved by early stopping."""
+    """Budget in epochs of all trials together: no trial is started or continued beyond it. Cached
+    epochs count, and so do those that early stopping saved."""
     max_seconds: float | None = Field(None, gt=0)
-    """No trial is begun or goes on after so long; what runs then is finished first."""
+    """Seconds after which no trial is started or continued; running ones are finished."""
     axes: dict[str, Axis] = Field(default_factory=dict)
     """Dotted path inside `trial` -> values, or for all but grid a range of numbers such as
     {low: 0.0001, high: 0.1, log: true}. No axes: one trial."""
@@ -160,7 +160,7 @@ class SearchParams(Record):
 
     @property
     def extremes(self) -> dict[str, Sequence[JsonValue]]:
-        """Axis -> values some trial must be able to have: those listed, or both ends of a range."""
+        """Axis -> its values to validate: those listed, or both ends of a range."""
         return {
             axis: values.ends if isinstance(values, Range) else values
             for axis, values in self.axes.items()

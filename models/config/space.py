@@ -1,4 +1,4 @@
-"""Axes of a search: dotted paths inside TrialConfig, and TrialConfigs made from points on them."""
+"""Axes of a search, dotted paths inside TrialConfig, and TrialConfigs made from points."""
 
 import difflib
 import json
@@ -13,11 +13,11 @@ from models.config.trial import TrialConfig
 from models.errors import ConfigError
 
 Point = Mapping[str, JsonValue]
-"""Axis -> value: what a trial changes in the base TrialConfig."""
+"""Axis -> value: the changes of a trial to the base TrialConfig."""
 
 
 def apply_point(base: TrialConfig, point: Point) -> TrialConfig:
-    """Make the TrialConfig that differs from base by the point.
+    """Return the TrialConfig that differs from base by the point.
 
     Choosing another `network.name` (or any other kind) keeps the fields both kinds have and takes
     the new kind's defaults for the rest. Raises ConfigError for an axis that is no field of the
@@ -40,8 +40,8 @@ def axis_points(
 ) -> Iterator[tuple[str, JsonValue, Point]]:
     """Yield (axis, value, smallest point that can hold it) for each value of each axis.
 
-    A field that only some kinds have is tried together with each kind that an axis chooses; it is
-    enough that one of them has it.
+    The point of a field that only some kinds have includes a kind, of those to be chosen, that has
+    it.
     """
     for axis, values in axes.items():
         section, _, field = axis.rpartition(".")
@@ -53,7 +53,7 @@ def axis_points(
 
 
 def partial_axes(axes: Mapping[str, Sequence[JsonValue]]) -> Iterator[str]:
-    """Yield the axes that some of the kinds to be chosen do not have."""
+    """Yield the axes whose field some of the kinds to be chosen do not have."""
     for axis in axes:
         section, _, field = axis.rpartition(".")
         kinds = axes.get(f"{section}.name", ()) if field != "name" else ()
@@ -62,7 +62,7 @@ def partial_axes(axes: Mapping[str, Sequence[JsonValue]]) -> Iterator[str]:
 
 
 def axis_names() -> list[str]:
-    """Every dotted path that can be an axis, of all kinds."""
+    """Return every dotted path that can be an axis, of all kinds."""
     return sorted(set(_leaves([TrialConfig], prefix="")))
 
 
@@ -85,13 +85,13 @@ def _change_kind(node: dict[str, JsonValue], sections: Sequence[str], kind: Json
 
 
 def of_kind(section: str, kind: object, fields: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields that a kind has, of those given; all where there is no such kind."""
+    """Return those of the given fields that a kind has; all where there is no such kind."""
     known = _fields(section, str(kind))
     return {name: value for name, value in fields.items() if not known or name in known}
 
 
 def _fields(section: str, kind: str) -> set[str]:
-    """Fields of the kind named in a section such as `network`; none where there is no such kind."""
+    """Return the fields of a kind of a section such as `network`; none where it does not exist."""
     if section not in TrialConfig.model_fields:
         return set()
     for model in models_in(TrialConfig.model_fields[section].annotation):
@@ -112,7 +112,7 @@ def _leaves(models: Sequence[type[BaseModel]], *, prefix: str) -> Iterator[str]:
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:
-    """Records in an annotation: itself, or the members of its union."""
+    """Return the records in an annotation: itself, or the members of its union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
@@ -131,7 +131,7 @@ def _unknown(axis: str) -> str:
 
 
 def applicable(base: TrialConfig, point: Point) -> Point:
-    """Leave out the axes that the kinds chosen at this point do not have."""
+    """Return the point without the axes that its kinds do not have."""
     chosen: dict[str, JsonValue] = {}
     for axis, value in point.items():
         section, _, field = axis.rpartition(".")
@@ -141,7 +141,7 @@ def applicable(base: TrialConfig, point: Point) -> Point:
 
 
 def count_points(base: TrialConfig, axes: Mapping[str, Sequence[JsonValue]]) -> int:
-    """Count the different points of some axes, once what `applicable` leaves out is left out."""
+    """Count the points of some axes that differ after `applicable`."""
     sections = {axis.rpartition(".")[0] for axis in axes}
     return math.prod(_count_in(section, base, axes) for section in sections)
 
@@ -160,7 +160,7 @@ def _count_in(section: str, base: TrialConfig, axes: Mapping[str, Sequence[JsonV
 
 
 def _kind(base: TrialConfig, section: str) -> str:
-    """Name of the kind that base has in a section; empty where it has no kinds."""
+    """Return the kind of a section of base; empty where the section has no kinds."""
     return str(getattr(getattr(base, section, None), "name", ""))
 
 

@@ -1,4 +1,4 @@
-"""`trial:` in params.yaml: network, optimiser, seed, ...; any field can be an axis."""
+"""`trial:` of the params: network, optimiser, seed, ...; any field can be an axis."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,15 +11,15 @@ from models.record import Record
 
 
 class _Schedule(Record):
-    """Learning rate as a function of the step; warms up linearly first, by choice."""
+    """Learning rate as a function of the step, with an optional linear warm-up."""
 
     warmup: int = Field(0, ge=0)
-    """Epochs in which the factor rises linearly to what the schedule says; 0: none."""
+    """Epochs in which the factor rises linearly to that of the schedule; 0: none."""
 
     @model_validator(mode="before")
     @classmethod
     def _null_horizon_is_none_given(cls, tree: object) -> object:
-        """Let another schedule take its own horizon where this one's dump says null."""
+        """Drop a null horizon, so that another schedule gets its own default."""
         if isinstance(tree, dict) and tree.get("horizon", 0) is None:
             return {key: value for key, value in tree.items() if key != "horizon"}
         return tree
@@ -29,12 +29,12 @@ class _EndlessSchedule(_Schedule):
     @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated property
     @property
     def horizon(self) -> None:
-        """Null: needs none."""
+        """Null: not needed."""
         return
 
 
 class ConstantSchedule(_EndlessSchedule):
-    """One learning rate throughout."""
+    """A constant learning rate."""
 
     name: Literal["constant"] = "constant"
 
@@ -48,17 +48,17 @@ class CosineSchedule(_Schedule):
 
 
 class StepSchedule(_EndlessSchedule):
-    """A factor on the learning rate every so many epochs."""
+    """The learning rate multiplied by a factor every `every` epochs."""
 
     name: Literal["step"] = "step"
     every: int = Field(5, ge=1)
-    """Epochs between two falls."""
+    """Epochs between two steps."""
     decay: float = Field(0.1, gt=0, le=1)
-    """Factor of each fall."""
+    """Factor of each step."""
 
 
 class ExponentialSchedule(_EndlessSchedule):
-    """A factor on the learning rate each epoch, spread evenly over its steps."""
+    """The learning rate multiplied by a factor each epoch, in equal parts at its steps."""
 
     name: Literal["exponential"] = "exponential"
     decay: float = Field(0.9, gt=0, le=1)
@@ -66,10 +66,10 @@ class ExponentialSchedule(_EndlessSchedule):
 
 
 class EarlyStoppingConfig(Record):
-    """When a trial has stopped getting better."""
+    """When a trial is stopped for lack of progress."""
 
     patience: int | None = Field(None, ge=1)
-    """Epochs without a better objective before the trial ends; null: never."""
+    """Epochs without a better objective after which a trial ends; null: never."""
     min_delta: float = Field(0.0, ge=0)
     """Smallest change that counts as better, in the objective's unit."""
 
@@ -82,36 +82,36 @@ Objective = Literal["accuracy", "f1_macro", "cross_entropy"]
 
 
 class TrialConfig(Record):
-    """All that decides what one trial trains, but for the data, the code and the epoch budget."""
+    """Everything that determines a trial, except data, code and epoch budget."""
 
     network: NetworkConfig = CnnConfig()
     """Architecture."""
     optimizer: OptimizerConfig = AdamConfig()
-    """How weights are moved."""
+    """Optimiser of the weights."""
     schedule: ScheduleConfig = ConstantSchedule()
-    """How the learning rate changes."""
+    """Schedule of the learning rate."""
     augmentation: AugmentationConfig = NoAugmentation()
-    """How training images are changed: at random, by (seed, epoch, step)."""
+    """Random changes of training images, drawn by (seed, epoch, step)."""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     """When to stop before the budget."""
     objective: Objective = "accuracy"
-    """Validation score that picks the best epoch and the best trial; ties go to cross-entropy."""
+    """Validation score by which the best epoch and trial are selected, then cross-entropy."""
     minibatch_size: int = Field(32, ge=1, le=65536)
-    """Images an optimiser step sees; gd takes all of them whatever this says."""
+    """Images of an optimiser step; gd takes all images instead."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Probability mass spread over all classes in the training loss."""
     gradient_clip: float | None = Field(None, gt=0)
-    """Largest norm of a step's whole gradient; null: as it comes."""
+    """Largest norm of a step's whole gradient; null: no limit."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Of the running mean of weights that is validated and kept; 0: the weights themselves."""
+    """Decay of the running mean of weights that is validated and kept; 0: no mean."""
     seed: int = Field(0, ge=0, lt=2**31)
-    """Origin of weights, order, dropout and augmentation."""
+    """Seed of weights, order, dropout and augmentation."""
     threads: int = Field(1, ge=1, le=256)
-    """CPU threads of one trial; part of its key, because sums change with it."""
+    """CPU threads of a trial; part of its key, because rounding of sums depends on it."""
     devices: int = Field(1, ge=1, le=64)
-    """Processes that share each minibatch, a device each."""
+    """Processes, each with a device, that share each minibatch."""
     strategy: Literal["auto", "ddp"] = "auto"
-    """How devices work together. ddp: each has the network and a share of every minibatch; auto:
+    """How devices share the work. ddp: each has the network and a share of every minibatch; auto:
     ddp where there are several."""
     precision: Literal["float32", "bf16"] = "float32"
     """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32."""

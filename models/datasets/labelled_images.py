@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -63,3 +64,17 @@ class Source:
     """Reads the images in pieces of bounded size, all of one kind."""
     warnings: tuple[str, ...] = ()
     """Sentences about files that were ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFormat:
+    """A format that sources come in, and how it is recognised."""
+
+    name: str
+    """What `--format` calls it."""
+    read: Callable[[Path], Source]
+    """Reads the source at a path; raises InputError where it is damaged."""
+    is_folder: Callable[[Path, Sequence[str]], bool] = lambda _folder, _names: False
+    """Whether a folder with these visible entries has the format."""
+    is_file: Callable[[Path, bytes], bool] = lambda _path, _start: False
+    """Whether a file has the format, by its path and its first eight bytes."""

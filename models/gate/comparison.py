@@ -87,15 +87,12 @@ def compare(pair: Pair, gate: GateParams) -> Comparison:
 
 def check_lead(comparison: Comparison, gate: GateParams) -> tuple[RuleResult, ...]:
     """Require a lead in accuracy that is significant and large enough to matter."""
-    effect = RuleResult(
-        rule="minimum_effect",
-        passed=comparison.accuracy >= gate.minimum_effect,
-        value=comparison.accuracy,
-        threshold=gate.minimum_effect,
-        text=f"Accuracy differs by {100 * comparison.accuracy:+.2f} points; the minimum is "
-        f"{100 * gate.minimum_effect:+.2f}.",
+    lead, least = comparison.accuracy, gate.minimum_effect
+    text = f"Accuracy differs by {100 * lead:+.2f} points; the minimum is {100 * least:+.2f}."
+    return (
+        _accuracy_better(comparison, gate.significance),
+        RuleResult.at_least("minimum_effect", lead, least, text=text),
     )
-    return _accuracy_better(comparison, gate.significance), effect
 
 
 def _accuracy_better(comparison: Comparison, significance: float) -> RuleResult:
@@ -136,29 +133,21 @@ def _accuracy_not_worse(comparison: Comparison, significance: float) -> RuleResu
 
 
 def _f1_not_worse(comparison: Comparison, margin: float) -> RuleResult:
-    high = comparison.f1_macro_interval.high
-    worse = high < -margin
-    return RuleResult(
-        rule="f1_macro_not_worse",
-        passed=not worse,
-        value=high,
-        threshold=-margin,
-        text=f"Macro F1 is {_significantly(worse)} more than {margin:g} worse: "
-        f"{_span(comparison.f1_macro, comparison.f1_macro_interval)}.",
+    interval = comparison.f1_macro_interval
+    text = (
+        f"Macro F1 is {_significantly(interval.high < -margin)} more than {margin:g} worse: "
+        f"{_span(comparison.f1_macro, interval)}."
     )
+    return RuleResult.at_least("f1_macro_not_worse", interval.high, -margin, text=text)
 
 
 def _cross_entropy_not_worse(comparison: Comparison, margin: float) -> RuleResult:
-    low = comparison.cross_entropy_interval.low
-    worse = low > margin
-    return RuleResult(
-        rule="cross_entropy_not_worse",
-        passed=not worse,
-        value=low,
-        threshold=margin,
-        text=f"Cross-entropy is {_significantly(worse)} more than {margin:g} nats worse: "
-        f"{_span(comparison.cross_entropy, comparison.cross_entropy_interval)}.",
+    interval = comparison.cross_entropy_interval
+    text = (
+        f"Cross-entropy is {_significantly(interval.low > margin)} more than {margin:g} nats "
+        f"worse: {_span(comparison.cross_entropy, interval)}."
     )
+    return RuleResult.at_most("cross_entropy_not_worse", interval.low, margin, text=text)
 
 
 def _classes_not_worse(pair: Pair, gate: GateParams) -> RuleResult:

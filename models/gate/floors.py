@@ -45,16 +45,16 @@ def _accuracy(scores: PointScores, gate: GateParams) -> Iterator[RuleResult]:
         f"Test accuracy is {scores.accuracy:.4f}; always predicting the most frequent class gives "
         f"{majority:.4f}, and the minimum is {least:.4f}."
     )
-    yield _at_least("accuracy_over_majority", scores.accuracy, least, text=text)
+    yield RuleResult.at_least("accuracy_over_majority", scores.accuracy, least, text=text)
     if gate.accuracy is not None:
         text = f"Test accuracy is {scores.accuracy:.4f}; the minimum is {gate.accuracy:g}."
-        yield _at_least("accuracy", scores.accuracy, gate.accuracy, text=text)
+        yield RuleResult.at_least("accuracy", scores.accuracy, gate.accuracy, text=text)
 
 
 def _quality(scores: PointScores, gate: GateParams) -> Iterator[RuleResult]:
     if gate.f1_macro is not None:
         text = f"Macro F1 is {scores.f1_macro:.4f}; the minimum is {gate.f1_macro:g}."
-        yield _at_least("f1_macro", scores.f1_macro, gate.f1_macro, text=text)
+        yield RuleResult.at_least("f1_macro", scores.f1_macro, gate.f1_macro, text=text)
     held = [one for one in scores.per_class if one.support >= gate.class_images]
     if gate.class_recall is not None and held:
         worst = min(held, key=lambda one: one.recall)
@@ -62,10 +62,10 @@ def _quality(scores: PointScores, gate: GateParams) -> Iterator[RuleResult]:
             f"The lowest recall is {worst.recall:.4f}, of class {worst.name}; the minimum is "
             f"{gate.class_recall:g} for classes with at least {gate.class_images} test images."
         )
-        yield _at_least("class_recall", worst.recall, gate.class_recall, text=text)
+        yield RuleResult.at_least("class_recall", worst.recall, gate.class_recall, text=text)
     if gate.ece is not None:
         text = f"Calibration error is {scores.ece:.4f}; the maximum is {gate.ece:g}."
-        yield _at_most("ece", scores.ece, gate.ece, text=text)
+        yield RuleResult.at_most("ece", scores.ece, gate.ece, text=text)
 
 
 def _cost(
@@ -75,7 +75,7 @@ def _cost(
     if most is not None:
         weight = challenger.weights_megabytes
         text = f"Weights are {weight:.1f} MB; the maximum is {most:g} MB."
-        yield _at_most("weights_megabytes", weight, most, text=text)
+        yield RuleResult.at_most("weights_megabytes", weight, most, text=text)
     if gate.latency_ms is not None:
         took = challenger.latency_ms
         theirs = champion.latency_ms if isinstance(champion, GateInput) else None
@@ -88,11 +88,3 @@ def _cost(
             threshold=gate.latency_ms,
             text=f"Latency {measured}{beside}; the maximum is {gate.latency_ms:g} ms.",
         )
-
-
-def _at_least(rule: str, value: float, least: float, *, text: str) -> RuleResult:
-    return RuleResult(rule=rule, passed=value >= least, value=value, threshold=least, text=text)
-
-
-def _at_most(rule: str, value: float, most: float, *, text: str) -> RuleResult:
-    return RuleResult(rule=rule, passed=value <= most, value=value, threshold=most, text=text)

@@ -72,16 +72,6 @@ def holm(p_values: Sequence[float], significance: float) -> list[int]:
     return refused
 
 
-def images_needed(lead: float, differing: float, *, significance: float) -> int:
-    """Test images on which a true lead in accuracy is detected with 80 % power (Connor, 1987).
-
-    differing: share of the images that exactly one of the two has right; at least lead.
-    """
-    high, power = stats.norm.isf(significance / 2), stats.norm.ppf(POWER)
-    root = high * math.sqrt(differing) + power * math.sqrt(differing - lead**2)
-    return math.ceil(float(root / lead) ** 2)
-
-
 def detectable_lead(images: int, differing: float, *, significance: float) -> float:
     """True lead in accuracy that is detected on these images with 80 % power; at most 1."""
     reach = stats.norm.isf(significance / 2) + stats.norm.ppf(POWER)

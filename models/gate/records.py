@@ -1,5 +1,7 @@
 """The gate's decision; light to import, so that reading one needs neither numpy nor scipy."""
 
+from typing import Self
+
 from pydantic import ConfigDict, Field
 
 from models.config.policies import Verdict
@@ -19,6 +21,18 @@ class RuleResult(Record):
     """The limit that it was compared with."""
     text: str
     """One sentence for people."""
+
+    @classmethod
+    def at_least(cls, rule: str, value: float, threshold: float, *, text: str) -> Self:
+        """Pass where the value is not below the threshold."""
+        passed = value >= threshold
+        return cls(rule=rule, passed=passed, value=value, threshold=threshold, text=text)
+
+    @classmethod
+    def at_most(cls, rule: str, value: float, threshold: float, *, text: str) -> Self:
+        """Pass where the value is not above the threshold."""
+        passed = value <= threshold
+        return cls(rule=rule, passed=passed, value=value, threshold=threshold, text=text)
 
 
 class Comparison(Record):

@@ -1,1 +1,1 @@
-"""Monitoring: whether images have become others than those that a version was made of."""
+"""Drift detection: compare images with those that a version was selected on, without labels."""

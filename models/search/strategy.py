@@ -59,22 +59,3 @@ class FixedProposer:
 
     def learn(self, number: int, scores: Scores | None) -> None:
         """Do nothing."""
-
-
-class FullBudgetSearch:
-    """Strategy without a pruner: trains every trial to the full budget."""
-
-    def __init__(self, proposer: Proposer, *, epochs: int) -> None:
-        self._proposer, self._epochs = proposer, epochs
-        self._asked = 0
-
-    def ask(self) -> Job | None:
-        proposal = self._proposer.propose()
-        if proposal is None:
-            return None
-        job = Job(number=self._asked, proposal=proposal, budget=self._epochs)
-        self._asked += 1
-        return job
-
-    def tell(self, job: Job, scores: Scores | None) -> None:
-        self._proposer.learn(job.number, scores)

@@ -13,6 +13,7 @@ from data_fixtures import class_folders, make_project, noise
 from flows.datasets import ingest
 from flows.datasets.ingest import Added, add_source, check_source
 from models.config import DataParams
+from models.datasets.batches import read_batch, read_piece
 from models.datasets.sources.detect import find_source
 from models.errors import PitchpipeError
 
@@ -83,6 +84,45 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "read_bytes", deny)
     assert re.search(r"a/00004\.png: Permission denied", str(refused(tmp_path / "given")))
+
+
+def test_unreadable_files_can_be_left_out_and_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--skip-bad: damaged files and those that may not be read; the good ones are the batch."""
+    class_folders(tmp_path / "given", noise(8))
+    (tmp_path / "given" / "a" / "x.png").write_text("no image")
+    (tmp_path / "given" / "b" / "y.png").write_bytes(b"")
+    read = Path.read_bytes
+
+    def deny(path: Path) -> bytes:
+        if path.name == "00004.png":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    message = str(refused(tmp_path / "given"))
+    assert message.endswith("`pitchpipe data add --skip-bad` leaves unreadable files out")
+    assert message.count(".png: ") == 3
+
+    added = add_source(tmp_path / "given", PETS, skip_bad=True)
+
+    skipped = {one.where: one.message for one in added.warnings if one.code == "skipped"}
+    assert list(skipped) == ["a/00004.png", "a/x.png", "b/y.png"]
+    assert all(message.endswith("; left out") for message in skipped.values())
+    assert "Permission denied" in skipped["a/00004.png"]
+    assert added.images == 7
+    paths = read_piece(read_batch(Path(added.batch)), 0).paths  # type: ignore[union-attr]
+    assert set(skipped).isdisjoint(paths)
+
+
+def test_a_folder_of_bad_files_alone_is_refused_all_the_same(tmp_path: Path) -> None:
+    """There is nothing that could be added."""
+    class_folders(tmp_path / "given", noise(2))
+    for image in (tmp_path / "given").rglob("*.png"):
+        image.write_text("no image")
+    with pytest.raises(PitchpipeError, match="holds no readable images"):
+        add_source(tmp_path / "given", PETS, skip_bad=True)
 
 
 def test_a_file_that_disappears_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

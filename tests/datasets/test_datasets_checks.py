@@ -1,5 +1,6 @@
 """Checks: each finds what it is for, is silent otherwise, and has the level that params give it."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.config.data import CheckParams
 from models.datasets.batches import write_batch
 from models.datasets.image_statistics import image_statistics
 from models.datasets.ingest import align_classes, check
-from models.datasets.labelled_images import PixelRows, Source
+from models.datasets.labelled_images import EncodedRows, PixelRows, Source
 from models.datasets.near_duplicates import near_duplicates
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Finding
@@ -88,6 +89,84 @@ def test_a_class_that_is_new_to_the_dataset_is_named() -> None:
     """Not an error: datasets grow; a misspelt folder shows."""
     found = warnings_of(source_of(GOOD), known={"a": 5, "c": 5})
     assert found["new_classes"].where == "b"
+
+
+def encoded(images: NDArray[np.uint8]) -> EncodedRows:
+    """Images as files a/00.png, b/01.png, ..."""
+    files = tuple(png_of(image) for image in images)
+    paths = tuple(f"{'ab'[number % 2]}/{number:02}.png" for number in range(len(images)))
+    return EncodedRows(files, paths, np.arange(len(images)) % 2, (None,) * len(images))
+
+
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0]).save(file, format="PNG")
+    return file.getvalue()
+
+
+def files_source(*pieces: EncodedRows) -> Source:
+    return Source("given", ("a", "b"), rows=lambda: iter(pieces))
+
+
+def test_messages_name_up_to_five_images() -> None:
+    """By file where there are files, else by number; of more, the first five."""
+    levels = np.arange(100, 106, dtype=np.uint8)[:, None, None, None]
+    images = np.concatenate([GOOD[:54], GOOD[:6], np.broadcast_to(levels, (6, 28, 28, 1))])
+    rows = encoded(images)
+
+    found = warnings_of(files_source(rows.take(range(30)), rows.take(range(30, 66))))
+    unnamed = warnings_of(source_of(images))
+
+    assert found["duplicates"].message.endswith(
+        "one of each is kept: a/54.png, b/55.png, a/56.png, b/57.png, a/58.png, ..."
+    )
+    assert found["constant"].message.endswith(
+        "of one colour all over: a/60.png, b/61.png, a/62.png, b/63.png, a/64.png, ..."
+    )
+    assert unnamed["constant"].message.endswith(
+        "all over: image 60, image 61, image 62, image 63, image 64, ..."
+    )
+
+
+def test_copies_under_two_labels_are_named() -> None:
+    """Both files, so that one can be corrected."""
+    images = np.concatenate([GOOD, GOOD[:1], GOOD[1:2]])
+    rows = encoded(images)
+    labels = rows.labels.copy()
+    labels[60] = 1  # image 0 is an `a`
+    mixed = EncodedRows(rows.files, rows.paths, labels, rows.splits)
+    message = warnings_of(files_source(mixed))["conflicts"].message
+    assert message.endswith("refuse stops): a/00.png, a/60.png")
+
+
+def test_tiny_images_are_refused_and_much_enlarged_ones_are_a_warning() -> None:
+    """Below 4 pixels nothing is to be seen; 6 pixels become 28."""
+    tiny = np.zeros((1, 2, 3, 1), np.uint8)
+    tiny[0, 0, 0] = 200
+    rows = encoded(GOOD)
+    with_tiny = EncodedRows(
+        (png_of(tiny[0]), *rows.files[1:]), rows.paths, rows.labels, rows.splits
+    )
+    report = check(files_source(with_tiny), DataParams(), known={})
+    assert [(finding.code, finding.message) for finding in report.errors] == [
+        ("tiny", "1 images have a side of fewer than 4 pixels; leave them out: a/00.png")
+    ]
+    small = warnings_of(source_of(noise(60, side=6)))
+    assert small["small"].message.startswith("60 images are enlarged more than 4 times to 28")
+    assert warnings_of(source_of(noise(60, side=8))) == {}
+
+
+def test_a_class_without_test_images_is_named() -> None:
+    """With the number of its images, and what follows from it."""
+    images = noise(60, side=28)
+    rows = PixelRows(images, np.arange(60) % 2, ("train",) * 50 + ("test",) * 10)
+    one_class_in_test = PixelRows(images, np.where(np.arange(60) < 50, rows.labels, 0), rows.splits)
+    source = Source("given", ("a", "b"), rows=lambda: iter([one_class_in_test]))
+    found = warnings_of(source)["absent_in_split"]
+    assert found.where == "test"
+    assert found.message == (
+        "1 classes have no image here and are never scored: 'b' (of 25 images); add images of them"
+    )
 
 
 @pytest.mark.parametrize("level", ["error", "warning", "off"])

@@ -17,6 +17,8 @@ from project_folder import Ran
 from stored_project import copied
 from warm_commands import WarmCommands
 
+pytest_plugins = ["faults_fixtures"]
+
 Damage = Callable[[Path, random.Random], object]
 
 OWN_CODES = (0, 1, 2, 3)

@@ -26,6 +26,8 @@ from flows.versions.transfer import INDEX, ExportIndex, _unpack
 from models.errors import PitchpipeError
 from models.trials import read_history, read_outcome
 
+pytest_plugins = ["faults_fixtures"]
+
 Reader = Callable[[Path], object]
 MOST_MEMORY = 2**30
 """Bytes of address space a reader may take beyond what is loaded."""

@@ -13,6 +13,8 @@ from project_folder import Ran
 from stored_project import NAME, copied, forget_runs, move_by_hand
 from warm_commands import KILLED, WarmCommands
 
+pytest_plugins = ["faults_fixtures"]
+
 ALL_OLD = ("trials_days=0.0001", "runs_days=0.0001", "flow_runs_days=0.0001", "keep_best=0")
 
 

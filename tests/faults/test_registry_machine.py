@@ -16,12 +16,15 @@ from registry_project import bars_template
 from registry_records import BARS
 from stored_project import change_database
 
+from flows.records.promotion import Judgement
 from flows.registry.promotion import commands
 from flows.registry.promotion.aliases import AliasEditor, edit_aliases
 from flows.tracking.store import open_tracking
 from models.config.policies import GateParams, Verdict
 from models.errors import PitchpipeError
 from models.gate.records import GateDecision
+
+pytest_plugins = ["faults_fixtures"]
 
 __all__ = ["bars_template", "migrated_database"]
 
@@ -56,10 +59,11 @@ class Registry(RuleBasedStateMachine):
         os.chdir(self.before)
         shutil.rmtree(self.home)
 
-    def decided(self, verdict: Verdict, version: int) -> commands.Judgement:
+    def decided(self, verdict: Verdict, version: int) -> Judgement:
         """A gate decision against the champion of now."""
-        decision = GateDecision.model_construct(verdict=verdict, reasons=(), comparison=None)
-        return commands.Judgement(version, champion(self.root, BARS), decision)
+        decision = GateDecision(verdict=verdict, rules=())
+        now = champion(self.root, BARS)
+        return Judgement(version=version, champion=now, decision=decision)
 
     @rule(
         version=VERSIONS,

@@ -15,6 +15,8 @@ from stored_project import NAME, copied
 from stub_server import failing_server
 from warm_commands import WarmCommands
 
+pytest_plugins = ["faults_fixtures"]
+
 FAILURES = ("down", "500", "401", "HTML", "silent")
 OF_MLFLOW = ("versions", "promote 2", "evaluate 2", "trace 2", "sync", "audit", "predict asked")
 OF_PREFECT = ("run --force", "tune")

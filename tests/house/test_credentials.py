@@ -10,15 +10,16 @@ from mlflow.exceptions import MlflowException
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from registry_records import NAME, flow_run_info
 
-from flows.runtime.prefect_server import prefect_api
+from flows.runtime.prefect_server import RunningServices, prefect_api
 from flows.runtime.servers import mlflow_environment, mlflow_server
 from flows.schedules.status_page import Link, StatusPage
 from flows.schedules.up import announce, links
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import Tracking, TrackingError, mlflow_errors, open_tracking
-from flows.tracking.writer import short
+from flows.tracking.writer import error_line
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
+from models.processes import this_process
 
 SECRET = "s3cr3t"
 URLS = {
@@ -157,6 +158,18 @@ def test_a_terminal_is_shown_links_that_sign_in(
     assert "".join(text for _, text in pieces) == whole
 
 
+def test_what_an_earlier_release_wrote_of_its_services_is_read() -> None:
+    """Its servers asked for no password; one that is there is not shown by accident."""
+    services = RunningServices(
+        process=this_process(), prefect="http://127.0.0.1:4200", mlflow=OURS, password=SECRET
+    )
+    earlier = services.model_dump_json(exclude={"password"})
+
+    assert "password" not in earlier
+    assert RunningServices.model_validate_json(earlier).password is None
+    assert SECRET not in repr(services)
+
+
 def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
     """Every user of the host can read a command line; the environment only its owner."""
     uri = "postgresql://user:s3cr3t@host/db"
@@ -167,4 +180,4 @@ def test_a_databases_password_is_not_in_the_command_line_of_mlflow() -> None:
 
 def test_refusals_are_noted_without_the_password() -> None:
     """They end in the summary and in the log."""
-    assert SECRET not in short(MlflowException("to https://user:s3cr3t@host/api: no"))
+    assert SECRET not in error_line(MlflowException("to https://user:s3cr3t@host/api: no"))

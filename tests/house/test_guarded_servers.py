@@ -364,12 +364,30 @@ def test_the_password_is_in_one_file_and_in_no_other_place(up: Up) -> None:
     assert stat.S_IMODE(holding[0].stat().st_mode) == 0o600
 
 
-def test_the_server_that_a_search_starts_for_itself_is_guarded_too(
-    tmp_path: Path, retrained: tuple[ProjectFolder, Ran]
-) -> None:
+def test_our_own_commands_know_the_password_where_the_user_names_the_server_of_up(up: Up) -> None:
+    """An address in the environment, as before there was a password, is enough."""
+    api = f"{up.services.prefect}/api"
+    applied = up.folder.pitchpipe("schedule", "apply", PREFECT_API_URL=api)
+    assert applied.code == 0, applied.err
+
+
+def test_a_wrong_password_is_one_message_and_exit_2(up: Up) -> None:
+    """It names the variable; what the user set is used as it is."""
+    api = f"{up.services.prefect}/api"
+    refused = up.folder.pitchpipe(
+        "schedule", "apply", PREFECT_API_URL=api, PREFECT_API_AUTH_STRING="me:mine"
+    )
+
+    assert refused.code == 2
+    assert refused.err == (
+        f"pitchpipe: PREFECT_API_URL {api}: asks for a password; "
+        "set PREFECT_API_AUTH_STRING to USER:PASSWORD\n"
+    )
+
+
+def test_the_server_that_a_search_starts_for_itself_is_guarded_too(tmp_path: Path) -> None:
     """Without `up`: whoever finds its port gets nothing, and the search goes on."""
     project = make_project(tmp_path / "project")
-    assert retrained
     process = project.start("tune", "--json", *overrides(*QUICK))
     api = ""
 

@@ -1,6 +1,8 @@
 """What the Makefile's verbs install, seen by a Python that only writes down what it is asked."""
 
+import shlex
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -16,7 +18,7 @@ RECORDER = """\
 # As `python -m venv` leaves it, this program is in .venv/bin afterwards.
 if [ "$2" = venv ]; then
   mkdir -p "$3/bin"
-  for name in python pitchpipe lint-imports; do cp recorder "$3/bin/$name"; done
+  for name in python pip pitchpipe lint-imports; do cp recorder "$3/bin/$name"; done
 fi
 printf '%s\\n' "$*" >> asked.txt
 """
@@ -40,7 +42,13 @@ class Checkout:
         return subprocess.run(
             ["make", "PYTHON=./recorder", *words],
             cwd=self.folder,
-            env={**clean_environment(), "MAKEFLAGS": ""},
+            # Should a real pip ever be asked, it must install nothing.
+            env={
+                **clean_environment(),
+                "MAKEFLAGS": "",
+                "PIP_NO_INDEX": "1",
+                "PIP_REQUIRE_VIRTUALENV": "1",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -119,6 +127,38 @@ def test_only_torch_comes_from_the_index_of_torch(tmp_path: Path) -> None:
     peers = checkout.asked_by("bench-peers-env", "TORCH=cpu")
     (of_index,) = [call for call in peers if CPU_INDEX in call]
     assert of_index.endswith(f"--no-deps --index-url {CPU_INDEX} torch==2.13.0")
+
+
+OLD = """\
+#!/bin/sh
+exec {python} -c "import sys; sys.version_info = (3, 9, 6); $2"
+"""
+
+
+def test_a_python_that_is_too_old_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """Which it was, what is needed, and how to name another; with that, it goes on."""
+    checkout = Checkout(tmp_path / "check out")
+    old = checkout.folder / "old"
+    old.write_text(OLD.format(python=shlex.quote(sys.executable)))
+    old.chmod(0o755)
+
+    refused = checkout.make("run", "PYTHON=./old")
+
+    assert refused.returncode == 2
+    assert "./old is Python 3.9, and 3.11 or later is needed: make PYTHON=" in refused.stderr
+    assert not (checkout.folder / ".venv").exists()
+    assert checkout.installed_by("run") == [PRODUCT]
+
+
+def test_an_environment_that_was_left_half_made_is_completed(tmp_path: Path) -> None:
+    """Debian's Python without python3-venv leaves an interpreter without pip."""
+    checkout = Checkout(tmp_path / "checkout")
+    (checkout.folder / ".venv/bin").mkdir(parents=True)
+    # No real interpreter: what pip is asked here must reach nobody's packages.
+    (checkout.folder / ".venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
+    (checkout.folder / ".venv/bin/python").chmod(0o755)
+
+    assert "-m venv .venv" in checkout.asked_by("run")
 
 
 def test_another_torch_is_refused_before_anything_is_made(tmp_path: Path) -> None:

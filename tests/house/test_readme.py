@@ -135,9 +135,10 @@ def test_every_example_is_a_command_of_the_readme() -> None:
 @pytest.mark.timeout(1500)
 def test_make_run_in_a_clean_clone_ends_in_a_champion(tmp_path: Path) -> None:
     """The first command sets up and promotes; a second one is a no-op, by another path, too, and
-    after the tools were installed. In a folder whose name a shell would take apart.
+    after the tools were installed. In a folder whose name a shell would take apart (without a
+    dollar: the scripts that pip writes have the interpreter's path in double quotes).
     """
-    clone, link = tmp_path / "it's a (2nd) $HOME; #1" / "clo ne", tmp_path / "a link"
+    clone, link = tmp_path / "it's a (2nd) one; #1" / "clo ne", tmp_path / "a link"
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
     link.symlink_to(clone)
 

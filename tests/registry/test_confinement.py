@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flows.registry import confinement
+from models.processes import LINUX
 
 CONFINED = """
 import json, os, resource, runpy, socket, subprocess, sys
@@ -127,11 +128,39 @@ def test_no_service_is_reached(tmp_path: Path) -> None:
     assert answers["reached"].endswith(("Error", "OSError", "PermissionError"))
 
 
+@pytest.mark.skipif(not LINUX, reason="macOS refuses to limit memory")
 def test_memory_ends_somewhere(tmp_path: Path) -> None:
     """A network that wants more than it may is an error, not the end of the machine."""
     assert confined('answers["taken"] = said(lambda: len(bytes(4 * 2**30)))', tmp_path) == {
         "taken": "MemoryError"
     }
+
+
+ON_MACOS = """
+import json, os, resource, runpy, sys
+sys.platform = "darwin"
+limit = resource.setrlimit
+def refuses_memory(which, limits):
+    if which == resource.RLIMIT_AS:
+        raise ValueError("current limit exceeds maximum limit")
+    limit(which, limits)
+resource.setrlimit = refuses_memory
+runpy.run_path(sys.argv[1])["confine"](memory_bytes=2 * 2**30, cpu_seconds=60)
+limited = (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_CPU)
+os.write(1, json.dumps([resource.getrlimit(one)[0] for one in limited]).encode())
+"""
+
+
+def test_a_system_that_does_not_limit_memory_limits_the_rest() -> None:
+    """As macOS: nothing of the others is left out for it, and the version is tried."""
+    done = subprocess.run(
+        [sys.executable, "-c", ON_MACOS, confinement.__file__],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [0, 0, 60]
 
 
 def test_calls_that_leave_a_trace_raise(tmp_path: Path) -> None:

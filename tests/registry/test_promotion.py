@@ -348,6 +348,16 @@ def test_a_promotion_ended_by_kill_9_is_completed(
     assert aliases(tracking) == {"champion": 2, "previous": 1, "challenger": 3}
 
 
+def test_changed_evidence_is_a_problem_of_the_audit(tracking: Tracking) -> None:
+    """Its name is the digest of what it said when it was judged."""
+    settle(tracking, judgement(1, None), GateParams())
+    [path] = Path("mlruns/evidence").glob("*.json")
+    path.write_text(path.read_text().replace("PROMOTE", "REJECT"))
+    assert audit_ledger(tracking).problems == (
+        f"{path}: does not have the digest in its name: it was changed",
+    )
+
+
 def test_a_cut_ledger_is_found_and_stays_found(tracking: Tracking) -> None:
     """MLflow remembers the head; new entries do not cover the cut up."""
     promote(tracking, 1)

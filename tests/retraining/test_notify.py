@@ -20,9 +20,8 @@ from project_folder import (
     users_prefect,
     users_prefect_environment,
 )
+from registry_records import ended_retraining
 
-from flows.records.ledger import Action, Entry
-from flows.records.promotion import Judgement, Move, Promotion
 from flows.records.retraining import Retraining
 from flows.retraining import notify
 from flows.retraining.decide import fingerprint
@@ -34,10 +33,7 @@ from flows.retraining.notify import (
 )
 from flows.runtime.servers import free_port
 from models.config import NotifyParams, Params, load_params
-from models.config.policies import Verdict
-from models.decision import Decision
 from models.errors import ConfigError, InputError
-from models.gate.records import GateDecision, RuleResult
 
 VARIABLE = "PITCHPIPE_WEBHOOK_URL"
 ONE_TRIAL = "search.axes={minibatch_size: [32]}"
@@ -98,39 +94,19 @@ def webhook(served: Webhook, monkeypatch: pytest.MonkeyPatch) -> Webhook:
     return served
 
 
-def retraining(
-    verdict: Verdict = "PROMOTE", *, action: Action | None = "promote", champion: int | None = 2
-) -> Retraining:
-    """How a retraining of version 2 ended; action: of the ledger, None: no alias may move."""
-    rule = RuleResult(rule="better", passed=True, text="better by 1 %")
-    decision = GateDecision(verdict=verdict, rules=(rule,))
-    facts = {
-        "action": action,
-        "name": "n",
-        "to": 2,
-        "verdict": verdict,
-        "reasons": decision.reasons,
-    }
-    sealed = {"number": 1, "time": "", "who": "", "previous": "", "digest": ""}
-    move = Move(entry=Entry.model_validate(facts | sealed), after=champion) if action else None
-    return Retraining(
-        decision=Decision(retrain=True, reason="data changed"),
-        registered_name="digits-classifier",
-        promotion=Promotion(
-            judgement=Judgement(version=2, champion=champion, decision=decision), move=move
-        ),
-    )
-
-
 @pytest.mark.parametrize(
     ("ended", "event", "says"),
     [
-        (retraining(), "promote", "version 2 is the champion"),
-        (retraining("HOLD", action="hold", champion=1), "hold", "version 2 is held"),
-        (retraining("HOLD", action="hold"), "hold", "version 2 is the champion"),
-        (retraining("REJECT", action="reject", champion=None), "reject", "version 2 is rejected"),
-        (retraining(action="await", champion=1), "await", "pitchpipe approve 2"),
-        (retraining(action=None, champion=1), "await", "pitchpipe promote 2"),
+        (ended_retraining(), "promote", "version 2 is the champion"),
+        (ended_retraining("HOLD", action="hold", champion=1), "hold", "version 2 is held"),
+        (ended_retraining("HOLD", action="hold"), "hold", "version 2 is the champion"),
+        (
+            ended_retraining("REJECT", action="reject", champion=None),
+            "reject",
+            "2 is rejected",
+        ),
+        (ended_retraining(action="await", champion=1), "await", "pitchpipe approve 2"),
+        (ended_retraining(action=None, champion=1), "await", "pitchpipe promote 2"),
     ],
 )
 def test_every_end_has_its_event_and_its_sentence(
@@ -147,7 +123,7 @@ def test_every_end_has_its_event_and_its_sentence(
 
 def test_nothing_is_sent_by_default(webhook: Webhook) -> None:
     """Off, even where the variable is set; events that were not asked for are not sent."""
-    message = outcome_message(retraining())
+    message = outcome_message(ended_retraining())
     assert not send_notification(message, NotifyParams())
     assert not send_notification(message, PARAMS.model_copy(update={"events": ("failure",)}))
     assert webhook.received == []
@@ -156,7 +132,7 @@ def test_nothing_is_sent_by_default(webhook: Webhook) -> None:
 def test_a_webhook_that_comes_to_itself_is_told(webhook: Webhook) -> None:
     """Tried again after an error, until it answers."""
     webhook.answers[:] = [503, 500]
-    assert send_notification(outcome_message(retraining()), PARAMS)
+    assert send_notification(outcome_message(ended_retraining()), PARAMS)
     assert len(webhook.received) == 3
 
 
@@ -167,7 +143,7 @@ def test_a_webhook_that_refuses_is_given_up_and_its_address_kept_secret(
     """No error; the log names variable and status, never the URL."""
     webhook.answers[:] = statuses
     with caplog.at_level(logging.DEBUG):
-        assert not send_notification(outcome_message(retraining()), PARAMS)
+        assert not send_notification(outcome_message(ended_retraining()), PARAMS)
     assert f"it answered {statuses[-1]}, 3 times" in caplog.text
     assert VARIABLE in caplog.text
     assert SECRET not in caplog.text
@@ -196,7 +172,7 @@ def test_a_wrong_address_fails_nothing_and_is_not_told(
     assert webhook.received == []
     monkeypatch.setenv(VARIABLE, address)
     with caplog.at_level(logging.DEBUG):
-        assert not send_notification(outcome_message(retraining()), PARAMS)
+        assert not send_notification(outcome_message(ended_retraining()), PARAMS)
     assert VARIABLE in caplog.text
     assert SECRET not in caplog.text
 
@@ -208,7 +184,7 @@ def test_a_webhook_that_never_answers_is_waited_for_no_longer_than_asked(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv(VARIABLE, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         params = PARAMS.model_copy(update={"timeout_seconds": 0.1, "attempts": 2})
-        assert not send_notification(outcome_message(retraining()), params)
+        assert not send_notification(outcome_message(ended_retraining()), params)
     assert "TimeoutError, 2 times" in caplog.text
     assert webhook.received == []
 
@@ -221,7 +197,7 @@ def test_pauses_grow_and_end_with_the_last_attempt(
     monkeypatch.setattr(notify, "wait", pauses.append)
     webhook.answers[:] = [500] * 4
     assert not send_notification(
-        outcome_message(retraining()), PARAMS.model_copy(update={"attempts": 4})
+        outcome_message(ended_retraining()), PARAMS.model_copy(update={"attempts": 4})
     )
     assert pauses == [1, 2, 4]
 

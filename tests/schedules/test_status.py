@@ -1,8 +1,10 @@
 """`status`: the project at a glance, in a second."""
 
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +14,6 @@ from registry_records import NAME
 
 from flows.cli.display.project import print_status
 from flows.records import ledger
-from flows.records.champion import read_champion
 from flows.records.ledger import Ledger, LedgerAction
 from flows.retraining.decide import remember
 from flows.runtime.retraining_lock import only_retraining
@@ -118,19 +119,57 @@ def test_schedules_are_shown_with_what_comes_next(capsys: pytest.CaptureFixture[
     assert re.search(r"arrivals +new data +paused", shown)
 
 
-def test_a_tracking_server_is_asked_for_its_champion(
-    promoted: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def elsewhere(promoted: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """MLFLOW_TRACKING_URI names a store that is not the project's own, which has no champion."""
+    database = promoted / "elsewhere.db"
+    with (
+        closing(sqlite3.connect(promoted / "mlruns/mlflow.db")) as own,
+        closing(sqlite3.connect(database)) as copy,
+    ):
+        own.backup(copy)
+        own.execute("DELETE FROM registered_model_aliases")
+        own.commit()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    return f"sqlite:///{database}"
+
+
+def test_a_tracking_server_is_asked_for_its_champion(elsewhere: str) -> None:
+    """The variable names the store: the project's own file does not count."""
+    found = project_status()
+
+    assert found.sources["champion"] == elsewhere
+    assert found.champion is not None
+    assert found.champion.version == 2
+    assert found.champion.test == Scores(accuracy=0.97, f1_macro=0.96, cross_entropy=0.1)
+
+
+def test_a_page_does_not_wait_for_a_tracking_server(
+    elsewhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The variable names the store: what the project's own file says does not count."""
-    own = read_champion(NAME)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
+    """The ledger knows the champion, though not its scores."""
+    monkeypatch.setattr("flows.tracking.store.open_tracking", None)
 
-    found = project_status().champion
+    found = read_status(load_params(), ask_servers=False)
 
-    assert promoted == Path.cwd()
-    assert own is not None
-    assert found is not None
-    assert (found.version, found.test) == (own.version, own.test)
+    assert elsewhere
+    assert found.sources["champion"] == "mlruns/ledger.jsonl"
+    assert found.champion is not None
+    assert (found.champion.version, found.champion.test) == (2, None)
+
+
+@pytest.mark.parametrize("ask_servers", [True, False])
+def test_the_projects_own_database_is_read_by_whatever_name(
+    promoted: Path, monkeypatch: pytest.MonkeyPatch, *, ask_servers: bool
+) -> None:
+    """MLflow names it in the environment of a process that has opened it, as `up` has."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{promoted / 'mlruns/mlflow.db'}")
+
+    found = read_status(load_params(), ask_servers=ask_servers)
+
+    assert found.sources["champion"] == "mlruns/mlflow.db"
+    assert found.champion is not None
+    assert found.champion.test is not None
 
 
 def test_status_imports_neither_torch_nor_mlflow_nor_prefect(promoted: Path) -> None:
@@ -162,30 +201,16 @@ def test_status_prints_the_keys_of_the_contract(tmp_path: Path) -> None:
     assert {"services", "schedules", "champion", "last_run"} <= set(ran.document)
 
 
-def test_every_fact_names_its_source(
-    promoted: Path, tracking: Tracking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The champion by the project's database, by a server, or by the ledger where none is asked."""
-    asked = project_status()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
-    by_server, by_ledger = project_status(), read_status(load_params(), ask_servers=False)
+@pytest.mark.usefixtures("promoted")
+def test_every_fact_names_its_source() -> None:
+    """The file or server that it was read from; people see it beside each."""
+    found = project_status()
 
-    assert promoted == Path.cwd()
-    assert asked.sources.keys() == set(Status.model_fields) - {
-        "dataset",
-        "name",
-        "notice",
-        "sources",
+    about = {"dataset", "name", "notice", "sources"}
+    assert found.sources.keys() == set(Status.model_fields) - about
+    assert {source for _, _, source in found.facts} == {
+        found.sources[fact] for fact in ("champion", "last_run", "last_decision")
     }
-    assert [one.sources["champion"] for one in (asked, by_server, by_ledger)] == [
-        "mlruns/mlflow.db",
-        tracking.uri,
-        "mlruns/ledger.jsonl",
-    ]
-    assert [one.champion.version for one in (asked, by_server, by_ledger) if one.champion] == [
-        2
-    ] * 3
-    assert {source for _, _, source in asked.facts} <= set(asked.sources.values())
 
 
 def test_a_page_that_asks_again_reads_the_ledger_only_where_it_changed(

@@ -1,5 +1,6 @@
 """A search and the trial store: what is previewed, trained and left out when a limit is reached."""
 
+import contextlib
 import itertools
 import json
 from pathlib import Path
@@ -195,6 +196,22 @@ def test_a_preview_has_the_trials_that_the_epochs_are_enough_for() -> None:
     assert [trial.spec.config.seed for trial in preview.missing] == [0, 2]
     assert (preview.total, preview.later, preview.epochs_left) == (3, 0, 18)
     assert preview.result is None
+
+
+def test_a_preview_changes_nothing_of_the_search_that_follows(tmp_path: Path) -> None:
+    """The same jobs in the same order, though the store was read before and is not read again."""
+    jobs = []
+    for name in ("previewed", "not previewed"):
+        (tmp_path / name).mkdir()
+        with contextlib.chdir(tmp_path / name):
+            for seed in (1, 4):
+                trained(spec_of(seed), epochs=3)
+            search = search_of(searching())
+            if name == "previewed":
+                assert len(search.preview.missing) == 9
+            jobs.append(search_on(search.start(Observers(()))))
+
+    assert jobs[0] == jobs[1] != []
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from flows.records.ledger import Action, Entry
 from flows.records.lineage import CodeFacts, DatasetFacts
+from flows.records.promotion import Judgement, Move, Promotion
+from flows.records.retraining import Retraining
 from flows.registry.records import Registration
 from flows.tracking.events import FlowRunInfo
 from models.config import Params, TrialConfig
+from models.config.policies import Verdict
+from models.decision import Decision
 from models.evaluation.records import ClassScores, Evaluation, Interval
+from models.gate.records import GateDecision, RuleResult
 from models.networks import CnnConfig
 from models.networks.serving import ServingNetwork
 from models.optimizers import AdamConfig
@@ -169,6 +175,31 @@ def store_history(trials: Path, spec: TrialSpec, epochs: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     lines = [epoch_record(epoch).model_dump_json() + "\n" for epoch in range(1, epochs + 1)]
     (directory / "history.jsonl").write_text("".join(lines))
+
+
+def ended_retraining(
+    verdict: Verdict = "PROMOTE", *, action: Action | None = "promote", champion: int | None = 2
+) -> Retraining:
+    """How a retraining of version 2 ended; action: of the ledger, None: no alias may move."""
+    rule = RuleResult(rule="better", passed=True, text="better by 1 %")
+    decision = GateDecision(verdict=verdict, rules=(rule,))
+    facts = {
+        "action": action,
+        "name": "n",
+        "to": 2,
+        "verdict": verdict,
+        "reasons": decision.reasons,
+    }
+    sealed = {"number": 1, "time": "", "who": "", "previous": "", "digest": ""}
+    move = Move(entry=Entry.model_validate(facts | sealed), after=champion) if action else None
+    return Retraining(
+        decision=Decision(retrain=True, reason="data changed"),
+        registered_name="digits-classifier",
+        report="report.html",
+        promotion=Promotion(
+            judgement=Judgement(version=2, champion=champion, decision=decision), move=move
+        ),
+    )
 
 
 def answer(pitchpipe: Command, *arguments: str, code: int = 0) -> Any:

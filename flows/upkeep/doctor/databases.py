@@ -53,9 +53,9 @@ def prefect_database() -> Iterator[Finding]:
 
 
 def _integrity(connection: sqlite3.Connection, path: Path, remedy: str) -> Iterator[Finding]:
-    said = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
-    if said != "ok":
-        yield error(f"{path} is damaged: {' '.join(said.split())}", remedy)
+    result = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if result != "ok":
+        yield error(f"{path} is damaged: {' '.join(result.split())}", remedy)
 
 
 def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
