@@ -150,5 +150,5 @@ def locks() -> Iterator[Finding]:
         yield error(
             f"{LOCK} is held, though process {owner.process.pid} ({owner.command}) ended: by one "
             "of its children",
-            f"fuser --kill {LOCK}",
+            f"fuser -k {LOCK}",
         )
