@@ -4,7 +4,18 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from project_folder import QUICK, ProjectFolder, Ran, make_project, overrides
+
+# Before any of them is imported, by a test or as a plugin.
+pytest.register_assert_rewrite(
+    *(path.stem for path in (Path(__file__).parent / "support").glob("*.py"))
+)
+from project_folder import (  # noqa: E402 - rewritten first, see above
+    QUICK,
+    ProjectFolder,
+    Ran,
+    make_project,
+    overrides,
+)
 
 # Ours is how slow a machine may be: a property holds on a loaded one, too.
 settings.register_profile("pitchpipe", deadline=None)

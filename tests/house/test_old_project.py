@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ def test_status_tells_the_champion_and_what_came_last(opened: OldProject) -> Non
 
     now = opened.ask("status")
 
+    ended = [datetime.fromisoformat(one["last_run"].pop("finished")) for one in (now, then)]
+    assert abs(ended[0] - ended[1]) < timedelta(seconds=1)
     for key in ("champion", "last_run", "last_decision", "running", "services"):
         assert kept(now[key], then[key]) == then[key], key
 
@@ -159,7 +162,7 @@ def test_doctor_finds_no_error(opened: OldProject) -> None:
             "MLflow's database",
             "Prefect's database",
             "ledger",
-            "champion",
+            "champions",
             "trial store",
             "datasets",
         )
@@ -207,8 +210,10 @@ def test_up_renews_the_deployments_and_they_run(old: OldProject) -> None:
     for entrypoint, job in deployed.values():
         module, _, name = entrypoint.rpartition(".")
         assert getattr(importlib.import_module(module), name).name == "retrain"
-        assert Path(job["working_dir"]) == old.root
-        assert Path(shlex.split(job["command"])[0]).exists()
+        assert job == {}  # how runs are started is no one's to choose: the pool says it
+    start = pool_configuration(database)
+    assert Path(start["working_dir"]) == old.root
+    assert Path(next(word for word in shlex.split(start["command"]) if "=" not in word)).exists()
     # Another may be turned away: that of the ticks that were missed while nobody served.
     assert "Completed" in states
     assert states & {"Failed", "Crashed"} == set()
@@ -239,6 +244,12 @@ def deployments(database: Path) -> dict[str, tuple[str, Any]]:
     """Name -> entrypoint, and how a worker starts a run."""
     rows = query(database, "select name, entrypoint, infra_overrides from deployment")
     return {name: (entrypoint, json.loads(job)) for name, entrypoint, job in rows}
+
+
+def pool_configuration(database: Path) -> Any:
+    """How workers of the project's pool start every run."""
+    [(template,)] = query(database, "select base_job_template from work_pool")
+    return json.loads(template)["job_configuration"]
 
 
 def nightly_runs(database: Path) -> list[tuple[str, str]]:

@@ -132,7 +132,7 @@ def test_code_that_changed_since_does_not_change_what_a_version_says(
     files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another network of the same config and weights is noticed; the export is used instead."""
-    monkeypatch.setattr("models.networks.cnn.functional.relu", torch.sigmoid)
+    monkeypatch.setattr("models.networks.layers.functional.relu", torch.sigmoid)
     images = random_images(3)
     with caplog.at_level(logging.WARNING, logger="flows"):
         found = predict(load_network(files), images)

@@ -48,7 +48,7 @@ def test_a_champion_is_made_again_to_the_bit(
     ran = project.pitchpipe("reproduce", "champion", "--json")
 
     assert ran.code == 0, ran.err
-    assert ran.document == {"bit_equal": True, "differences": []}
+    assert ran.document == {"version": 1, "bit_equal": True, "differences": []}
     assert "epoch 2 of 2: validation accuracy" in ran.err
     assert bits(project.root / "data") == live
     assert bits(project.root / "mlruns/trials") == trials

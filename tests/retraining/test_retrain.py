@@ -379,7 +379,7 @@ def test_stopped_by_a_signal_it_ends_cleanly_and_goes_on_next_time(
 
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert ("interrupted; what was finished is kept" in err) is (code == 130)
+    assert ("interrupted; finished work is kept" in err) is (code == 130)
     assert open_runs(prepared_project.root) == []
     assert list(prepared_project.root.glob("mlruns/trials/*/history.jsonl"))
 

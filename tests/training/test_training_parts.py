@@ -329,6 +329,7 @@ def test_every_module_that_training_imports_is_in_the_source_digest() -> None:
         "models.files",
         "models.digests",
         "models.processes",
+        "models.lifetime",
         "models.datasets",
         *(name for name in done.stdout.split() if name.startswith("models.config")),
     }
