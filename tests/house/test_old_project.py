@@ -213,7 +213,8 @@ def test_up_renews_the_deployments_and_they_run(old: OldProject) -> None:
         assert job == {}  # how runs are started is no one's to choose: the pool says it
     start = pool_configuration(database)
     assert Path(start["working_dir"]) == old.root
-    assert Path(next(word for word in shlex.split(start["command"]) if "=" not in word)).exists()
+    program = next(word for word in shlex.split(start["command"])[1:] if "=" not in word)
+    assert Path(program).exists()
     # Another may be turned away: that of the ticks that were missed while nobody served.
     assert "Completed" in states
     assert states & {"Failed", "Crashed"} == set()

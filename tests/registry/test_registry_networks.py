@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import safetensors.torch
 import torch
 from archive_crafting import MARKER, RUN, Craft, crafted, pickled
 from registry_records import BarsNetwork, random_images, registration, serving_network
+from torch.nn import functional
 
 from flows.records.lineage import Lineage
 from flows.registry import packing
@@ -132,7 +134,8 @@ def test_code_that_changed_since_does_not_change_what_a_version_says(
     files: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another network of the same config and weights is noticed; the export is used instead."""
-    monkeypatch.setattr("models.networks.layers.functional.relu", torch.sigmoid)
+    other = SimpleNamespace(relu=torch.sigmoid, max_pool2d=functional.max_pool2d)
+    monkeypatch.setattr("models.networks.layers.functional", other)
     images = random_images(3)
     with caplog.at_level(logging.WARNING, logger="flows"):
         found = predict(load_network(files), images)
