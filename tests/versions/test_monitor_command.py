@@ -201,7 +201,7 @@ def test_copies_of_an_image_count_once_and_are_said(pitchpipe: Command, tmp_path
         ("no champion", "champion"),
         ("few", "fewer than 50"),
         ("broken", "broken.png: cannot be decoded"),
-        ("gone", "is not there"),
+        ("gone", "does not exist"),
         ("empty", "holds no image"),
         ("other data", "pitchpipe prepare"),
     ],

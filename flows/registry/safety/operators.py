@@ -7,7 +7,8 @@ network that needs one more adds it here.
 
 _SHAPES = """
     cat.default chunk.default clone.default contiguous.default expand.default flatten.using_ints
-    flip.default gather.default index_select.default movedim.int narrow.default permute.default
+    flip.default gather.default index.Tensor index_select.default lift_fresh_copy.default
+    movedim.int narrow.default permute.default
     repeat.default reshape.default roll.default select.int slice.Tensor split.Tensor
     split_with_sizes.default squeeze.default squeeze.dim squeeze.dims stack.default sym_size.int
     t.default transpose.int unbind.int unflatten.int unsqueeze.default view.default
