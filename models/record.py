@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic_core import ErrorDetails
 
 from models.files import read_lines
 
@@ -28,6 +29,11 @@ def _below(node: JsonValue, path: str) -> Iterator[tuple[str, JsonValue]]:
         return
     for name, inner in node.items():
         yield from _below(inner, f"{path}.{name}" if path else name)
+
+
+def rule_of(fault: ErrorDetails) -> str:
+    """Return the rule that a value violates, in one line."""
+    return fault["msg"].removeprefix("Value error, ")
 
 
 _Kind = TypeVar("_Kind", bound=Record)

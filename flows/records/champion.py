@@ -1,6 +1,7 @@
 """The champion, read from the project's own database without MLflow, whose import takes seconds."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +11,18 @@ from models.trials import Scores
 
 MLFLOW_DATABASE = Path("mlruns/mlflow.db")
 """MLflow's store where MLFLOW_TRACKING_URI names no other."""
+_OWN_URIS = ("", f"sqlite:///{MLFLOW_DATABASE}")
 _ALIAS = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'"
 _TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
+
+
+def is_own_database() -> bool:
+    """Whether MLflow's store is the project's own database, and no server or other file.
+
+    MLFLOW_TRACKING_URI may name it, too: MLflow sets the variable in a process that opened it.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri in (*_OWN_URIS, f"sqlite:///{MLFLOW_DATABASE.absolute()}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Runs and registered versions made from each version of a dataset."""
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import field_serializer
 
 from flows.datasets.versions import LoggedBatch, LoggedVersion, logged_versions
-from flows.records.champion import MLFLOW_DATABASE
+from flows.records.champion import MLFLOW_DATABASE, is_own_database
 from models.config import Record
 from models.errors import PitchpipeError
 
@@ -82,7 +81,7 @@ def dataset_uses(dataset: str, *, registered: str) -> dict[str, Uses] | None:
 
     None, and a warning, where MLflow cannot be asked. A project without a store is not given one.
     """
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not MLFLOW_DATABASE.exists():
+    if is_own_database() and not MLFLOW_DATABASE.exists():
         return {}
     from flows.tracking.store import mlflow_errors, open_tracking  # noqa: PLC0415 - imports MLflow
 

@@ -1,7 +1,6 @@
 """Decide whether to retrain, and record retrainings. Imports neither torch, MLflow nor Prefect."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from pydantic import JsonValue
 
 from flows.datasets.files import raw_version
 from flows.records import ledger
-from flows.records.champion import MLFLOW_DATABASE
+from flows.records.champion import MLFLOW_DATABASE, is_own_database
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
 from models.config import Params, RetrainingParams, load_params, read_record, read_record_lines
@@ -122,7 +121,7 @@ def other_default() -> str | None:
 
 
 def _read_completed(path: Path) -> Completed | None:
-    if "MLFLOW_TRACKING_URI" not in os.environ and not MLFLOW_DATABASE.exists():
+    if is_own_database() and not MLFLOW_DATABASE.exists():
         return None  # without the database there is no champion, whatever was completed
     return read_record(path, Completed)
 

@@ -129,7 +129,7 @@ def new_password() -> str:
 
 
 def prefect_server(port: int) -> Server:
-    """Prefect's API and UI, which ask for a password (flows.guard)."""
+    """Prefect's API and UI, which ask for a password (flows.runtime.guard)."""
     application = guarded_apps.prefect_app.__name__
     return _guarded("the Prefect server", application, port, health="/api/health", log=PREFECT_LOG)
 

@@ -1,7 +1,7 @@
-"""schedules.yaml as a text that people wrote too: changed where a command changes it.
+"""Edits of the text of schedules.yaml that keep its comments and layout.
 
-Each function returns the text changed, where it knows how; whoever calls reads what came of it,
-and writes the whole file anew where that is not what was meant (flows.schedules.config).
+Each function returns the edited text. The caller parses it, and writes the whole file anew where
+it does not say what was intended (flows.schedules.config).
 
 ruamel.yaml 0.19, which keeps comments in round trips, was tried and fails five of the tests:
 it indents lists and lines comments up anew in entries that nobody changed, puts `active: false`

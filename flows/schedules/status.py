@@ -10,7 +10,7 @@ from pydantic import JsonValue, field_serializer
 
 from flows.datasets.deliveries import inbox_state
 from flows.records import ledger
-from flows.records.champion import MLFLOW_DATABASE, Champion, read_champion
+from flows.records.champion import MLFLOW_DATABASE, Champion, is_own_database, read_champion
 from flows.records.ledger import LEDGER, Ledger
 from flows.retraining.decide import LAST, last_retraining, other_default
 from flows.runtime.prefect_server import SERVICES, running_services
@@ -45,7 +45,7 @@ class ChampionStatus(Record):
 
 
 class LastRun(Completed):
-    """The last retraining that came to a verdict, whatever its dataset."""
+    """The last retraining that reached a verdict, of any dataset."""
 
     reasons: tuple[str, ...]
     """Of the gate."""
@@ -169,11 +169,10 @@ def _services(*, ask: bool) -> Iterator[ServiceStatus]:
 
 def _champion(name: str, *, ask_servers: bool) -> tuple[ChampionStatus | None, str]:
     """Return the champion and where it was read."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    # MLflow sets the variable itself where this process has opened the project's database.
-    if not uri or uri == f"sqlite:///{MLFLOW_DATABASE.absolute()}":
+    if is_own_database():
         found, source = _in_database(name), str(MLFLOW_DATABASE)
     elif ask_servers:
+        uri = os.environ["MLFLOW_TRACKING_URI"]
         found, source = _in_tracking(name), without_credentials(uri)
     else:
         version, source = _ledger().champion_of(name), str(LEDGER)

@@ -12,13 +12,13 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from models.config.faults import rule_of
 from models.config.params import Params
 from models.config.space import apply_point, axis_points, models_in, of_kind, partial_axes
 from models.config.trial import TrialConfig
 from models.config.yaml_reader import parse_yaml, read_yaml
 from models.errors import ConfigError
 from models.files import PARAMS
+from models.record import rule_of
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from types import MappingProxyType
 from pydantic import JsonValue, ValidationError
 
 from models.config import Params, Point, TrialConfig, apply_point
-from models.config.faults import rule_of
 from models.config.space import applicable
 from models.errors import ConfigError
+from models.record import rule_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 #   make -C /tmp/pitchpipe-ed72c48/code install TORCH=cpu
 #   tests/golden/make_project_ed72c48.sh           # 2 minutes; writes the archive beside itself
 #
-# Run anew it gives other times and ids, so another archive; tests/test_old_project.py reads all it compares
+# Run anew it gives other times and ids, so another archive; tests/house/test_old_project.py reads all it compares
 # with from expected/. Nothing is left out but what was drawn for people (report.html and its pictures: 1.1 of
 # 1.5 MB, asked for by no command), a log of a server, and lock files that nobody holds. Databases are vacuumed.
 # Both folders lie in /tmp so that the few absolute paths inside (Prefect's deployments, torch's traces in

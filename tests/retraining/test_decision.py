@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.records.champion import MLFLOW_DATABASE
 from flows.records.retraining import Request
 from flows.retraining import decide
 from flows.runtime.retraining_lock import holder, only_retraining
@@ -400,3 +401,23 @@ def test_a_dead_process_is_dead_and_one_elsewhere_counts_as_alive() -> None:
 
     assert not ProcessIdentity(pid=pid, started=0.0, host=this_process().host).alive
     assert ProcessIdentity(pid=pid, started=0.0, host="another.example").alive
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_was_completed_is_forgotten_with_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, named: bool
+) -> None:
+    """Its champion is gone, whether or not the environment names the project's own database."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if named:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / MLFLOW_DATABASE}")
+    now = Fingerprint(data="a", params="b", source="c", environment="d")
+    completed = Completed(
+        fingerprint=now, finished=NOON, verdict="PROMOTE", version=1, champion=1, name="n"
+    )
+    decide.remember(completed)
+
+    assert decide.last_retraining() is None
+    MLFLOW_DATABASE.touch()
+    assert decide.last_retraining() == completed

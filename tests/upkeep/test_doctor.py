@@ -206,6 +206,11 @@ def lose_the_registry(_: Patch) -> None:
     )
 
 
+def lose_the_registry_named_by_the_environment(patch: Patch) -> None:
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{MLFLOW_DATABASE.absolute()}")
+    lose_the_registry(patch)
+
+
 def flip_a_bit(path: Path, *, line: int = 1) -> None:
     """Make the second byte of a line one that UTF-8 never has."""
     content = bytearray(path.read_bytes())
@@ -372,6 +377,12 @@ FAULTS = [
     Fault(change_the_ledger, "error", "it was changed", "pitchpipe audit"),
     Fault(
         lose_the_registry, "error", "none in MLflow and version 1 in the ledger", "pitchpipe adopt"
+    ),
+    Fault(
+        lose_the_registry_named_by_the_environment,
+        "error",
+        "none in MLflow and version 1 in the ledger",
+        "pitchpipe adopt",
     ),
     Fault(
         retrain_on_another_dataset,

@@ -1,7 +1,6 @@
 """Checks of the project's files: params, trials, ledger, datasets, and what git tracks."""
 
 import contextlib
-import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from flows.datasets.files import RAW, RESOLVED, VERSIONS, batch_digests
 from flows.datasets.restore import cache_faults
 from flows.datasets.versions import damaged_lines, logged_versions
 from flows.records import ledger
-from flows.records.champion import MLFLOW_DATABASE, read_champion
+from flows.records.champion import MLFLOW_DATABASE, is_own_database, read_champion
 from flows.records.trial_store import STORE
 from flows.retraining.decide import PAST, other_default
 from flows.runtime.environment import IDENTITY, project_identity
@@ -43,7 +42,7 @@ def default_dataset() -> Iterator[Finding]:
 
 def champions(read_params: Callable[[], Params]) -> Iterator[Finding]:
     """Compare the project's own database with the ledger: each registered name's champion."""
-    if "MLFLOW_TRACKING_URI" in os.environ:
+    if not is_own_database():
         return  # asking a server takes MLflow's import; `pitchpipe audit` does
     recorded = ledger.read()
     names = {entry.name for entry in recorded.entries}
