@@ -127,7 +127,11 @@ def test_prefect_has_every_task_run_as_completed_with_its_score(retrained: Retra
     folder, _ = retrained
     database = folder.root / ".prefect/prefect.db"
 
-    flow_runs = rows(database, "select state_type from flow_run")
+    flow_runs = rows(
+        database,
+        "select r.state_type from flow_run r join flow f on f.id = r.flow_id "
+        "where f.name = 'retrain'",
+    )
     tasks = dict(rows(database, "select name, state_type from task_run"))
     messages = rows(
         database,
