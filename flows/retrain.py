@@ -17,7 +17,14 @@ from flows.retraining.summary_markdown import local_minute
 from flows.runtime.prefect_records import close_orphans, untagged
 from flows.runtime.retraining_lock import only_retraining
 from flows.search.tuning import search_result
-from flows.tasks import evaluate_on_test, prepare_data, promote, register_version, train
+from flows.tasks import (
+    compare_with_baselines,
+    evaluate_on_test,
+    prepare_data,
+    promote,
+    register_version,
+    train,
+)
 from models.config import Params
 from models.decision import Decision, Fingerprint
 
@@ -52,6 +59,8 @@ def _retrain(
         open_session(params, request, dataset, flow_run=str(flow_run.id)) as session,
     ):
         tuning = tune(session, submit=train.submit)
+        if params.search.baselines:
+            tuning = compare_with_baselines(tuning, session)
         result = search_result(decision, tuning, dataset)
         if not request.tune_only:
             evaluated = evaluate_on_test(tuning, session)

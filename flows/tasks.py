@@ -9,7 +9,7 @@ from prefect.states import Completed
 from flows.datasets.current import DatasetVersion, prepare_dataset
 from flows.engines.local import Engine
 from flows.records.promotion import Promotion
-from flows.retraining.evaluate import Evaluated, evaluate_selected
+from flows.retraining.evaluate import Evaluated, evaluate_selected, with_baselines
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
 from flows.retraining.promote import promote_if_better, register_selected
 from flows.retraining.session import Session
@@ -35,6 +35,12 @@ def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outco
     if isinstance(outcome, TrialFailure):
         return Completed(name="Trial failed", message=outcome.reason, data=outcome)
     return Completed(message=format_scores(outcome.scores), data=outcome)
+
+
+@task(name="baselines", task_run_name="baselines", cache_policy=NO_CACHE)
+def compare_with_baselines(tuning: Tuning, session: Session) -> Tuning:
+    """Score simple classifiers on validation, to be shown beside the trials."""
+    return with_baselines(tuning, session.dataset)
 
 
 @task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)

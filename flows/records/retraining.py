@@ -8,6 +8,7 @@ from flows.records.choices import AskedDevice, EngineName
 from flows.records.promotion import Promotion
 from models.config import Params, Record, TrialConfig, load_params
 from models.decision import Decision, DriftScore, Trigger
+from models.evaluation.records import Baseline
 from models.trials import Scores
 
 
@@ -103,6 +104,8 @@ class Retraining(Record):
     test: Scores | None = None
     dataset: DatasetName | None = None
     leaderboard: tuple[LeaderboardEntry, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    """Best first; empty unless `search.baselines`."""
     registered_name: str | None = None
     mlflow_run: str | None = None
     """Id of the parent run."""

@@ -1,6 +1,6 @@
 """Evaluation of the selected trial on the test split: probabilities, scores, report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,20 @@ class Evaluated:
     """Why the trial was selected, in Markdown."""
     directory: Path
     """report.html, figures, evaluation.json and probabilities.npy, (n, classes)."""
+
+
+def with_baselines(tuning: Tuning, dataset: DatasetVersion) -> Tuning:
+    """Score the baselines on the dataset's validation split.
+
+    Raises IntegrityError if arrays do not match their digests.
+    """
+    from models.evaluation.baselines import score_baselines  # noqa: PLC0415 - slow, seldom asked
+
+    train, validation = (
+        open_split(dataset.prepared, name, verify=True) for name in ("train", "validation")
+    )
+    classes = manifest_of(dataset).classes
+    return replace(tuning, baselines=score_baselines(train, validation, classes=classes))
 
 
 def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -> Evaluated:
@@ -101,6 +115,7 @@ def _report(
         history=read_history(directory_of(best.key))[: best.epochs],
         best_epoch=best.best_epoch,
         objective=tuning.objective,
+        baselines=tuning.baselines,
     )
     return ReportInput(
         title=params.registered_name,

@@ -113,7 +113,11 @@ def _trials(result: Retraining, links: Links) -> str:
         f"{counts.pruned} pruned, {counts.failed} failed. Best first, on validation:"
     )
     listed = [_trial(entry, links) for entry in result.leaderboard[:_TRIALS]]
-    return "\n".join([counted, "", *(f"1. {trial}" for trial in listed)])
+    baselines = [
+        f"- {baseline.name}: {format_scores(baseline.scores)}" for baseline in result.baselines
+    ]
+    beside = ["", "Baselines on pixels, on the same images:", "", *baselines] if baselines else []
+    return "\n".join([counted, "", *(f"1. {trial}" for trial in listed), *beside])
 
 
 def _trial(entry: LeaderboardEntry, links: Links) -> str:

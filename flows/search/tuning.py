@@ -14,6 +14,7 @@ from flows.records.retraining import (
 )
 from models.config.trial import Objective
 from models.decision import Decision
+from models.evaluation.records import Baseline
 from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
 from models.trials import Outcome, TrialFailure, TrialResult, TrialSpec
@@ -51,6 +52,8 @@ class Tuning:
     objective: Objective
     not_begun: int = 0
     """Trials that the search's limits left out."""
+    baselines: tuple[Baseline, ...] = ()
+    """Best first; empty unless `search.baselines`."""
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -133,4 +136,5 @@ def search_result(
         best=BestTrial(key=best.key, config=best.config, scores=best.scores),
         dataset=DatasetName(name=dataset.name, digest=dataset.digest),
         leaderboard=tuning.leaderboard,
+        baselines=tuning.baselines,
     )

@@ -125,6 +125,9 @@ class SearchParams(Record):
     epochs count, and so do those that early stopping saved."""
     max_seconds: float | None = Field(None, gt=0)
     """Seconds after which no trial is started or continued; running ones are finished."""
+    baselines: bool = False
+    """Score logistic regression, nearest neighbours and a random forest on pixels as well, on
+    validation, and show them beside the leaderboard; they are never selected."""
     axes: dict[str, Axis] = Field(default_factory=dict)
     """Dotted path inside `trial` -> values, or for all but grid a range of numbers such as
     {low: 0.0001, high: 0.1, log: true}. No axes: one trial."""

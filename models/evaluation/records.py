@@ -13,6 +13,14 @@ class Interval(Record):
     high: float
 
 
+class Baseline(Record):
+    """A simple classifier on pixels, for comparison with the trials."""
+
+    name: str
+    scores: Scores
+    """On validation."""
+
+
 class ClassScores(Record):
     """Scores of one class against all others."""
 

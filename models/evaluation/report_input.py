@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.config.trial import Objective
-from models.evaluation.records import Evaluation
+from models.evaluation.records import Baseline, Evaluation
 from models.record import Record
 from models.trials import EpochRecord, Scores
 
@@ -41,6 +41,8 @@ class Selection:
     """Epoch whose weights were kept."""
     objective: Objective
     """Validation score that decided; ties went to cross-entropy, then to the earlier trial."""
+    baselines: Sequence[Baseline] = ()
+    """Simple classifiers on the same pixels; best first."""
 
 
 @dataclass(frozen=True, slots=True)

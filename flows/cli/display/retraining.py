@@ -23,6 +23,8 @@ def print_retraining(result: Retraining) -> None:
         console.print(f"Nothing to do: {result.decision.reason}.")
         return
     console.print(_leaderboard(result, width=console.width))
+    if result.baselines:
+        console.print(_baselines(result, width=console.width))
     counts = result.trials
     console.print(
         f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
@@ -64,6 +66,23 @@ def _leaderboard(result: Retraining, *, width: int) -> Table:
     if len(result.leaderboard) > _ROWS:
         more = f"{len(result.leaderboard) - _ROWS} more: pitchpipe trials"
         table.caption = f"{table.caption}\n{more}" if table.caption else more
+    return table
+
+
+def _baselines(result: Retraining, *, width: int) -> Table:
+    """The simple classifiers, and how far the selected trial is ahead of the best of them."""
+    table = fitted_table(
+        (
+            Column("", [baseline.name for baseline in result.baselines]),
+            *score_columns([baseline.scores for baseline in result.baselines]),
+        ),
+        width=width,
+        title="Baselines on pixels, on the same validation images",
+    )
+    if result.best is not None:
+        lead = 100 * (result.best.scores.accuracy - result.baselines[0].scores.accuracy)
+        far = f"{abs(lead):.1f} points {'ahead of' if lead > 0 else 'behind'}"
+        table.caption = f"the selected trial is {far} the best of them in accuracy"
     return table
 
 
