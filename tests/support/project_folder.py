@@ -21,7 +21,9 @@ PROJECT_FILES = ("params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.
 QUICK = (
     "search.epochs=2",
     "search.axes={optimizer.learning_rate: [0.001, 0.003]}",
-    "trial.network.channels=[8, 8, 8]",
+    "trial.network={name: cnn, channels: [8, 8, 8]}",
+    "trial.augmentation={name: none}",
+    "trial.objective=accuracy",
 )
 """Overrides that make a retraining of the digits a matter of seconds."""
 
