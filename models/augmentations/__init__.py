@@ -1,16 +1,33 @@
-"""Augmentations of training images. A file each, and a line each in the table below."""
+"""Augmentations of training images. A file each, and a line each in the table of sequence.py."""
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from models.augmentations.affine import AffineAugmentation
+from models.augmentations.color import ColorAugmentation
+from models.augmentations.erasing import ErasingAugmentation
 from models.augmentations.none import NoAugmentation
+from models.augmentations.sequence import SequenceAugmentation, Step
 from models.augmentations.shift import ShiftAugmentation
 
+
+def _list_is_a_sequence(tree: object) -> object:
+    """Take a list of augmentations as the sequence of them."""
+    return {"name": "sequence", "steps": tuple(tree)} if isinstance(tree, list) else tree
+
+
 AugmentationConfig = Annotated[
-    # `trial.augmentation.name` chooses one; docs/extending.md adds one.
-    NoAugmentation | ShiftAugmentation,
-    Field(discriminator="name"),
+    # `trial.augmentation.name` chooses one of the steps, and a list several in their order.
+    Step | SequenceAugmentation, Field(discriminator="name"), BeforeValidator(_list_is_a_sequence)
 ]
 
-__all__ = ["AugmentationConfig", "NoAugmentation", "ShiftAugmentation"]
+__all__ = [
+    "AffineAugmentation",
+    "AugmentationConfig",
+    "ColorAugmentation",
+    "ErasingAugmentation",
+    "NoAugmentation",
+    "SequenceAugmentation",
+    "ShiftAugmentation",
+]

@@ -22,3 +22,21 @@ def mirror(images: Tensor, source: torch.Generator) -> Tensor:
     """Turn each image left to right with probability 1/2."""
     turned = torch.randint(2, (len(images), 1, 1, 1), generator=source, dtype=torch.bool)
     return torch.where(turned, images.flip(3), images)
+
+
+def affine(images: Tensor, *, angle: Tensor, zoom: Tensor, moved: Tensor, side: Tensor) -> Tensor:
+    """Map each image (n, channels, height, width), uint8, by numbers of its own; uint8 likewise.
+
+    angle: radians, (n,); zoom: factor on distances in the image, (n,); moved: (n, 2), in half
+    sides; side: 1, or -1 to mirror, (n,).
+    """
+    cosine, sine = angle.cos() * zoom, angle.sin() * zoom
+    rows = [
+        torch.stack([side * cosine, -sine, moved[:, 0]], 1),
+        torch.stack([side * sine, cosine, moved[:, 1]], 1),
+    ]
+    places = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    taken = functional.grid_sample(
+        images.to(torch.float32), places, padding_mode="border", align_corners=False
+    )
+    return taken.round_().to(torch.uint8)

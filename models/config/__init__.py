@@ -15,7 +15,7 @@ from models.config.policies import (
 from models.config.search import SearchParams
 from models.config.space import Point, apply_point
 from models.config.trial import TrialConfig
-from models.networks import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
+from models.networks import CnnConfig, MlpConfig, NetworkConfig, ResnetConfig, RnnConfig
 from models.optimizers import AdamConfig, GdConfig, OptimizerConfig, SgdConfig
 from models.record import Record, read_record, read_record_lines
 
@@ -36,6 +36,7 @@ __all__ = [
     "Params",
     "Point",
     "Record",
+    "ResnetConfig",
     "RetentionParams",
     "RetrainingParams",
     "RnnConfig",

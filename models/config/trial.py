@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, computed_field, model_validator
 
 from models.augmentations import AugmentationConfig, NoAugmentation
+from models.augmentations.mixing import MixingConfig, NoMixing
 from models.networks import CnnConfig, NetworkConfig
 from models.optimizers import AdamConfig, OptimizerConfig
 from models.record import Record
@@ -92,6 +93,10 @@ class TrialConfig(Record):
     """Schedule of the learning rate."""
     augmentation: AugmentationConfig = NoAugmentation()
     """Random changes of training images, drawn by (seed, epoch, step)."""
+    mixing: MixingConfig = NoMixing()
+    """Mixing of training images with one another."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: in the training loss, every class counts the same, however few its images."""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     """When to stop before the budget."""
     objective: Objective = "accuracy"
@@ -122,5 +127,14 @@ class TrialConfig(Record):
             raise ValueError(
                 f"devices {self.devices} must not be above minibatch_size {self.minibatch_size}: "
                 "each device takes a share of every minibatch"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _devices_agree_on_statistics(self) -> Self:
+        if self.devices > 1 and self.network.shares_statistics:
+            raise ValueError(
+                f"devices {self.devices}: each would normalise by the images of its own share; "
+                "choose network.norm: group, or devices: 1"
             )
         return self

@@ -6,12 +6,13 @@ from pydantic import Field
 
 from models.networks.cnn import CnnConfig
 from models.networks.mlp import MlpConfig
+from models.networks.resnet import ResnetConfig
 from models.networks.rnn import RnnConfig
 
 NetworkConfig = Annotated[
     # `trial.network.name` chooses one; docs/extending.md adds one.
-    CnnConfig | MlpConfig | RnnConfig,
+    CnnConfig | MlpConfig | ResnetConfig | RnnConfig,
     Field(discriminator="name"),
 ]
 
-__all__ = ["CnnConfig", "MlpConfig", "NetworkConfig", "RnnConfig"]
+__all__ = ["CnnConfig", "MlpConfig", "NetworkConfig", "ResnetConfig", "RnnConfig"]

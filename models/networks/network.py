@@ -23,3 +23,8 @@ class Network(Record):
 
     def check_fits(self, image_size: int) -> None:
         """Raise ValueError where images of image_size pixels a side cannot pass the network."""
+
+    @property
+    def shares_statistics(self) -> bool:
+        """Whether training mixes what is known of the images of a minibatch, as batch norm does."""
+        return False

@@ -38,7 +38,7 @@ class AdamConfig(OptimizerBase):
 
 
 class AdamWConfig(OptimizerBase):
-    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019)."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter, 2019), by default of matrices only."""
 
     name: Literal["adamw"] = "adamw"
     learning_rate: float = Field(0.001, gt=0, le=10)
@@ -49,12 +49,21 @@ class AdamWConfig(OptimizerBase):
     """Decay of the squared gradient's running mean."""
     weight_decay: float = Field(0.01, ge=0, le=1)
     """Share of the step size by which weights shrink a step."""
+    decay_biases_and_norms: bool = False
+    """Let biases and the gains of normalisations shrink as well."""
 
     def build(self, parameters: "Iterable[nn.Parameter]") -> "Optimizer":
         from torch.optim import AdamW  # noqa: PLC0415 - see OptimizerBase
 
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for parameter in parameters:
+            groups[parameter.ndim > 1 or self.decay_biases_and_norms].append(parameter)
         return AdamW(
-            parameters,
+            [
+                {"params": group, "weight_decay": self.weight_decay if decayed else 0.0}
+                for decayed, group in groups.items()
+                if group
+            ],
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
             weight_decay=self.weight_decay,

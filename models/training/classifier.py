@@ -7,13 +7,13 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.config import TrialConfig
 from models.datasets.prepared import Manifest, Split
 from models.networks.serving import channel_constants, normalise
 from models.training.checkpoint import TrainingState
 from models.training.epoch_scores import EpochScores, cross_entropy_sum
+from models.training.losses import TrainingLoss
 from models.training.minibatches import Chunk, Minibatches, Slice
 from models.training.optimizer_step import Stepper
 from models.training.seeding import derived_seed, seed_global
@@ -52,6 +52,7 @@ class Classifier(pl.LightningModule):
         self.minibatches = Minibatches(data.train, config)
         self.train_tally = EpochScores(len(data.manifest.classes))
         self.validation_tally = EpochScores(len(data.manifest.classes))
+        self.loss = TrainingLoss(config, data.manifest)
         self._config = config
         self._data = data
         self._state = state
@@ -107,12 +108,12 @@ class Classifier(pl.LightningModule):
         """Add a slice's gradient; step when its minibatch is complete."""
         seed, epoch, rows = self._config.seed, self.epoch, slice(part.start, part.stop)
         change = derived_seed(seed, "augmentation", epoch=epoch, step=part.number)
-        images = self._config.augmentation.augment(chunk.images[rows], change)[self._share]
-        labels = chunk.labels[rows][self._share].to(self.device)
+        changed = self._config.augmentation.augment(chunk.images[rows], change)
+        mixed = self._config.mixing.mix(changed, chunk.labels[rows], change)
+        labels, others = (of[self._share].to(self.device) for of in (mixed.labels, mixed.others))
         seed_global(seed, "dropout", epoch=epoch, step=part.number, process=self.global_rank)
-        logits = self._logits(images)
-        smoothing = self._config.label_smoothing
-        loss = functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+        logits = self._logits(mixed.images[self._share])
+        loss = self.loss(logits, labels, others, mixed.share)
         # ddp averages gradients over its processes; what is wanted is their sum.
         self.manual_backward(loss * (self.trainer.world_size / part.minibatch))
         self.train_tally.add(logits.detach(), labels, loss.detach())

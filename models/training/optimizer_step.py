@@ -15,6 +15,11 @@ class Stepper:
     ) -> None:
         self._config = config
         self._parameters = dict(network.named_parameters())
+        # Means and variances of batch normalisation belong to the weights they were seen with.
+        statistics = {
+            name: value for name, value in network.named_buffers() if value.is_floating_point()
+        }
+        self._averaged: dict[str, Tensor] = {**self._parameters, **statistics}
         self.optimizer = config.optimizer.build(self._parameters.values())
         if state is not None:
             self.optimizer.load_state_dict(state.optimizer)
@@ -22,7 +27,7 @@ class Stepper:
 
     @property
     def average(self) -> Weights | None:
-        """Running mean of the weights; None where none is kept."""
+        """Running mean of weights and of normalisations' statistics; None where none is kept."""
         return self._average
 
     @property
@@ -43,22 +48,22 @@ class Stepper:
         if self._average is not None:
             # A short memory at first, as long as the decay's later: no bias to the first weights.
             decay = min(config.ema_decay, (1 + number) / (10 + number))
-            for average, parameter in self._pairs():
-                average.lerp_(parameter.detach(), 1 - decay)
+            for average, current in self._pairs():
+                average.lerp_(current.detach(), 1 - decay)
 
     def swap(self) -> None:
         """Exchange weights and running mean; a second time undoes it."""
         if self._average is not None:
-            for average, parameter in self._pairs():
-                average.data, parameter.data = parameter.data, average.data
+            for average, current in self._pairs():
+                average.data, current.data = current.data, average.data
 
-    def _pairs(self) -> list[tuple[Tensor, nn.Parameter]]:
+    def _pairs(self) -> list[tuple[Tensor, Tensor]]:
         average = self._average or {}
-        return [(average[name], parameter) for name, parameter in self._parameters.items()]
+        return [(average[name], current) for name, current in self._averaged.items()]
 
     def _first_average(self, state: TrainingState | None) -> Weights:
         known = state.average if state is not None else None
-        average = {name: value.detach().clone() for name, value in self._parameters.items()}
+        average = {name: value.detach().clone() for name, value in self._averaged.items()}
         for name, value in (known or {}).items():
             average[name].copy_(value)
         return average

@@ -23,7 +23,7 @@ from flows.registry.records import Registration
 from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking
-from models.config import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
+from models.config import CnnConfig, MlpConfig, NetworkConfig, ResnetConfig, RnnConfig
 from models.errors import IntegrityError
 from models.networks.serving import ServingNetwork
 
@@ -40,6 +40,7 @@ KINDS: dict[str, NetworkConfig] = {
     "mlp": MlpConfig(hidden_units=8, dropout=0.1),
     "gru": RnnConfig(hidden_units=8, dropout=0.1),
     "lstm": RnnConfig(cell="lstm", hidden_units=8, hidden_layers=2),
+    "resnet": ResnetConfig(width=4, squeeze_excite=True),
 }
 
 

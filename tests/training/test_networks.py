@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from models.networks import CnnConfig, MlpConfig, NetworkConfig, RnnConfig
+from models.networks import CnnConfig, MlpConfig, NetworkConfig, ResnetConfig, RnnConfig
 from models.networks.serving import ServingNetwork
 
 KINDS: tuple[NetworkConfig, ...] = (
@@ -14,6 +14,7 @@ KINDS: tuple[NetworkConfig, ...] = (
     MlpConfig(hidden_units=8, dropout=0.5),
     RnnConfig(hidden_units=8, dropout=0.5),
     RnnConfig(cell="lstm", hidden_units=8, hidden_layers=2),
+    ResnetConfig(width=4, depth=1, dropout=0.5, stochastic_depth=0.5),
 )
 
 

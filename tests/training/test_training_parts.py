@@ -28,7 +28,7 @@ from models.config.trial import (
 )
 from models.datasets.prepared import Split
 from models.digests import digest_source
-from models.optimizers import AdamConfig, GdConfig, SgdConfig, adagrad
+from models.optimizers import AdamConfig, AdamWConfig, GdConfig, SgdConfig, adagrad
 from models.training import source
 from models.training.checkpoint import weights_digest
 from models.training.early_stopping import best_record, should_stop_early
@@ -255,6 +255,21 @@ def test_steps_worked_by_hand() -> None:
     assert stepped(sgd, [2.0, 1.0]) == pytest.approx(1 - 0.1 * 2 - 0.1 * (0.5 * 2 + 1))
     adam = TrialConfig(optimizer=AdamConfig(learning_rate=0.1))
     assert stepped(adam, [-3.0]) == pytest.approx(1.1)
+
+
+def test_adamw_lets_matrices_shrink_and_leaves_biases() -> None:
+    """Three steps without gradient: w is multiplied by 1 - rate * decay each time."""
+    matrix, bias = (torch.nn.Parameter(torch.full(shape, 2.0)) for shape in ((2, 2), (2,)))
+    for every, left in ((False, 2.0), (True, 2 * 0.95**3)):
+        matrix.data.fill_(2.0)
+        bias.data.fill_(2.0)
+        config = AdamWConfig(learning_rate=0.1, weight_decay=0.5, decay_biases_and_norms=every)
+        optimizer = config.build([matrix, bias])
+        for _ in range(3):
+            matrix.grad, bias.grad = torch.zeros(2, 2), torch.zeros(2)
+            optimizer.step()
+        torch.testing.assert_close(matrix.data, torch.full((2, 2), 2 * 0.95**3))
+        torch.testing.assert_close(bias.data, torch.full((2,), left))
 
 
 def test_images_as_they_are_stay_so() -> None:
