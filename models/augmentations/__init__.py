@@ -13,8 +13,12 @@ from models.augmentations.shift import ShiftAugmentation
 
 
 def _list_is_a_sequence(tree: object) -> object:
-    """Take a list of augmentations as the sequence of them."""
-    return {"name": "sequence", "steps": tuple(tree)} if isinstance(tree, list) else tree
+    """Take a list of augmentations as the sequence of them, and JSON's list of steps as a tuple."""
+    if isinstance(tree, list):
+        return {"name": "sequence", "steps": tuple(tree)}
+    if isinstance(tree, dict) and isinstance(tree.get("steps"), list):
+        return tree | {"steps": tuple(tree["steps"])}
+    return tree
 
 
 AugmentationConfig = Annotated[

@@ -121,6 +121,8 @@ def test_a_list_is_a_sequence_and_an_axis_takes_lists() -> None:
         steps=(AffineAugmentation(), ColorAugmentation(contrast=0.1))
     )
     assert adapter.validate_json(parsed.model_dump_json()) == parsed
+    trial = TrialConfig(augmentation=parsed)
+    assert TrialConfig.model_validate_json(trial.model_dump_json()) == trial
     with pytest.raises(ValidationError, match="contrast"):
         adapter.validate_python([{"name": "color", "contrast": 2}])
     with pytest.raises(ValidationError, match="at least 1"):
