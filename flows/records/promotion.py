@@ -4,12 +4,20 @@ Each holds the one before it whole: GateDecision, Judgement, Promotion; a retrai
 the Promotion. Light to import.
 """
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from flows.records.ledger import Entry
+from flows.records.ledger import EVIDENCE, Entry
 from models.config import Record
 from models.config.policies import NotifiedEvent, Verdict
 from models.gate.records import GateDecision
+
+
+def read_decision(evidence: str) -> GateDecision | None:
+    """Read the decision that is kept under a digest; None where it is missing or unreadable."""
+    try:
+        return GateDecision.model_validate_json((EVIDENCE / f"{evidence}.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 class Judgement(Record):

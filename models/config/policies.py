@@ -70,7 +70,12 @@ class GateParams(Record):
     process that judges. It depends on the machine and its load, so that the same versions may get
     another verdict elsewhere; the champion's is measured beside it and shown."""
     significance: float = Field(0.05, gt=0, lt=1)
-    """Level of the two-sided tests against the champion: half of it for better, half for worse."""
+    """Probability, at most, that any of the `looks` at one test split promotes a challenger that is
+    no better than the champion; also the level of each two-sided test for worse."""
+    looks: int = Field(365, ge=1, le=100_000)
+    """Challengers that one test split can judge. Each look is held to a level of its own, the first
+    ones to the highest; after the last, only more test images help. A split of which half is new
+    has half of its looks back."""
     minimum_effect: float = Field(0.002, ge=0, le=1)
     """Smallest lead in test accuracy that justifies a change of champion."""
     f1_macro_margin: float = Field(0.005, ge=0, le=1)

@@ -10,6 +10,7 @@ from models.config.policies import GateParams
 from models.evaluation.bootstrap import resampled_f1, resampled_means
 from models.evaluation.outcomes import Floats, Integers, Outcomes, seed_of
 from models.evaluation.records import Interval
+from models.gate.budget import level_of
 from models.gate.paired import (
     detectable_lead,
     holm,
@@ -60,8 +61,11 @@ def pair_of(challenger: Outcomes, champion: Outcomes, *, names: tuple[str, ...])
     )
 
 
-def compare(pair: Pair, gate: GateParams) -> Comparison:
-    """Compare the pair; the bootstrap is seeded by the pair, so equal pairs give equal results."""
+def compare(pair: Pair, gate: GateParams, *, look: int) -> Comparison:
+    """Compare the pair; the bootstrap is seeded by the pair, so equal pairs give equal results.
+
+    look: number of this comparison on these images, from 1; it fixes what can be detected.
+    """
     images = len(pair.labels)
     ahead = int(pair.only_right(pair.challenger, pair.champion).sum())
     behind = int(pair.only_right(pair.champion, pair.challenger).sum())
@@ -81,32 +85,48 @@ def compare(pair: Pair, gate: GateParams) -> Comparison:
         f1_macro_interval=_interval(quantiles(f1, significance)),
         cross_entropy=float(pair.excess_loss.mean()),
         cross_entropy_interval=_interval(quantiles(loss, significance)),
-        detectable=detectable_lead(images, (ahead + behind) / images, significance=significance),
+        detectable=detectable_lead(
+            images, (ahead + behind) / images, significance=2 * level_of(look, gate)
+        ),
     )
 
 
-def check_lead(comparison: Comparison, gate: GateParams) -> tuple[RuleResult, ...]:
+def check_lead(comparison: Comparison, gate: GateParams, *, look: int) -> tuple[RuleResult, ...]:
     """Require a lead in accuracy that is significant and large enough to matter."""
     lead, least = comparison.accuracy, gate.minimum_effect
     text = f"Accuracy differs by {100 * lead:+.2f} points; the minimum is {100 * least:+.2f}."
     return (
-        _accuracy_better(comparison, gate.significance),
+        _accuracy_better(comparison, gate, look),
         RuleResult.at_least("minimum_effect", lead, least, text=text),
     )
 
 
-def _accuracy_better(comparison: Comparison, significance: float) -> RuleResult:
-    better = comparison.accuracy > 0 and comparison.p_value <= significance
+def _accuracy_better(comparison: Comparison, gate: GateParams, look: int) -> RuleResult:
+    # Either side of a two-sided test at twice a level is a one-sided test at the level.
+    most = 2 * level_of(look, gate)
+    better = comparison.accuracy > 0 and comparison.p_value <= most
     return RuleResult(
         rule="accuracy_shown_better",
         passed=better,
         value=comparison.p_value,
-        threshold=significance,
+        threshold=most,
         text=f"The challenger alone is right on {comparison.challenger_only:,} images, the "
         f"champion alone on {comparison.champion_only:,}: accuracy is {_significantly(better)} "
         f"better (exact McNemar test, p = {comparison.p_value:.2g}; the maximum is "
-        f"{significance:g}). On {comparison.images:,} test images a true lead of "
-        f"{100 * comparison.detectable:.2g} points is detected with a power of 80 %.",
+        f"{most:.2g} at look {look:,} of {gate.looks:,} on these test images). "
+        f"{_what_can_be_shown(comparison, gate, look)}",
+    )
+
+
+def _what_can_be_shown(comparison: Comparison, gate: GateParams, look: int) -> str:
+    if look > gate.looks:
+        return (
+            "They have judged as many challengers as gate.looks allows: add images with `pitchpipe "
+            "data add`, some of which go to test."
+        )
+    return (
+        f"On {comparison.images:,} of them a true lead of {100 * comparison.detectable:.2g} points "
+        "is detected with a power of 80 %."
     )
 
 

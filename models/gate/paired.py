@@ -15,7 +15,7 @@ def mcnemar_p(challenger_only: int, champion_only: int) -> float:
     """Two-sided p-value of the exact McNemar test of images that only one of the two has right.
 
     Either side of a two-sided test at 5 % is a one-sided test at 2.5 %, the highest rate at which
-    a challenger that is no better is found better. Without any such image the p-value is 1.
+    one look finds a challenger better that is not. Without any such image the p-value is 1.
     """
     either = challenger_only + champion_only
     return float(stats.binomtest(challenger_only, either, 0.5).pvalue) if either else 1.0
@@ -73,7 +73,12 @@ def holm(p_values: Sequence[float], significance: float) -> list[int]:
 
 
 def detectable_lead(images: int, differing: float, *, significance: float) -> float:
-    """True lead in accuracy that is detected on these images with 80 % power; at most 1."""
+    """True lead in accuracy that is detected on these images with 80 % power; at most 1.
+
+    significance: two-sided; at 0 nothing is ever detected.
+    """
+    if significance == 0:
+        return 1.0
     reach = stats.norm.isf(significance / 2) + stats.norm.ppf(POWER)
     # At least half an image: of identical classifiers the result would be 0.
     return float(min(reach * math.sqrt(max(differing, 0.5 / images) / images), 1.0))

@@ -73,6 +73,10 @@ class GateDecision(Record):
     """Every rule that was checked, in order; `reasons` in mlruns/evidence/."""
     comparison: Comparison | None = None
     """None where there was nothing to compare with."""
+    test_digest: str | None = None
+    """Digest of the test images' ids."""
+    look: int | None = None
+    """Number of this comparison on these test images, from 1."""
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -16,13 +16,18 @@ BINS = 15
 
 
 def decide(
-    challenger: GateInput, champion: GateInput | ChampionUnusable | None, gate: GateParams
+    challenger: GateInput,
+    champion: GateInput | ChampionUnusable | None,
+    gate: GateParams,
+    *,
+    looks: int = 0,
 ) -> GateDecision:
     """Decide whether the challenger may replace the champion; None: there is no champion.
 
     REJECT: below a floor, or significantly worse. HOLD: not significantly better, or no fair
     comparison; a tie holds. PROMOTE: above the floors and, where there is a champion, significantly
     better by the minimum effect or more, and nothing significantly worse than its margin.
+    looks: comparisons on these test images before this one (models.gate.budget.looks_taken).
     The same inputs, in any order of the images, give the same decision.
     """
     try:
@@ -42,14 +47,16 @@ def decide(
         return GateDecision(verdict="HOLD", rules=(*floors, unfair))
     assert isinstance(champion, GateInput)
     pair = pair_of(outcomes, _outcomes(champion), names=challenger.classes)
-    return _decide_by_comparison(pair, floors, gate)
+    decision = _decide_by_comparison(pair, floors, gate, look=looks + 1)
+    return decision.model_copy(update={"test_digest": challenger.test_digest, "look": looks + 1})
 
 
 def _decide_by_comparison(
-    pair: Pair, floors: tuple[RuleResult, ...], gate: GateParams
+    pair: Pair, floors: tuple[RuleResult, ...], gate: GateParams, *, look: int
 ) -> GateDecision:
-    comparison = compare(pair, gate)
-    harm, lead = check_harm(pair, comparison, gate), check_lead(comparison, gate)
+    comparison = compare(pair, gate, look=look)
+    harm = check_harm(pair, comparison, gate)
+    lead = check_lead(comparison, gate, look=look)
     verdict: Verdict
     if not all(result.passed for result in harm):
         verdict = "REJECT"

@@ -52,12 +52,12 @@ def test_shown_worse_is_rejected() -> None:
 
 
 def test_one_image_decides_at_the_threshold() -> None:
-    """15 against 5 has p = 0.041 and promotes; 14 against 5 has p = 0.064 and holds."""
-    enough = decide(*pair(both=380, challenger_only=15, champion_only=5, neither=0), QUICK)
-    short = decide(*pair(both=381, challenger_only=14, champion_only=5, neither=0), QUICK)
+    """17 against 5 has p = 0.017 and promotes; 16 against 5 has p = 0.027 and holds."""
+    enough = decide(*pair(both=378, challenger_only=17, champion_only=5, neither=0), QUICK)
+    short = decide(*pair(both=379, challenger_only=16, champion_only=5, neither=0), QUICK)
     assert (enough.verdict, short.verdict) == ("PROMOTE", "HOLD")
     assert failed(short) == ["accuracy_shown_better"]
-    assert "p = 0.064" in " ".join(short.reasons)
+    assert "p = 0.027" in " ".join(short.reasons)
 
 
 def test_shown_but_smaller_than_the_minimum_effect_holds() -> None:

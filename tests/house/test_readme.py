@@ -93,6 +93,9 @@ def shrunk(words: list[str]) -> list[str]:
         return ["--set", "trial.network.channels=[8, 8, 8]"]
     if "networks" in words[3]:
         return [word for pair in SMALL[:2] for word in ("--set", pair)]
+    if "own_images" in words[3]:
+        small = ("search.epochs=1", "trial.network.width=4", "data.image_size=32")
+        return [word for pair in small for word in ("--set", pair)]
     return [word for pair in SMALL for word in ("--set", pair)]
 
 

@@ -1,9 +1,12 @@
 """Champion and challenger scored now, in one process, on the same test images, for the gate."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from flows.datasets.files import PREPARED
-from flows.records.promotion import Judgement
+from flows.records.ledger import Entry
+from flows.records.promotion import Judgement, read_decision
 from flows.registry.loading import LoadedVersion, load_version
 from flows.registry.promotion.aliases import edit_aliases
 from flows.registry.splits import open_split_for
@@ -13,6 +16,7 @@ from models.datasets.by_id import among
 from models.datasets.class_order import reorder_columns
 from models.datasets.prepared import Manifest, digest_array, read_manifest
 from models.errors import InputError, PitchpipeError
+from models.gate.budget import Look, looks_taken
 from models.gate.inputs import ChampionUnusable, GateInput
 
 
@@ -27,6 +31,7 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     with edit_aliases(tracking) as editor:
         editor.require_agreement()
         champion = editor.champion
+        earlier = _looks(editor.entries)
     manifest = read_manifest(PREPARED)
     loaded = load_version(tracking, version)
     try:
@@ -35,8 +40,29 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
         way_out = "prepare the data it was trained on, or `pitchpipe run`"
         raise InputError(f"{loaded.files.called}: {error}; {way_out}") from None
     against = None if champion is None else _score_champion(tracking, champion, gate, manifest)
-    decision = decide(challenger, against, gate)
+    images = len(challenger.labels)
+    # The same pair again is no new look: it is judged as it was.
+    others = [look for look in earlier if (look.challenger, look.champion) != (version, champion)]
+    looks = looks_taken(others, test_digest=challenger.test_digest, images=images)
+    decision = decide(challenger, against, gate, looks=looks)
     return Judgement(version=version, champion=champion, decision=decision)
+
+
+def _looks(entries: Sequence[Entry]) -> list[Look]:
+    """Comparisons that the ledger's entries rest on, oldest first; unreadable evidence is none."""
+    found = []
+    for entry in entries:
+        judged = entry.action in {"promote", "hold", "reject", "await"} and entry.evidence
+        decision = read_decision(entry.evidence) if judged and entry.evidence else None
+        if decision is not None and decision.comparison is not None and entry.after is not None:
+            look = Look(
+                test_digest=decision.test_digest,
+                images=decision.comparison.images,
+                challenger=entry.after,
+                champion=entry.before,
+            )
+            found.append(look)
+    return found
 
 
 def _score_champion(
