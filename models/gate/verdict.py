@@ -48,7 +48,8 @@ def decide(
     assert isinstance(champion, GateInput)
     pair = pair_of(outcomes, _outcomes(champion), names=challenger.classes)
     decision = _decide_by_comparison(pair, floors, gate, look=looks + 1)
-    return decision.model_copy(update={"test_digest": challenger.test_digest, "look": looks + 1})
+    facts = {"test_digest": challenger.test_digest, "look": looks + 1}
+    return decision.model_copy(update=facts)
 
 
 def _decide_by_comparison(

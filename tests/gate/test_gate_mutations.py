@@ -28,7 +28,7 @@ EQUIVALENT = {
     "keys = (excess, champion.predicted, challenger.predicted, [challenger].labels)",
     "labels=[challenger].labels[order],",
     # So were the test images.
-    'return decision.model_copy(update={"test_digest": [challenger].test_digest, "look": looks + 1})',
+    'facts = {"test_digest": [challenger].test_digest, "look": looks + 1}',
     # It narrows a type, nothing else.
     "assert isinstance([champion], GateInput)",
 }
