@@ -6,6 +6,7 @@ from statistics import median
 from pydantic import JsonValue
 
 from flows.engines.opening import check_devices, check_engine, device_of, workers_for
+from flows.records.looks import GateOutlook, gate_outlook
 from flows.records.retraining import Request, Retraining, TrialCounts
 from flows.records.trial_store import stored_trials
 from flows.retraining.decide import decide
@@ -39,6 +40,8 @@ class Forecast(Record):
     """Estimated training time; null while the data is not prepared."""
     basis: str
     """What the estimate is based on."""
+    gate: GateOutlook | None = None
+    """What the test split can show; null: no champion, or the data is not prepared."""
 
     def document(self) -> dict[str, JsonValue]:
         """Return what `--json` prints: the keys of `run`, null for what did not run, and more."""
@@ -69,6 +72,7 @@ def forecast_retraining(request: Request) -> Forecast:
         epochs=params.search.epochs,
         seconds=round(pace.seconds_per_epoch * preview.epochs_left / workers, 1),
         basis=pace.basis,
+        gate=gate_outlook(params.registered_name, search.manifest, params.gate),
     )
 
 

@@ -16,19 +16,26 @@ from registry_records import (
     serving_network,
 )
 
+from flows.cli.display.retraining import print_forecast
 from flows.records.lineage import Lineage
+from flows.records.looks import GateOutlook, gate_outlook
+from flows.records.retraining import TrialCounts
 from flows.registry.listing import aliases
 from flows.registry.loading import load_version
 from flows.registry.promotion.aliases import HandMovedError
 from flows.registry.promotion.commands import adopt_champion, force_promotion, settle
 from flows.registry.promotion.judge import judge
 from flows.registry.registering import register
+from flows.retraining.forecast import Forecast
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
 from models.datasets.batches import write_batch
 from models.datasets.labelled_images import SPLITS, PixelRows
 from models.datasets.prepared import open_split, read_manifest
+from models.decision import Decision
 from models.errors import IntegrityError, PitchpipeError
+from models.gate.budget import level_of
+from models.gate.paired import detectable_lead
 from models.gate.records import GateDecision
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
@@ -145,6 +152,57 @@ def test_an_equal_of_the_champion_is_held(bars_tracking: Tracking) -> None:
     assert (judgement.champion, judgement.decision.verdict) == (RIGHT, "HOLD")
     assert judgement.decision.comparison is not None
     assert judgement.decision.comparison.both_right == 6
+
+
+def test_looks_are_counted_from_the_ledger_and_foretold(
+    bars_tracking: Tracking, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each challenger held is a look, judged again it is the same one; a dry run names the next."""
+    assert gate_outlook(BARS, read_manifest(PREPARED), GATE) is None
+    force_promotion(bars_tracking, RIGHT, reason="first")
+    assert gate_outlook(BARS, read_manifest(PREPARED), GATE) == GateOutlook(
+        images=6, look=1, looks=365, differing=None, detectable=None
+    )
+    looks = []
+    for seed in (5, 6):
+        twin = bars_registration(BarsNetwork().eval(), run_of(bars_tracking), seed=seed)
+        version = register(bars_tracking, twin)
+        for _ in range(2):
+            judgement = judge(bars_tracking, version, GATE)
+            settle(bars_tracking, judgement, GATE)
+            looks.append(judgement.decision.look)
+
+    told = gate_outlook(BARS, read_manifest(PREPARED), GATE)
+
+    forecast = Forecast(
+        decision=Decision(retrain=True, reason="asked for"),
+        trials=TrialCounts(),
+        labels=(),
+        epochs=1,
+        seconds=None,
+        basis="a guess",
+        gate=told,
+    )
+    assert looks == [1, 1, 2, 2]
+    assert told is not None
+    assert (told.look, told.differing) == (3, 0.0)
+    expected = detectable_lead(6, 0.0, significance=2 * level_of(3, GATE))
+    assert told.detectable == pytest.approx(expected)
+    assert "look 3 of 365 at these 6 test images; a true lead of" in told.sentence
+    print_forecast(forecast)
+    assert "gate: look 3 of 365" in capsys.readouterr().out
+
+
+def test_a_split_that_is_used_up_is_foretold(bars_tracking: Tracking) -> None:
+    """Before training, it is said that only more images help."""
+    force_promotion(bars_tracking, RIGHT, reason="first")
+    twin = bars_registration(BarsNetwork().eval(), run_of(bars_tracking), seed=5)
+    settle(bars_tracking, judge(bars_tracking, register(bars_tracking, twin), GATE), GATE)
+
+    told = gate_outlook(BARS, read_manifest(PREPARED), GATE.model_copy(update={"looks": 1}))
+
+    assert told is not None
+    assert "none is left" in told.sentence
 
 
 def test_a_champion_trained_on_todays_test_images_is_not_compared(bars_tracking: Tracking) -> None:

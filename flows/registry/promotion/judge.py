@@ -1,12 +1,10 @@
 """Champion and challenger scored now, in one process, on the same test images, for the gate."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from flows.datasets.files import PREPARED
-from flows.records.ledger import Entry
-from flows.records.promotion import Judgement, read_decision
+from flows.records.looks import past_looks
+from flows.records.promotion import Judgement
 from flows.registry.loading import LoadedVersion, load_version
 from flows.registry.promotion.aliases import edit_aliases
 from flows.registry.splits import open_split_for
@@ -16,7 +14,7 @@ from models.datasets.by_id import among
 from models.datasets.class_order import reorder_columns
 from models.datasets.prepared import Manifest, digest_array, read_manifest
 from models.errors import InputError, PitchpipeError
-from models.gate.budget import Look, looks_taken
+from models.gate.budget import looks_taken
 from models.gate.inputs import ChampionUnusable, GateInput
 
 
@@ -31,7 +29,7 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     with edit_aliases(tracking) as editor:
         editor.require_agreement()
         champion = editor.champion
-        earlier = _looks(editor.entries)
+        earlier = past_looks(editor.entries)
     manifest = read_manifest(PREPARED)
     loaded = load_version(tracking, version)
     try:
@@ -46,23 +44,6 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     looks = looks_taken(others, test_digest=challenger.test_digest, images=images)
     decision = decide(challenger, against, gate, looks=looks)
     return Judgement(version=version, champion=champion, decision=decision)
-
-
-def _looks(entries: Sequence[Entry]) -> list[Look]:
-    """Comparisons that the ledger's entries rest on, oldest first; unreadable evidence is none."""
-    found = []
-    for entry in entries:
-        judged = entry.action in {"promote", "hold", "reject", "await"} and entry.evidence
-        decision = read_decision(entry.evidence) if judged and entry.evidence else None
-        if decision is not None and decision.comparison is not None and entry.after is not None:
-            look = Look(
-                test_digest=decision.test_digest,
-                images=decision.comparison.images,
-                challenger=entry.after,
-                champion=entry.before,
-            )
-            found.append(look)
-    return found
 
 
 def _score_champion(
