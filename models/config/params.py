@@ -46,6 +46,17 @@ class Params(Record):
         self.trial.network.check_fits(self.data.image_size)
         return self
 
+    @model_validator(mode="after")
+    def _the_rate_lasts_as_long_as_the_training(self) -> Self:
+        horizon = self.trial.schedule.horizon
+        varied = any(axis.partition(".")[0] == "schedule" for axis in self.search.axes)
+        if horizon is not None and horizon < self.search.epochs and not varied:
+            raise ValueError(
+                f"trial.schedule.horizon {horizon} is below search.epochs {self.search.epochs}: in "
+                "the epochs after it the learning rate would be almost 0; set both alike"
+            )
+        return self
+
     @property
     def registered_name(self) -> str:
         """Name under which versions are registered."""

@@ -1,69 +1,15 @@
 """`trial:` of the params: network, optimiser, seed, ...; any field can be an axis."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, model_validator
 
 from models.augmentations import AugmentationConfig, NoAugmentation
 from models.augmentations.mixing import MixingConfig, NoMixing
+from models.config.schedules import ConstantSchedule, ScheduleConfig
 from models.networks import CnnConfig, NetworkConfig
 from models.optimizers import AdamConfig, OptimizerConfig
 from models.record import Record
-
-
-class _Schedule(Record):
-    """Learning rate as a function of the step, with an optional linear warm-up."""
-
-    warmup: int = Field(0, ge=0)
-    """Epochs in which the factor rises linearly to that of the schedule; 0: none."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_horizon_is_none_given(cls, tree: object) -> object:
-        """Drop a null horizon, so that another schedule gets its own default."""
-        if isinstance(tree, dict) and tree.get("horizon", 0) is None:
-            return {key: value for key, value in tree.items() if key != "horizon"}
-        return tree
-
-
-class _EndlessSchedule(_Schedule):
-    @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated property
-    @property
-    def horizon(self) -> None:
-        """Null: not needed."""
-        return
-
-
-class ConstantSchedule(_EndlessSchedule):
-    """A constant learning rate."""
-
-    name: Literal["constant"] = "constant"
-
-
-class CosineSchedule(_Schedule):
-    """Half a cosine from the learning rate to 0 (Loshchilov & Hutter, 2017), without restart."""
-
-    name: Literal["cosine"] = "cosine"
-    horizon: int = Field(10, ge=1)
-    """Epochs from the learning rate to 0; it stays 0 after."""
-
-
-class StepSchedule(_EndlessSchedule):
-    """The learning rate multiplied by a factor every `every` epochs."""
-
-    name: Literal["step"] = "step"
-    every: int = Field(5, ge=1)
-    """Epochs between two steps."""
-    decay: float = Field(0.1, gt=0, le=1)
-    """Factor of each step."""
-
-
-class ExponentialSchedule(_EndlessSchedule):
-    """The learning rate multiplied by a factor each epoch, in equal parts at its steps."""
-
-    name: Literal["exponential"] = "exponential"
-    decay: float = Field(0.9, gt=0, le=1)
-    """Factor of each epoch."""
 
 
 class EarlyStoppingConfig(Record):
@@ -75,10 +21,6 @@ class EarlyStoppingConfig(Record):
     """Smallest change that counts as better, in the objective's unit."""
 
 
-ScheduleConfig = Annotated[
-    ConstantSchedule | CosineSchedule | StepSchedule | ExponentialSchedule,
-    Field(discriminator="name"),
-]
 Objective = Literal["accuracy", "f1_macro", "cross_entropy"]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AdamConfig(OptimizerBase):
-    """Adam (Kingma & Ba, 2015)."""
+    """Adam (Kingma & Ba, 2015; the article's section 3.2.3)."""
 
     name: Literal["adam"] = "adam"
     learning_rate: float = Field(0.001, gt=0, le=10)
@@ -22,16 +22,31 @@ class AdamConfig(OptimizerBase):
     """Decay of the gradient's running mean."""
     beta2: float = Field(0.999, ge=0, lt=1)
     """Decay of the squared gradient's running mean."""
+    epsilon: float = Field(1e-8, gt=0, le=1)
+    """Added to the root of the squared gradient's mean."""
+    bias_correction: bool = True
+    """false: the means are used as they are, small at first, as in the article's formula."""
     weight_decay: float = Field(0.0, ge=0, le=1)
     """L2 penalty."""
 
     def build(self, parameters: "Iterable[nn.Parameter]") -> "Optimizer":
         from torch.optim import Adam  # noqa: PLC0415 - see OptimizerBase
 
+        from models.optimizers.uncorrected_adam import UncorrectedAdam  # noqa: PLC0415 - likewise
+
+        if not self.bias_correction:
+            return UncorrectedAdam(
+                parameters,
+                lr=self.learning_rate,
+                betas=(self.beta1, self.beta2),
+                eps=self.epsilon,
+                weight_decay=self.weight_decay,
+            )
         return Adam(
             parameters,
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
+            eps=self.epsilon,
             weight_decay=self.weight_decay,
             fused=True,
         )
@@ -47,6 +62,8 @@ class AdamWConfig(OptimizerBase):
     """Decay of the gradient's running mean."""
     beta2: float = Field(0.999, ge=0, lt=1)
     """Decay of the squared gradient's running mean."""
+    epsilon: float = Field(1e-8, gt=0, le=1)
+    """Added to the root of the squared gradient's mean."""
     weight_decay: float = Field(0.01, ge=0, le=1)
     """Share of the step size by which weights shrink a step."""
     decay_biases_and_norms: bool = False
@@ -66,6 +83,7 @@ class AdamWConfig(OptimizerBase):
             ],
             lr=self.learning_rate,
             betas=(self.beta1, self.beta2),
+            eps=self.epsilon,
             weight_decay=self.weight_decay,
             fused=True,
         )

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from models.config import TrialConfig
+from models.config.schedules import learning_rate_factor
 from models.training.checkpoint import TrainingState, Weights
-from models.training.lr_schedules import learning_rate_factor
 
 
 class Stepper:

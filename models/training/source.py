@@ -8,7 +8,13 @@ from models.digests import digest_source
 
 _MODELS = Path(__file__).resolve().parents[1]
 _FOLDERS = ("augmentations", "networks", "optimizers", "training")
-_FILES = ("trials.py", "record.py", "config/trial.py", "datasets/prepared.py")
+_FILES = (
+    "trials.py",
+    "record.py",
+    "config/schedules.py",
+    "config/trial.py",
+    "datasets/prepared.py",
+)
 _PACKAGES = ("torch", "pytorch-lightning", "numpy")
 
 

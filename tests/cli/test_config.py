@@ -184,3 +184,14 @@ def test_another_kind_needs_no_more_than_its_name(tmp_path: Path) -> None:
     assert params.trial.network == MlpConfig(hidden_units=32, hidden_layers=3)
     with pytest.raises(ConfigError, match=r"--set trial.network.channels: no such key"):
         load_params(path, ["trial.network.channels=[4]", "trial.network.name=mlp"])
+
+
+def test_a_horizon_that_ends_before_the_training_is_refused(tmp_path: Path) -> None:
+    """The rest would train at a rate of 0; as an axis it is the user's choice."""
+    path = tmp_path / "params.yaml"
+    path.write_text("trial: {schedule: {name: cosine, horizon: 5}}\nsearch: {epochs: 8}\n")
+
+    with pytest.raises(ConfigError, match=r"horizon 5 is below search\.epochs 8"):
+        load_params(path, [])
+    assert load_params(path, ["search.epochs=5"]).search.epochs == 5
+    assert load_params(path, ["search.axes={schedule.horizon: [4, 8]}"]).search.epochs == 8

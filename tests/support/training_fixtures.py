@@ -23,13 +23,26 @@ COUNTS: dict[SplitName, int] = {"train": 50, "validation": 30, "test": 6}
 SMALL_CNN = CnnConfig(channels=(8, 8), hidden_units=16)
 
 
-def write_prepared(folder: Path, *, permuted: bool = False, channels: int = 1) -> Manifest:
-    """Write images whose class is where they are bright; permuted: labels that mean nothing."""
+def write_prepared(
+    folder: Path,
+    *,
+    permuted: bool = False,
+    channels: int = 1,
+    shares: tuple[float, ...] | None = None,
+) -> Manifest:
+    """Write images whose class is where they are bright; permuted: labels that mean nothing.
+
+    shares: of the classes, by default alike; where given, the classes are hard to tell apart, too.
+    """
     random = np.random.default_rng(7)
     splits: dict[SplitName, SplitInfo] = {}
     for name, count in COUNTS.items():
-        labels = random.integers(CLASSES, size=count)
-        images = _images(labels, random, channels)
+        if shares is None:
+            labels = random.integers(CLASSES, size=count)
+            images = _images(labels, random, channels)
+        else:
+            labels = random.choice(CLASSES, size=6 * count, p=shares)
+            images = _images(labels, random, channels, contrast=25)
         shown = random.permutation(labels) if permuted else labels
         splits[name] = _write_split(folder / name, images, shown)
     manifest = Manifest(
@@ -57,11 +70,11 @@ def bars_images(count: int, *, seed: int) -> NDArray[np.uint8]:
 
 
 def _images(
-    labels: NDArray[np.int64], random: np.random.Generator, channels: int
+    labels: NDArray[np.int64], random: np.random.Generator, channels: int, *, contrast: int = 100
 ) -> NDArray[np.uint8]:
     images = random.integers(90, size=(len(labels), channels, SIDE, SIDE))
     for image, label in zip(images, labels, strict=True):
-        image[:, 3 * label : 3 * label + 2] += 100
+        image[:, 3 * label : 3 * label + 2] += contrast
     return images.astype(np.uint8)
 
 

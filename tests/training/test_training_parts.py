@@ -17,15 +17,18 @@ from sklearn.metrics import f1_score
 
 from models.augmentations import NoAugmentation, ShiftAugmentation
 from models.config import TrialConfig
-from models.config.trial import (
+from models.config.schedules import (
     ConstantSchedule,
     CosineSchedule,
-    EarlyStoppingConfig,
     ExponentialSchedule,
-    Objective,
+    LinearSchedule,
+    OneCycleSchedule,
+    RestartsSchedule,
     ScheduleConfig,
     StepSchedule,
+    learning_rate_factor,
 )
+from models.config.trial import EarlyStoppingConfig, Objective
 from models.datasets.prepared import Split
 from models.digests import digest_source
 from models.optimizers import AdamConfig, AdamWConfig, GdConfig, SgdConfig, adagrad
@@ -33,7 +36,6 @@ from models.training import source
 from models.training.checkpoint import weights_digest
 from models.training.early_stopping import best_record, should_stop_early
 from models.training.epoch_scores import EpochScores, cross_entropy_sum, f1_macro
-from models.training.lr_schedules import learning_rate_factor
 from models.training.minibatches import CHUNK, SLICE, Minibatches
 from models.training.seeding import derived_seed
 from models.trials import EpochRecord
@@ -119,6 +121,14 @@ def test_seeds_are_the_same_on_every_machine() -> None:
         (StepSchedule(every=1, decay=0.1), [1, 1, 0.1, 0.1, 0.01]),
         (ExponentialSchedule(decay=0.25), [1, 0.5, 0.25, 0.125, 0.0625]),
         (ConstantSchedule(warmup=2), [0.25, 0.5, 0.75, 1, 1]),
+        (ConstantSchedule(warmup=1.5), [1 / 3, 2 / 3, 1, 1, 1]),
+        (LinearSchedule(horizon=2), [1, 0.75, 0.5, 0.25, 0]),
+        (RestartsSchedule(period=1, lengthening=1), [1, 0.5, 1, 0.5, 1]),
+        (RestartsSchedule(period=1), [1, 0.5, 1, (1 + math.sqrt(0.5)) / 2, 0.5]),
+        (
+            OneCycleSchedule(horizon=2, rise=0.5, start=0.2, end=0.1),
+            [0.2, 0.6, 1, 0.55, 0.1],
+        ),
         (ExponentialSchedule(decay=0.25, warmup=1), [0.5, 0.5, 0.25, 0.125, 0.0625]),
     ],
 )
@@ -134,6 +144,10 @@ def test_schedules_worked_by_hand(schedule: ScheduleConfig, expected: list[float
             CosineSchedule(horizon=7, warmup=2),
             StepSchedule(every=3, decay=0.5),
             ExponentialSchedule(decay=0.9, warmup=1),
+            LinearSchedule(horizon=7, warmup=0.3),
+            OneCycleSchedule(horizon=7),
+            RestartsSchedule(period=2),
+            RestartsSchedule(period=2, lengthening=1),
         ]
     ),
     step=st.integers(0, 10**7),

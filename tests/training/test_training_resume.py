@@ -12,7 +12,14 @@ from training_fixtures import SMALL_CNN, Trials
 
 from models.augmentations import AugmentationConfig, NoAugmentation, ShiftAugmentation
 from models.config import TrialConfig
-from models.config.trial import CosineSchedule, ExponentialSchedule, ScheduleConfig, StepSchedule
+from models.config.schedules import (
+    CosineSchedule,
+    ExponentialSchedule,
+    OneCycleSchedule,
+    RestartsSchedule,
+    ScheduleConfig,
+    StepSchedule,
+)
 from models.datasets.prepared import read_manifest
 from models.files import read_lines
 from models.networks import MlpConfig, NetworkConfig, RnnConfig
@@ -40,6 +47,7 @@ OPTIMIZERS: tuple[OptimizerConfig, ...] = (
     SgdConfig(),
     SgdConfig(momentum=0.9, nesterov=True),
     AdamConfig(),
+    AdamConfig(bias_correction=False),
     AdamWConfig(),
     RmspropConfig(momentum=0.5),
     AdagradConfig(),
@@ -48,6 +56,8 @@ SCHEDULES: tuple[ScheduleConfig, ...] = (
     CosineSchedule(horizon=3, warmup=1),
     StepSchedule(every=1, decay=0.5),
     ExponentialSchedule(decay=0.7),
+    OneCycleSchedule(horizon=3),
+    RestartsSchedule(period=1),
 )
 AUGMENTATIONS: tuple[AugmentationConfig, ...] = (
     NoAugmentation(),
