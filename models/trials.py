@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from pydantic import JsonValue
+
 from models.config import Record, TrialConfig, read_record, read_record_lines
 from models.config.trial import Objective
 from models.digests import digest_of
@@ -21,6 +23,18 @@ class TrialFiles:
     FAILURE = "failure.json"
 
 
+_OF_OPTIMIZERS = ("epsilon", "bias_correction", "decay_biases_and_norms")
+_LATER_FIELDS: tuple[tuple[str, JsonValue], ...] = (
+    ("mixing", {"name": "none"}),
+    ("class_weights", "none"),
+    ("epsilon", 1e-8),
+    ("bias_correction", True),
+    ("decay_biases_and_norms", False),
+)
+"""Fields that earlier releases did not know, with what they did instead: at these values they are
+not in the key, so that stored trials keep theirs."""
+
+
 class TrialSpec(Record):
     """Everything that determines a trial's weights to the bit, except the epoch budget."""
 
@@ -37,7 +51,12 @@ class TrialSpec(Record):
     @property
     def key(self) -> str:
         """Identity of the trial: 64 hex digits."""
-        return digest_of(self)
+        facts = self.model_dump(mode="json")
+        for field, default in _LATER_FIELDS:
+            section = facts["config"]["optimizer"] if field in _OF_OPTIMIZERS else facts["config"]
+            if section.get(field) == default:
+                del section[field]
+        return digest_of(facts)
 
 
 class Scores(Record):

@@ -11,7 +11,7 @@ from models.record import Record
 class _Schedule(Record):
     """Learning rate as a function of the step, with an optional linear warm-up."""
 
-    warmup: float = Field(0.0, ge=0)
+    warmup: int | float = Field(0, ge=0)
     """Epochs, or parts of one, in which the factor rises linearly to that of the schedule."""
 
     @model_validator(mode="before")

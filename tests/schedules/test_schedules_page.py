@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -33,6 +34,13 @@ PAGE = (REPOSITORY / "docs/schedules.md").read_text(encoding="utf-8")
 def blocks(language: str) -> list[str]:
     """Code blocks of the page in a language."""
     return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+@pytest.fixture
+def retrained(retrained: tuple[ProjectFolder, Ran], tmp_path: Path) -> tuple[ProjectFolder, Ran]:
+    """A copy of the project of all tests: what is scheduled here must not be found by others."""
+    shutil.copytree(retrained[0].root, tmp_path / "project")
+    return ProjectFolder(tmp_path / "project", retrained[0].environment), retrained[1]
 
 
 def test_every_command_of_the_page_runs(retrained: tuple[ProjectFolder, Ran]) -> None:
