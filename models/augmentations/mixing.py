@@ -73,7 +73,7 @@ class Cutmix(_Mixing):
 
         share, partners = self._drawn(len(images), seed)
         height, width = images.shape[2:]
-        rows, columns = (round(length * (1 - share) ** 0.5) for length in (height, width))
+        rows, columns = (int(length * (1 - share) ** 0.5) for length in (height, width))
         source = np.random.default_rng([seed, 1])
         top, left = (int(source.integers(limit + 1)) for limit in (height - rows, width - columns))
         cut = (..., slice(top, top + rows), slice(left, left + columns))

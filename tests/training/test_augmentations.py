@@ -152,6 +152,7 @@ def test_cutmix_replaces_a_rectangle_and_weighs_by_its_area(seed: int) -> None:
 
     own = (mixed.images == labels[:, None, None, None]).float().mean((1, 2, 3))
     alone = mixed.others == labels
+    assert 0.5 <= mixed.share <= 1
     assert torch.allclose(own[~alone], torch.tensor(mixed.share))
     assert bool((own[alone] == 1).all())
 
