@@ -174,6 +174,12 @@ def enter_project(
     caller = Path.cwd()
     chosen = context.obj or os.environ.get("PITCHPIPE_ROOT")
     root = Path(chosen).resolve() if chosen else _nearest_root(caller)
+    enter_root(root)
+    return Project(root, caller, params_file, tuple(overrides or ()))
+
+
+def enter_root(root: Path) -> None:
+    """Make a project's root the working directory, and turn telemetry off; raises as above."""
     if not (root / PARAMS).is_file():
         raise ConfigError(f"{root}: holds no params.yaml; name the project with --root DIR")
     for folder in (root / name for name in FOLDERS):
@@ -183,7 +189,6 @@ def enter_project(
     os.chdir(root)
     for name, value in SAFE_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    return Project(root, caller, params_file, tuple(overrides or ()))
 
 
 def _nearest_root(folder: Path) -> Path:

@@ -1,17 +1,54 @@
-"""`pitchpipe up | status | doctor | gc`: services, state and upkeep of the project."""
+"""`pitchpipe init | up | status | doctor | gc`: a new project; services, state and upkeep."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli.options import JsonOption, Project, emit, with_params
+from flows.cli.options import JsonOption, Project, emit, enter_root, with_params
 
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (up, gc, status, doctor):
+    for command in (init, up, gc, status, doctor):
         app.command(command.__name__)(command)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of the project; may be new.")],
+    *,
+    images: Annotated[
+        Path | None,
+        typer.Option("--from", help="Images to begin with: any source of `data add`."),
+    ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave unreadable files out, with a warning for each."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a project of your own in a folder, with params for the images and these as first batch.
+
+    Files that are there stay as they are. Needs no git; where there is git, DVC works with it.
+
+    Example: pitchpipe init pets --from photos/
+    """
+    from flows.cli.display.project import print_new_project
+    from flows.datasets.new_project import create_project
+
+    source = images.resolve() if images else None
+    created = create_project(folder, source)
+    enter_root(created.folder)
+    added = None
+    if source is not None:
+        from flows.datasets.new_project import add_first_batch
+
+        added = add_first_batch(created, source, skip_bad=skip_bad)
+    if as_json:
+        emit({"project": created, "added": added})
+    else:
+        print_new_project(created, added)
 
 
 @with_params(warn=False)

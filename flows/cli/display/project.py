@@ -1,4 +1,4 @@
-"""Output of `status`, `doctor`, `gc`, `sync` and `schedule list` for people."""
+"""Output of `init`, `status`, `doctor`, `gc`, `sync` and `schedule list` for people."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,9 +14,33 @@ from flows.schedules.status import Status
 from flows.schedules.status_page import schedules_table
 
 if TYPE_CHECKING:  # each of these takes seconds to import
+    from flows.datasets.ingest import Added
+    from flows.datasets.new_project import NewProject
     from flows.tracking.reconcile import SyncReport
     from flows.upkeep.doctor import Finding
     from flows.upkeep.retention import CleanedItem, Cleaning
+
+
+def print_new_project(project: "NewProject", added: "Added | None") -> None:
+    """Print the files of a new project, its first batch, and what to do next."""
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{project.folder}: a project for the dataset {project.dataset}")
+    console.print(f"  written: {', '.join(project.written)}")
+    if project.kept:
+        console.print(f"  kept as they were: {', '.join(project.kept)}")
+    if added is None:
+        step = f"pitchpipe data add PHOTOS --dataset {project.dataset}"
+        console.print(f"Next: cd {project.folder}, check params.yaml, {step}, pitchpipe run")
+        return
+    for finding in added.warnings:
+        console.print(f"  warning: {finding.where or added.batch}: {finding.message}")
+    values = project.values
+    console.print(
+        f"{added.images:,} images of {len(added.classes)} classes are its first batch; "
+        f"params.yaml: {values.image_size} pixels, {values.channels} channels, "
+        f"{values.epochs} epochs"
+    )
+    console.print(f"Next: cd {project.folder}, look at params.yaml, pitchpipe run")
 
 
 def print_status(status: Status, now: datetime) -> None:
