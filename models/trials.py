@@ -150,8 +150,20 @@ class TrialFailure(Record):
     """Epochs finished before it failed."""
     reason: str
     """In one line."""
-    kind: Literal["diverged", "out of memory", "error", "killed"]
-    """diverged: a loss or weight that is not finite."""
+    kind: Literal["diverged", "out of memory", "error", "killed", "timed out"]
+    """diverged: a loss or weight that is not finite. timed out: no epoch ended for too long."""
+    limit_minutes: float | None = None
+    """timed out: value of search.trial_timeout_minutes then."""
+
+    def stands(self, limit_minutes: float | None) -> bool:
+        """Whether training again, to a budget beyond the finished epochs, would fail likewise.
+
+        limit_minutes: that of the next attempt; null: none. Divergence is as repeatable as success,
+        and whoever was too slow for a limit is so for a shorter one.
+        """
+        if self.kind == "timed out" and self.limit_minutes is not None:
+            return limit_minutes is not None and limit_minutes <= self.limit_minutes
+        return self.kind == "diverged"
 
 
 Outcome = TrialResult | TrialFailure

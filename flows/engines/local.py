@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnProcess
 from types import FrameType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import TypeAdapter
 
 from flows.engines.devices import DevicePool, cuda_devices
+from flows.engines.stall_watch import StalledTrialError, StallWatch
 from flows.runtime.environment import environment_variables
 from models.errors import PitchpipeError
 from models.files import write_text
@@ -28,6 +29,7 @@ from models.trials import (
     Outcome,
     TrialFailure,
     TrialFiles,
+    TrialResult,
     read_history,
     read_outcome,
 )
@@ -38,6 +40,8 @@ _MESSAGE: TypeAdapter[EpochRecord | Complaint] = TypeAdapter(EpochRecord | Compl
 
 MOST_STARTS = 3
 """A worker that dies is replaced, and the trial continues from its last epoch."""
+KILLED_SECONDS = 10
+"""To wait for the end of a child that was killed; the kernel may be waiting for a disk."""
 
 PRELOAD = ["flows.engines.preload", "flows.cli.main"]
 """Training, and the module that a child imports again as `__main__` of the console script."""
@@ -76,7 +80,8 @@ class Engine(Protocol):
     def train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
         """Train the job's trial, calling on_epoch after each epoch, and return its outcome.
 
-        A worker that dies is replaced, MOST_STARTS times in all; then the trial has failed. Raises
+        A worker that dies is replaced, MOST_STARTS times in all; then the trial has failed. One in
+        which no epoch ends within the job's limit is killed, and has failed at once. Raises
         InterruptedTrialError once `stop` was called.
         """
         ...
@@ -111,7 +116,10 @@ class LocalEngine:
 
     def _train(self, job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> Outcome:
         for _ in range(MOST_STARTS):
-            exit_code = self._run_child(job, on_epoch)
+            try:
+                exit_code = self._run_child(job, on_epoch)
+            except StalledTrialError:
+                return _outcome_of_stalled(job)
             outcome = read_outcome(job.directory, job.budget)
             if exit_code == 0 and outcome is not None:
                 return outcome
@@ -125,11 +133,15 @@ class LocalEngine:
         with receiver:
             child = self._start(job, sender)
             sender.close()
+            watch = StallWatch(job)
             try:
-                for record in _epochs(receiver):
+                for record in _epochs(receiver, watch):
                     on_epoch(record)
-                child.join()
-                return child.exitcode
+                return _end_of(child, watch)
+            except StalledTrialError:
+                child.kill()  # what hangs may not hear SIGTERM
+                child.join(KILLED_SECONDS)
+                raise
             finally:
                 with self._lock:
                     self._children.discard(child)
@@ -193,20 +205,31 @@ def stop_on_signals(engine: Engine) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _epochs(receiver: connection.Connection) -> Iterator[EpochRecord]:
+def _epochs(receiver: connection.Connection, watch: StallWatch) -> Iterator[EpochRecord]:
     """Yield each epoch until the child closes its end, by finishing or by dying.
 
-    Raises PitchpipeError with the message of a Complaint.
+    Raises PitchpipeError with the message of a Complaint, StalledTrialError where none comes.
     """
     while True:
         try:
+            while not receiver.poll(watch.seconds_left):
+                watch.check()
             message = receiver.recv_bytes()
         except (EOFError, OSError):  # OSError: killed while it wrote, part of a message came
             return
+        watch.note_progress()
         record = _MESSAGE.validate_json(message)
         if isinstance(record, Complaint):
             raise PitchpipeError(record.complaint)
         yield record
+
+
+def _end_of(child: ForkServerProcess | SpawnProcess, watch: StallWatch) -> int | None:
+    """Wait for the exit code; raise StalledTrialError where the child does not end in time."""
+    child.join(watch.seconds_left)
+    if child.exitcode is None:
+        raise StalledTrialError
+    return child.exitcode
 
 
 def _describe(exit_code: int | None) -> str:
@@ -216,13 +239,34 @@ def _describe(exit_code: int | None) -> str:
 
 def record_worker_deaths(job: TrialJob, *, how: str) -> TrialFailure:
     """Write and return the failure of a trial whose workers died MOST_STARTS times."""
+    reason = f"its worker died {MOST_STARTS} times, last by {how}; is memory short?"
+    return _record_failure(job, "killed", reason)
+
+
+def _outcome_of_stalled(job: TrialJob) -> Outcome:
+    """Return the result of a child that hung after it had written one; else write the failure."""
+    outcome = read_outcome(job.directory, job.budget)
+    if isinstance(outcome, TrialResult):
+        return outcome
+    return _record_failure(
+        job,
+        "timed out",
+        f"search.trial_timeout_minutes {job.timeout_minutes:g}: no epoch ended within it, and the "
+        "trial was killed; raise it, or see what the network waits for",
+    )
+
+
+def _record_failure(
+    job: TrialJob, kind: Literal["killed", "timed out"], reason: str
+) -> TrialFailure:
     failure = TrialFailure(
         key=job.spec.key,
         config=job.spec.config,
         budget=job.budget,
         epochs=len(read_history(job.directory)),
-        reason=f"its worker died {MOST_STARTS} times, last by {how}; is memory short?",
-        kind="killed",
+        reason=reason,
+        kind=kind,
+        limit_minutes=job.timeout_minutes if kind == "timed out" else None,
     )
     write_text(job.directory / TrialFiles.FAILURE, failure.model_dump_json(indent=2))
     return failure

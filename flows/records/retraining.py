@@ -36,6 +36,11 @@ class Request(Record):
     device: AskedDevice = "auto"
     """Kind of processor trained on; auto: a GPU where this machine has one."""
 
+    @property
+    def again(self) -> bool:
+        """Whether trials that timed out are tried again: `tune` always counts as forced."""
+        return self.force and not self.tune_only
+
     def params(self) -> Params:
         """Read and validate the params asked for."""
         return load_params(Path(self.params_file), self.overrides)

@@ -61,13 +61,14 @@ def directory_of(key: str, store: Path = STORE) -> Path:
     return store / key
 
 
-def cached(spec: TrialSpec, *, budget: int, store: Path = STORE) -> Outcome | None:
-    """Return the outcome that makes training unnecessary: a result, or a loss that diverged.
+def cached(spec: TrialSpec, *, budget: int, limit_minutes: float | None = None) -> Outcome | None:
+    """Return the outcome that makes training unnecessary: a result, or a failure that stands.
 
-    Trials with other failures (killed, out of memory, an exception) are trained again.
+    limit_minutes: `search.trial_timeout_minutes` of whoever asks. Trials with failures that may not
+    come again (killed, out of memory, an exception, a shorter limit) are trained again.
     """
-    outcome = read_outcome(directory_of(spec.key, store), budget)
-    if isinstance(outcome, TrialFailure) and outcome.kind != "diverged":
+    outcome = read_outcome(directory_of(spec.key), budget)
+    if isinstance(outcome, TrialFailure) and not outcome.stands(limit_minutes):
         return None
     return outcome
 
@@ -83,22 +84,23 @@ class Answer:
 
 
 def answer(
-    spec: TrialSpec, *, budget: int, whole: int, by: Objective, store: Path = STORE
+    spec: TrialSpec, *, budget: int, whole: int, by: Objective, limit_minutes: float | None = None
 ) -> Answer | None:
     """Return what makes training to a budget unnecessary, in a search of a whole budget.
 
     Where the trial was trained further before, its history has the scores at the budget. A trial
     trained beyond the whole budget does not count: the others were trained less.
+    limit_minutes: as `cached` takes it.
     """
-    outcome = cached(spec, budget=budget, store=store)
+    outcome = cached(spec, budget=budget, limit_minutes=limit_minutes)
     if outcome is not None:
         return Answer(outcome, None if isinstance(outcome, TrialFailure) else outcome.scores)
-    further = cached(spec, budget=whole, store=store)
+    further = cached(spec, budget=whole, limit_minutes=limit_minutes)
     if not isinstance(further, TrialResult):
-        further = _furthest(directory_of(spec.key, store), most=whole)
+        further = _furthest(directory_of(spec.key), most=whole)
     if further is None or further.budget <= budget:
         return None
-    history = read_history(directory_of(spec.key, store))[:budget]
+    history = read_history(directory_of(spec.key))[:budget]
     return Answer(further, best_record(history, by).scores) if len(history) == budget else None
 
 

@@ -58,7 +58,7 @@ def forecast_retraining(request: Request) -> Forecast:
     check_devices(params, request)
     device = device_of(request)
     decision = decide(params, request)
-    search = open_prepared_search(params, device)
+    search = open_prepared_search(params, device, again=request.again)
     if search is None:
         return _before_prepare(params, decision)
     preview, pace = search.preview, _pace(search.manifest)

@@ -26,7 +26,12 @@ def tune(session: Session, *, submit: Submit) -> Tuning:
 
     submit: starts a task run that trains one job, as `flows.tasks.train.submit` does.
     """
-    search = Search(session.params, manifest_of(session.dataset), session.device)
+    search = Search(
+        session.params,
+        manifest_of(session.dataset),
+        session.device,
+        again=session.request.again,
+    )
     with SearchProgress(
         total=search.preview.total,
         epochs=search.preview.epochs_left,
@@ -75,6 +80,7 @@ class _Loop:
             prepared=self._session.dataset.prepared,
             budget=job.budget,
             label=job.label,
+            timeout_minutes=self._session.params.search.trial_timeout_minutes,
         )
         future = self._submit_task(work, engine=self._session.engine, observers=self._observers)
         future.add_done_callback(lambda done: self._finished.put((job, trial, done)))

@@ -23,15 +23,19 @@ from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec, read
 
 log = logging.getLogger(__name__)
 
-LIMITS = {"max_epochs_total", "max_seconds"}
-"""Fields of `search:` that say when it ends, and decide nothing until then."""
+LIMITS = {"max_epochs_total", "max_seconds", "trial_timeout_minutes"}
+"""Fields of `search:` that say when it or one of its trials ends, and decide nothing until then."""
 
 
 class Search:
     """A search on one dataset; opened once, previewed, then run."""
 
-    def __init__(self, params: Params, manifest: Manifest, device: Device) -> None:
+    def __init__(
+        self, params: Params, manifest: Manifest, device: Device, *, again: bool = False
+    ) -> None:
+        """again: whether trials that timed out are tried again within the same limit."""
         self.params, self.manifest = params, manifest
+        self._limit_minutes = None if again else params.search.trial_timeout_minutes
         self._base = TrialSpec(
             config=params.trial,
             dataset=manifest.digest,
@@ -61,7 +65,7 @@ class Search:
             return Preview(result.trials, result=result)
         epochs = self.params.search.epochs
         trials = tuple(
-            replace(trial, outcome=cached(trial.spec, budget=epochs), trained=False)
+            replace(trial, outcome=self._cached(trial, epochs), trained=False)
             for trial in state.trials
         )
         later = 0 if state.stopped else self.total - len(trials)
@@ -91,6 +95,7 @@ class Search:
                 budget=budget,
                 whole=self.params.search.epochs,
                 by=self.params.trial.objective,
+                limit_minutes=self._limit_minutes,
             )
         return self._stored[trial.key, budget]
 
@@ -106,13 +111,19 @@ class Search:
 
     def _stands(self, job: Job) -> bool:
         """Whether a job that failed would fail again."""
-        return cached(self.trial(job.proposal).spec, budget=job.budget) is not None
+        return self._cached(self.trial(job.proposal), job.budget) is not None
+
+    def _cached(self, trial: SearchTrial, budget: int) -> Outcome | None:
+        return cached(trial.spec, budget=budget, limit_minutes=self._limit_minutes)
 
 
-def open_prepared_search(params: Params, device: Device) -> Search | None:
-    """Open the search on data/prepared/; None if that was not made of these params and batches."""
+def open_prepared_search(params: Params, device: Device, *, again: bool = False) -> Search | None:
+    """Open the search on data/prepared/; None if that was not made of these params and batches.
+
+    again: as `Search` takes it.
+    """
     current = prepared_is_current(params.data)
-    return Search(params, read_manifest(PREPARED), device) if current else None
+    return Search(params, read_manifest(PREPARED), device, again=again) if current else None
 
 
 def _epochs_trained(trial: SearchTrial, *, most: int) -> int:

@@ -125,6 +125,9 @@ class SearchParams(Record):
     epochs count, and so do those that early stopping saved."""
     max_seconds: float | None = Field(None, gt=0)
     """Seconds after which no trial is started or continued; running ones are finished."""
+    trial_timeout_minutes: float | None = Field(None, gt=0, le=10_080)
+    """Minutes without a finished epoch after which a trial is killed and has failed; at most those
+    of a week. It is not tried again within this limit, except by `run --force`. null: no limit."""
     baselines: bool = False
     """Score logistic regression, nearest neighbours and a random forest on pixels as well, on
     validation, and show them beside the leaderboard; they are never selected."""

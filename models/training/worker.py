@@ -40,6 +40,8 @@ class TrialJob(Record):
     """Epochs."""
     label: str
     """What distinguishes it from the other trials, for people."""
+    timeout_minutes: float | None = None
+    """Minutes without a finished epoch after which the trial is killed; null: no limit."""
     cuda_devices: tuple[str, ...] = ()
     """GPUs to train on, as CUDA_VISIBLE_DEVICES names them; none for a trial on the CPU."""
 

@@ -25,7 +25,14 @@ from models.errors import PitchpipeError
 from models.networks import CnnConfig
 from models.training.source import package_versions, training_source_digest
 from models.training.worker import TrialJob
-from models.trials import EpochRecord, Outcome, TrialResult, TrialSpec, read_history
+from models.trials import (
+    EpochRecord,
+    Outcome,
+    TrialFailure,
+    TrialResult,
+    TrialSpec,
+    read_history,
+)
 
 PREPARED = Path("data/prepared")
 DATA = DataParams(limit=200)
@@ -156,6 +163,18 @@ def test_a_killed_worker_is_replaced_and_the_trial_goes_on(
     assert facts(outcome) == facts(LocalEngine().train(whole, lambda _: None))
     assert records(interrupted.directory) == records(whole.directory)
     assert sorted(set(heard)) == list(range(1, 41))
+
+
+def test_a_trial_without_an_epoch_in_time_has_failed(opened: OpenEngine, tmp_path: Path) -> None:
+    """The agent beside the worker kills it; the worker trains the next one."""
+    config = SMALL.model_copy(update={"seed": 8})
+    hurried = job(config, tmp_path / "hurried").model_copy(update={"timeout_minutes": 1e-6})
+
+    outcome = opened.engine.train(hurried, lambda _: None)
+
+    assert isinstance(outcome, TrialFailure)
+    assert (outcome.kind, outcome.limit_minutes) == ("timed out", 1e-6)
+    assert isinstance(opened.engine.train(job(config, tmp_path), lambda _: None), TrialResult)
 
 
 def test_what_is_no_trials_fault_is_raised_with_its_message(

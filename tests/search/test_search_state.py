@@ -16,7 +16,14 @@ from models.config import DataParams, Params, SearchParams, TrialConfig
 from models.datasets.prepared import Dropped, Manifest
 from models.files import append_line, read_lines, write_text
 from models.search.proposals import make_proposal
-from models.trials import EpochRecord, TrialFiles, TrialResult, TrialSpec, result_path
+from models.trials import (
+    EpochRecord,
+    TrialFailure,
+    TrialFiles,
+    TrialResult,
+    TrialSpec,
+    result_path,
+)
 
 MANIFEST = Manifest(
     name="d",
@@ -262,6 +269,49 @@ def test_a_search_that_ended_is_known_and_nothing_of_it_is_missing(
     assert [trial.key for trial in preview.trials] == [trial.key for trial in ended.trials]
     assert preview.missing == ()
     assert contents() == files
+
+
+@pytest.mark.parametrize("pruner", ["none", "asha"])
+@pytest.mark.parametrize(
+    ("minutes", "again", "missing"),
+    [(5, False, []), (4, False, []), (6, False, [0]), (None, False, [0]), (5, True, [0])],
+)
+def test_who_was_too_slow_is_tried_again_with_more_time_or_by_force(
+    pruner: str,
+    minutes: float | None,
+    *,
+    again: bool,
+    missing: list[int],
+) -> None:
+    """Within five minutes no epoch ended; the other trials are known."""
+    limited = searching(pruner=pruner, axes={"seed": [0, 1]}, trial_timeout_minutes=5)
+    state = start(limited)
+    while taken := state.next_missing():
+        job, trial = taken
+        slow = trial.spec.config.seed == 0
+        state.record(job, timed_out(trial.spec) if slow else trained(trial.spec, epochs=job.budget))
+
+    search = limited.search.model_copy(update={"trial_timeout_minutes": minutes})
+    preview = Search(
+        limited.model_copy(update={"search": search}), MANIFEST, "cpu", again=again
+    ).preview
+
+    assert [trial.spec.config.seed for trial in preview.missing] == missing
+
+
+def timed_out(spec: TrialSpec) -> TrialFailure:
+    """Put a trial into the store none of whose epochs ended within five minutes."""
+    failure = TrialFailure(
+        key=spec.key,
+        config=spec.config,
+        budget=9,
+        epochs=0,
+        reason="too slow",
+        kind="timed out",
+        limit_minutes=5,
+    )
+    write_text(directory_of(spec.key) / TrialFiles.FAILURE, failure.model_dump_json())
+    return failure
 
 
 def test_a_search_that_was_killed_is_to_go_on() -> None:

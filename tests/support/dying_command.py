@@ -35,6 +35,8 @@ class Fate:
     """Address space of the process."""
     unprivileged: bool = False
     """Permissions of files count for it, also where a superuser runs the tests."""
+    faulty_trials: bool = False
+    """Trials go wrong as their seeds say (faulty_trials.py)."""
     clock_back: float = 0.0
     """Seconds by which `time.time` and `datetime.now` are behind."""
     count_into: str | None = None
@@ -79,6 +81,8 @@ def suffer(fate: Fate) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (fate.memory_bytes, fate.memory_bytes))
     if fate.unprivileged:
         _drop_capabilities()
+    if fate.faulty_trials:
+        _make_trials_faulty()
     if fate.clock_back:
         real, back = time.time, fate.clock_back
         time.time = lambda: real() - back
@@ -91,6 +95,14 @@ def _drop_capabilities() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.capset(header, (ctypes.c_uint32 * 6)()) != 0:
             raise OSError(ctypes.get_errno(), "capset")
+
+
+def _make_trials_faulty() -> None:
+    import faulty_trials  # noqa: PLC0415 - imports torch
+
+    import flows.engines.local  # noqa: PLC0415 - the command has it already
+
+    flows.engines.local.run = faulty_trials.run  # type: ignore[attr-defined] # it imports it
 
 
 def _listen(fate: Fate) -> None:
