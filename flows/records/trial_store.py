@@ -151,14 +151,23 @@ class PrunedMarks:
 
 def find_trial(prefix: str, store: Path = STORE) -> StoredTrial:
     """Return the one trial whose key begins with prefix; raise ConfigError for none or several."""
-    trials = (path.parent for path in store.glob(f"*/{TrialFiles.SPEC}"))
-    matches = sorted(path for path in trials if path.name.startswith(prefix))
+    matches = _matches(prefix, store)
     if len(matches) == 1:
         return _readable(matches[0])
     if not matches:
         raise ConfigError(f"no trial's key begins with {prefix!r}; `pitchpipe trials` lists them")
     several = ", ".join(path.name[:12] for path in matches[:5])
     raise ConfigError(f"{prefix!r} begins {len(matches)} keys ({several}...): write more digits")
+
+
+def begins_a_key(prefix: str, store: Path = STORE) -> bool:
+    """Whether the key of any trial begins with prefix."""
+    return bool(_matches(prefix, store))
+
+
+def _matches(prefix: str, store: Path) -> list[Path]:
+    trials = (path.parent for path in store.glob(f"*/{TrialFiles.SPEC}"))
+    return sorted(path for path in trials if path.name.startswith(prefix))
 
 
 def _readable(directory: Path) -> StoredTrial:

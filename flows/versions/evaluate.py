@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.datasets.files import PREPARED
-from flows.records.trial_store import directory_of, find_trial
+from flows.records.trial_store import begins_a_key, directory_of, find_trial
+from flows.registry.listing import aliases
 from flows.registry.loading import load_version
 from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
@@ -22,24 +23,31 @@ from models.evaluation.scores import evaluate
 from models.training.checkpoint import load_serving
 from models.trials import TrialResult
 
-_KEY = re.compile(r"[0-9a-f]{6,64}")
+_KEY = re.compile(r"[0-9a-f]{1,64}")
 
 
 def evaluate_target(
     tracking: Tracking, target: str, *, bins: int, source: Path | None = None
 ) -> Evaluation:
-    """Score a version, alias or trial (a key, or its first six digits or more).
+    """Score a version, alias or trial (a key, or as many of its first digits as no other has).
 
     source: labelled images in any format that `data add` reads; None: today's test split, at the
     image shape that the version takes.
     Raises ConfigError where there is no such target, InputError where the images do not fit it.
     """
-    if _KEY.fullmatch(target) and not (target.isdecimal() and len(target) < 12):
+    if _names_trial(tracking, target):
         return _evaluate_trial(target, bins=bins, source=source)
     version = load_version(tracking, target)
     lineage = version.files.lineage
     images, labels = _images(source, lineage.classes, lineage.image_shape)
     return evaluate(version.predict(images), labels, classes=lineage.classes, bins=bins)
+
+
+def _names_trial(tracking: Tracking, target: str) -> bool:
+    """Whether a target is a trial; short ones may be a version's number or an alias as well."""
+    if not _KEY.fullmatch(target) or (target.isdecimal() and len(target) < 12):
+        return False
+    return len(target) >= 6 or (begins_a_key(target) and target not in aliases(tracking))
 
 
 def _evaluate_trial(key: str, *, bins: int, source: Path | None) -> Evaluation:

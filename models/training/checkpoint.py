@@ -106,13 +106,22 @@ def load_serving(directory: Path, result: TrialResult, manifest: Manifest) -> Se
     """Load a trial's best weights into the network as it is served, in evaluation mode.
 
     directory: of the trial;  manifest: of the prepared data it was trained on.
-    Raises IntegrityError where the file is gone or has not the digest recorded.
+    Raises IntegrityError where the file is gone or has not the digest recorded, and where another
+    release trained it, whose network of this config had other layers.
     """
-    weights = load_weights(directory / result.checkpoint, result.checkpoint_digest)
+    path = directory / result.checkpoint
+    weights = load_weights(path, result.checkpoint_digest)
     network = result.config.network.build(
         channels=manifest.channels,
         image_size=manifest.image_size,
         classes=len(manifest.classes),
     )
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise IntegrityError(
+            f"{path}: holds weights of another network than {result.config.network.name!r} is now; "
+            "another release trained them. Train the trial again; a version made of it has its own "
+            "network and can be used"
+        ) from None
     return ServingNetwork(network, mean=manifest.mean, std=manifest.std).eval()

@@ -295,6 +295,14 @@ def test_altered_weights_are_not_loaded(trials: Trials, tmp_path: Path) -> None:
         load_serving(tmp_path, result, trials.manifest)
 
 
+def test_weights_of_another_network_are_not_loaded(trials: Trials, tmp_path: Path) -> None:
+    """An earlier release built another one of the same config: an IntegrityError says so."""
+    result = trials.result(tmp_path, CONFIG, 1)
+    other = CONFIG.model_copy(update={"network": MlpConfig(hidden_units=8)})
+    with pytest.raises(IntegrityError, match="weights of another network than 'mlp' is now"):
+        load_serving(tmp_path, result.model_copy(update={"config": other}), trials.manifest)
+
+
 def test_a_running_mean_of_weights_is_what_is_validated(trials: Trials, tmp_path: Path) -> None:
     """With ema_decay the kept weights differ from the last step's and score as recorded."""
     config = CONFIG.model_copy(update={"ema_decay": 0.9, "network": MlpConfig(hidden_units=8)})

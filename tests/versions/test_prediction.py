@@ -19,11 +19,14 @@ from flows.versions import predict as predicting
 from flows.versions.evaluate import evaluate_target
 from flows.versions.predict import Prediction, predict_source
 from flows.versions.prediction_files import write_predictions
+from models.config import TrialConfig
 from models.datasets.batches import write_batch
 from models.datasets.labelled_images import PixelRows
 from models.datasets.prepared import open_split
 from models.datasets.sources.folder import MAX_FILE_BYTES
 from models.errors import ConfigError, InputError
+from models.files import write_text
+from models.trials import TrialFiles, TrialSpec
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
@@ -265,6 +268,24 @@ def test_evaluating_a_trial_that_is_not_there(pitchpipe: Command) -> None:
     code, _, err = pitchpipe("evaluate", "abcdef0123")
     assert code == 2
     assert "no trial" in err
+
+
+def test_a_trial_is_evaluated_by_the_first_digits_of_its_key(
+    pitchpipe: Command, bars_tracking: Tracking
+) -> None:
+    """As many as no other key has; what is an alias as well is a version."""
+    spec = TrialSpec(config=TrialConfig(), dataset="d", source="s", versions={})
+    for key in ("bee1", "bee2", "fade"):
+        write_text(Path("mlruns/trials", key * 16, TrialFiles.SPEC), spec.model_dump_json())
+    said = {prefix: pitchpipe("evaluate", prefix) for prefix in ("bee1", "fa", "bee", "ab")}
+    bars_tracking.client.set_registered_model_alias(bars_tracking.name, "fa", "1")
+
+    assert [code for code, _, _ in said.values()] == [2, 2, 2, 2]
+    assert "trial bee1bee1bee1 has no weights" in said["bee1"][2]
+    assert "trial fadefadefade has no weights" in said["fa"][2]
+    assert "'bee' begins 2 keys" in said["bee"][2]
+    assert "has no version 'ab'" in said["ab"][2]
+    assert answer(pitchpipe, "evaluate", "fa")["accuracy"] == 1
 
 
 def test_the_network_is_what_is_asked(version: LoadedVersion) -> None:
