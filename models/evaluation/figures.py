@@ -8,6 +8,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from models.evaluation.calibration import reliability
+from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.intervals import wilson
 from models.evaluation.outcomes import Floats, Integers, Outcomes
 from models.evaluation.plot_style import (
@@ -33,17 +34,18 @@ ROOMY = 12
 
 def confusion_figure(scores: PointScores) -> bytes:
     """True classes down, predicted ones across: counts, coloured by share of the true class."""
-    matrix = np.array(scores.confusion)
+    matrix = scores.confusion
     chosen = _most_mistaken(matrix)
     names = [scores.per_class[index].name for index in chosen]
-    shown = matrix[np.ix_(chosen, chosen)]
-    share = shown / np.maximum(matrix[chosen].sum(axis=1, keepdims=True), 1)
+    shown = _between(matrix, chosen)
+    support = np.array([scores.per_class[index].support for index in chosen])
+    share = shown / np.maximum(support[:, None], 1)
     side = 4.6 if len(names) <= ROOMY else 8.6
     figure = new_figure(side + 0.4, side)
     axes = figure.subplots()
     axes.imshow(_coloured(share))
     _write_counts(axes, shown, share)
-    plain(axes, x="predicted", y="true", title=_scope("Confusion", len(names), len(matrix)))
+    plain(axes, x="predicted", y="true", title=_scope("Confusion", len(names), matrix.classes))
     axes.grid(visible=False)
     class_ticks(axes, names)
     axes.set_xticks(range(len(names)))
@@ -140,10 +142,23 @@ def curves_figure(history: Sequence[EpochRecord], *, kept_epoch: int) -> bytes:
     return png_bytes(figure)
 
 
-def _most_mistaken(matrix: Integers) -> Integers:
+def _most_mistaken(matrix: ConfusionMatrix) -> Integers:
     """Classes with the most mistakes in their row and column, in their own order."""
-    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
+    wrong = np.zeros(matrix.classes, dtype=np.int64)
+    for true, predicted, images in matrix.cells:
+        if true != predicted:
+            wrong[[true, predicted]] += images
     return np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+
+
+def _between(matrix: ConfusionMatrix, chosen: Integers) -> Integers:
+    """Rows and columns of the classes chosen."""
+    place = {int(index): at for at, index in enumerate(chosen)}
+    shown = np.zeros((len(chosen), len(chosen)), dtype=np.int64)
+    for true, predicted, images in matrix.cells:
+        if true in place and predicted in place:
+            shown[place[true], place[predicted]] = images
+    return shown
 
 
 def _coloured(share: Floats) -> Floats:

@@ -45,19 +45,20 @@ def explain_selection(selection: Selection, *, validation_images: int) -> str:
 
 def most_confused(scores: PointScores, most: int) -> tuple[Confusion, ...]:
     """Most frequent confusions, most images first."""
-    names = [one.name for one in scores.per_class]
+    classes = scores.per_class
     pairs = [
-        Confusion(names[true], names[predicted], images, images / max(sum(row), 1))
-        for true, row in enumerate(scores.confusion)
-        for predicted, images in enumerate(row)
-        if true != predicted and images > 0
+        Confusion(
+            classes[true].name, classes[predicted].name, images, images / classes[true].support
+        )
+        for true, predicted, images in scores.confusion.cells
+        if true != predicted
     ]
     return tuple(sorted(pairs, key=lambda pair: (-pair.images, pair.true, pair.predicted))[:most])
 
 
 def describe_mistakes(scores: PointScores) -> str:
     """Describe how many images are wrong, the most frequent confusion and the weakest class."""
-    wrong = scores.n - sum(row[index] for index, row in enumerate(scores.confusion))
+    wrong = scores.confusion.wrong
     if wrong == 0:
         return f"None: all test images are right ({scores.n:,})."
     worst = most_confused(scores, 1)[0]

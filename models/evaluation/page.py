@@ -58,7 +58,7 @@ def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, byt
         config=[(path, _shown(leaf)) for path, leaf in leaves(report.config).items()],
         links={name: address for name, address in report.links.items() if _harmless(address)},
         roomy=len(evaluation.per_class) <= ROOMY,
-        shown_mistakes=min(report.mistakes, _wrong(evaluation)),
+        shown_mistakes=min(report.mistakes, evaluation.confusion.wrong),
     )
 
 
@@ -84,10 +84,6 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
 
 def _weakest(evaluation: Evaluation) -> list[ClassScores]:
     return sorted(evaluation.per_class, key=lambda one: (one.f1, one.name))[:MOST_ROWS]
-
-
-def _wrong(evaluation: Evaluation) -> int:
-    return evaluation.n - sum(row[index] for index, row in enumerate(evaluation.confusion))
 
 
 def _shown(leaf: JsonValue) -> str:

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from models.evaluation.confusion import ConfusionMatrix
 from models.record import Record
 from models.trials import Scores
 
@@ -52,8 +53,8 @@ class PointScores(Record):
     """Images scored."""
     per_class: tuple[ClassScores, ...]
     """In the order of the classes."""
-    confusion: tuple[tuple[int, ...], ...]
-    """Images of class [row] predicted as class [column]."""
+    confusion: ConfusionMatrix
+    """Images of each class by the class predicted."""
 
     @property
     def scores(self) -> Scores:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from sklearn import metrics
 
 from models.evaluation.calibration import reliability
+from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.intervals import score_intervals
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.records import ClassScores, Evaluation, PointScores
@@ -34,21 +35,29 @@ def score(outcomes: Outcomes, *, classes: Sequence[str], bins: int) -> PointScor
             f"{len(classes)} class names for {outcomes.probabilities.shape[1]} columns of "
             "probabilities: there must be one for each"
         )
-    truth, predicted, indices = outcomes.labels, outcomes.predicted, np.arange(len(classes))
+    truth, predicted = outcomes.labels, outcomes.predicted
     per_class = _class_scores(outcomes, classes)
     f1 = np.array([scores.f1 for scores in per_class])
     support = np.array([scores.support for scores in per_class])
-    matrix = metrics.confusion_matrix(truth, predicted, labels=indices)
     return PointScores(
         accuracy=float(metrics.accuracy_score(truth, predicted)),
         f1_macro=float(f1.mean()),
         f1_weighted=float(f1 @ support / len(truth)),
-        cross_entropy=float(metrics.log_loss(truth, outcomes.probabilities, labels=indices)),
+        cross_entropy=float(
+            metrics.log_loss(truth, outcomes.probabilities, labels=np.arange(len(classes)))
+        ),
         ece=reliability(outcomes, bins).ece,
         n=len(truth),
         per_class=per_class,
-        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+        confusion=_confusion(outcomes, len(classes)),
     )
+
+
+def _confusion(outcomes: Outcomes, classes: int) -> ConfusionMatrix:
+    pairs = np.stack([outcomes.labels, outcomes.predicted], axis=1)
+    cells, images = np.unique(pairs, axis=0, return_counts=True)
+    rows = np.column_stack([cells, images]).tolist()
+    return ConfusionMatrix(classes=classes, cells=tuple((t, p, count) for t, p, count in rows))
 
 
 def _class_scores(outcomes: Outcomes, classes: Sequence[str]) -> tuple[ClassScores, ...]:

@@ -1,5 +1,6 @@
 """Scores: hand-worked values, properties, and what bad input is told."""
 
+import json
 import math
 import time
 from random import Random
@@ -11,8 +12,10 @@ from evaluation_fixtures import Labels, Probabilities, guesses, naming, scored
 from evaluation_fixtures import names as class_names
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from models.evaluation import inference
+from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.inference import measure_latency_ms
 from models.evaluation.records import Evaluation
 from models.evaluation.scores import evaluate
@@ -37,7 +40,8 @@ def test_scores_equal_the_values_worked_by_hand() -> None:
         ]
     )
     found = evaluate(probabilities, labels, classes=["cat", "dog", "hen"], bins=4)
-    assert found.confusion == ((1, 1, 0), (1, 2, 0), (0, 1, 0))
+    assert found.confusion.rows == ((1, 1, 0), (1, 2, 0), (0, 1, 0))
+    assert found.confusion.wrong == 3
     assert found.accuracy == pytest.approx(3 / 6)
     # cat: precision 1/2, recall 1/2; dog: 2/4 and 2/3, so F1 4/7; hen: nothing called so.
     assert [scores.f1 for scores in found.per_class] == pytest.approx([1 / 2, 4 / 7, 0])
@@ -99,7 +103,7 @@ def test_scores_stay_within_their_bounds(images: tuple[Probabilities, Labels]) -
     for share in (found.accuracy, found.f1_macro, found.f1_weighted, found.ece):
         assert 0 <= share <= 1 + 1e-12
     assert found.cross_entropy >= 0
-    assert sum(map(sum, found.confusion)) == found.n == len(labels)
+    assert sum(map(sum, found.confusion.rows)) == found.n == len(labels)
     accuracy = found.intervals["accuracy"]
     assert accuracy.low <= found.accuracy <= accuracy.high
     assert all(interval.low <= interval.high for interval in found.intervals.values())
@@ -137,7 +141,42 @@ def test_classes_never_seen_still_count() -> None:
     found = scores_of(naming([3], classes=100), np.array([3]))
     assert found.accuracy == 1
     assert found.f1_macro == pytest.approx(0.01)
-    assert len(found.per_class) == len(found.confusion) == 100
+    assert len(found.per_class) == found.confusion.classes == 100
+
+
+def test_a_small_confusion_matrix_is_written_whole_and_a_large_one_by_its_cells() -> None:
+    """A table of a hundred classes; of 2,000, what grows with the images."""
+    images = np.array([3, 3, 7]), naming([3, 5, 7], classes=100), naming([3, 5, 7], classes=2000)
+    small, large = (scores_of(table, images[0]) for table in images[1:])
+    table = json.loads(small.model_dump_json())["confusion"]
+    cells = json.loads(large.model_dump_json())["confusion"]
+    assert [len(row) for row in table] == [100] * 100
+    assert (table[3][3], table[3][5], table[7][7], sum(map(sum, table))) == (1, 1, 1, 3)
+    assert cells == {"classes": 2000, "cells": [[3, 3, 1], [3, 5, 1], [7, 7, 1]]}
+    for found in (small, large):
+        assert Evaluation.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize(
+    "confusion",
+    [
+        [[1, 0], [1]],
+        [[1, 0], "xy"],
+        [[1, 0], [0, -1]],
+        [],
+        {"classes": 2, "cells": [[0, 2, 1]]},
+        {"classes": 2, "cells": [[0, -1, 1]]},
+        {"classes": 2, "cells": [[0, 1, 0]]},
+        {"classes": 2, "cells": [[0, 1]]},
+        {"classes": 2},
+        "text",
+        None,
+    ],
+)
+def test_a_confusion_matrix_that_is_none_is_refused(confusion: object) -> None:
+    """Of an imported version, say."""
+    with pytest.raises(ValidationError):
+        ConfusionMatrix.model_validate_json(json.dumps(confusion))
 
 
 def test_certain_and_wrong_has_a_finite_loss() -> None:

@@ -21,6 +21,7 @@ from flows.tracking.events import FlowRunInfo
 from models.config import Params, TrialConfig
 from models.config.policies import Verdict
 from models.decision import Decision
+from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.records import ClassScores, Evaluation, Interval
 from models.gate.records import GateDecision, RuleResult
 from models.networks import CnnConfig
@@ -125,7 +126,7 @@ def evaluation(accuracy: float = 0.9) -> Evaluation:
         ece=0.03,
         n=30,
         per_class=tuple(perfect.model_copy(update={"name": name}) for name in CLASSES),
-        confusion=((10, 0, 0), (0, 10, 0), (0, 0, 10)),
+        confusion=ConfusionMatrix(classes=3, cells=((0, 0, 10), (1, 1, 10), (2, 2, 10))),
         intervals={"accuracy": Interval(low=0.8, high=0.95)},
     )
 
