@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from models.config.data import DataParams
 from models.config.policies import (
@@ -14,6 +14,7 @@ from models.config.policies import (
     RetentionParams,
     RetrainingParams,
 )
+from models.config.schedules import check_horizon
 from models.config.search import SearchParams
 from models.config.trial import TrialConfig
 from models.record import Record
@@ -48,13 +49,18 @@ class Params(Record):
 
     @model_validator(mode="after")
     def _the_rate_lasts_as_long_as_the_training(self) -> Self:
-        horizon = self.trial.schedule.horizon
-        varied = any(axis.partition(".")[0] == "schedule" for axis in self.search.axes)
-        if horizon is not None and horizon < self.search.epochs and not varied:
-            raise ValueError(
-                f"trial.schedule.horizon {horizon} is below search.epochs {self.search.epochs}: in "
-                "the epochs after it the learning rate would be almost 0; set both alike"
-            )
+        """Of an axis each value; a horizon beside an axis of names is examined with each trial."""
+        axis = "schedule.horizon"
+        horizons: list[tuple[str, JsonValue]]
+        if axis in self.search.axes:
+            horizons = [(f"search.axes.{axis}", value) for value in self.search.extremes[axis]]
+        elif "schedule.name" in self.search.axes:
+            horizons = []
+        else:
+            horizons = [(f"trial.{axis}", self.trial.schedule.horizon)]
+        for name, horizon in horizons:
+            if isinstance(horizon, int):
+                check_horizon(name, horizon, epochs=self.search.epochs)
         return self
 
     @property

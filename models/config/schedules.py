@@ -1,7 +1,8 @@
-"""Schedules of the learning rate: pure functions of the step."""
+"""Schedules of the learning rate: pure functions of the step and of past validation losses."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, computed_field, model_validator
 
@@ -14,20 +15,31 @@ class _Schedule(Record):
     warmup: int | float = Field(0, ge=0)
     """Epochs, or parts of one, in which the factor rises linearly to that of the schedule."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_horizon_is_none_given(cls, tree: object) -> object:
-        """Drop a null horizon, so that another schedule gets its own default."""
-        if isinstance(tree, dict) and tree.get("horizon", 0) is None:
-            return {key: value for key, value in tree.items() if key != "horizon"}
-        return tree
-
     def factor(self, epochs: float) -> float:
         """Factor on the learning rate, in [0, 1], after so many epochs and parts of one."""
         raise NotImplementedError
 
+    def reduction(self, losses: Sequence[float]) -> float:  # noqa: ARG002 - few schedules look
+        """Further factor, in (0, 1], by the validation loss of each epoch so far, nats."""
+        return 1.0
+
+    def for_epochs(self, epochs: int) -> Self:  # noqa: ARG002 - few schedules end
+        """Return the schedule in a search of so many epochs a trial.
+
+        Raises ValueError where it would end before them.
+        """
+        return self
+
 
 class _EndlessSchedule(_Schedule):
+    @model_validator(mode="before")
+    @classmethod
+    def _null_horizon_is_none_given(cls, tree: object) -> object:
+        """Drop a null horizon: it is written, and no field."""
+        if isinstance(tree, dict) and tree.get("horizon", 0) is None:
+            return {key: value for key, value in tree.items() if key != "horizon"}
+        return tree
+
     @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated property
     @property
     def horizon(self) -> None:
@@ -36,12 +48,29 @@ class _EndlessSchedule(_Schedule):
 
 
 class _EndingSchedule(_Schedule):
-    horizon: int = Field(10, ge=1)
-    """Epochs from the learning rate to the least; it stays there after."""
+    horizon: int | None = Field(None, ge=1)
+    """Epochs from the learning rate to the least; it stays there after. null: search.epochs. In the
+    key of a trial: one whose horizon is given goes on where search.epochs is raised up to it."""
+
+    def for_epochs(self, epochs: int) -> Self:
+        if self.horizon is None:
+            return self.model_copy(update={"horizon": epochs})
+        check_horizon("schedule.horizon", self.horizon, epochs=epochs)
+        return self
 
     def _passed(self, epochs: float) -> float:
         """Share of the horizon that has passed."""
+        assert self.horizon is not None, "for_epochs comes first"
         return min(epochs / self.horizon, 1.0)
+
+
+def check_horizon(name: str, horizon: int, *, epochs: int) -> None:
+    """Raise ValueError where a horizon is below the epochs of a trial."""
+    if horizon < epochs:
+        raise ValueError(
+            f"{name} {horizon} is below search.epochs {epochs}: in the epochs after it the "
+            "learning rate would be almost 0; leave it out, and it is as long as they are"
+        )
 
 
 class ConstantSchedule(_EndlessSchedule):
@@ -132,14 +161,37 @@ class ExponentialSchedule(_EndlessSchedule):
         return math.pow(self.decay, epochs)
 
 
+class PlateauSchedule(_EndlessSchedule):
+    """The learning rate multiplied by a factor whenever validation gets no better."""
+
+    name: Literal["plateau"] = "plateau"
+    patience: int = Field(5, ge=1)
+    """Epochs without a lower validation loss than ever, or since the last step, before a step."""
+    decay: float = Field(0.1, gt=0, le=1)
+    """Factor of each step."""
+
+    def factor(self, epochs: float) -> float:  # noqa: ARG002 - losses alone decide
+        return 1.0
+
+    def reduction(self, losses: Sequence[float]) -> float:
+        least, stale, steps = math.inf, 0, 0
+        for loss in losses:
+            least, stale = (loss, 0) if loss < least else (least, stale + 1)
+            if stale == self.patience:
+                steps, stale = steps + 1, 0
+        return math.pow(self.decay, steps)
+
+
 ScheduleConfig = Annotated[
+    # `trial.schedule.name` chooses one; docs/extending.md adds one.
     ConstantSchedule
     | CosineSchedule
     | LinearSchedule
     | OneCycleSchedule
     | RestartsSchedule
     | StepSchedule
-    | ExponentialSchedule,
+    | ExponentialSchedule
+    | PlateauSchedule,
     Field(discriminator="name"),
 ]
 

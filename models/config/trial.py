@@ -63,6 +63,13 @@ class TrialConfig(Record):
     precision: Literal["float32", "bf16"] = "float32"
     """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32."""
 
+    def for_epochs(self, epochs: int) -> Self:
+        """Return the config of a trial in a search of so many epochs a trial.
+
+        A schedule that says no horizon ends with them. Raises ValueError where one ends before.
+        """
+        return self.model_copy(update={"schedule": self.schedule.for_epochs(epochs)})
+
     @model_validator(mode="after")
     def _each_device_has_an_image(self) -> Self:
         if self.optimizer.name != "gd" and self.devices > self.minibatch_size:

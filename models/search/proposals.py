@@ -51,7 +51,7 @@ def make_proposal(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
     """
     point = applicable(params.trial, point)
     try:
-        config = apply_point(params.trial, point)
+        config = apply_point(params.trial, point).for_epochs(params.search.epochs)
         config.network.check_fits(params.data.image_size)
     except ValueError as error:
         raise ConfigError(

@@ -1,5 +1,7 @@
 """Optimiser steps: schedule, clipping, and the running mean of weights."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from models.config import TrialConfig
@@ -14,6 +16,7 @@ class Stepper:
         self, config: TrialConfig, network: nn.Module, state: TrainingState | None
     ) -> None:
         self._config = config
+        self._reduction = 1.0
         self._parameters = dict(network.named_parameters())
         # Means and variances of batch normalisation belong to the weights they were seen with.
         statistics = {
@@ -35,12 +38,16 @@ class Stepper:
         """Of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def reduce_rate(self, losses: Sequence[float]) -> None:
+        """Let the schedule see the validation loss of each epoch so far, before the next one."""
+        self._reduction = self._config.schedule.reduction(losses)
+
     def step(self, number: int, *, steps_per_epoch: int) -> None:
         """Take step `number`, counted from 0 over all epochs, and clear the gradients."""
         config = self._config
         factor = learning_rate_factor(config.schedule, number, steps_per_epoch=steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.optimizer.learning_rate * factor
+            group["lr"] = config.optimizer.learning_rate * factor * self._reduction
         if config.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._parameters.values(), config.gradient_clip)
         self.optimizer.step()

@@ -42,7 +42,10 @@ class Recorder(pl.Callback):
             end_with_parent()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        del trainer, pl_module
+        del trainer
+        assert isinstance(pl_module, Classifier)
+        # From the history, as early stopping: a trial that was killed needs no state of its own.
+        pl_module.stepper.reduce_rate([record.validation_loss for record in self._history])
         self._began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -187,11 +187,34 @@ def test_another_kind_needs_no_more_than_its_name(tmp_path: Path) -> None:
 
 
 def test_a_horizon_that_ends_before_the_training_is_refused(tmp_path: Path) -> None:
-    """The rest would train at a rate of 0; as an axis it is the user's choice."""
-    path = tmp_path / "params.yaml"
-    path.write_text("trial: {schedule: {name: cosine, horizon: 5}}\nsearch: {epochs: 8}\n")
+    """The rest would train at a rate of 0; of an axis every value counts, whatever is drawn."""
+    cosine = "trial: {schedule: {name: cosine, horizon: 5}}\nsearch: {epochs: 8}\n"
 
-    with pytest.raises(ConfigError, match=r"horizon 5 is below search\.epochs 8"):
-        load_params(path, [])
-    assert load_params(path, ["search.epochs=5"]).search.epochs == 5
-    assert load_params(path, ["search.axes={schedule.horizon: [4, 8]}"]).search.epochs == 8
+    with pytest.raises(ConfigError, match=r"trial\.schedule\.horizon 5 is below search\.epochs 8"):
+        load(cosine, tmp_path)
+    assert load(cosine, tmp_path, "search.epochs=5").search.epochs == 5
+    for axis in ("[8, 4]", "{low: 4, high: 20}"):
+        with pytest.raises(ConfigError, match=r"search\.axes\.schedule\.horizon 4 is below"):
+            load(cosine, tmp_path, f"search.axes={{schedule.horizon: {axis}}}", RANDOM)
+    named = load(cosine, tmp_path, "search.axes={schedule.name: [constant, linear]}")
+    with pytest.raises(ConfigError, match=r'schedule.name: "linear": schedule.horizon 5 is below'):
+        search_space(named)
+
+
+RANDOM = "search.strategy=random"
+
+
+@pytest.mark.parametrize("epochs", [5, 30])
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "one_cycle"])
+def test_a_horizon_that_is_not_given_is_that_of_the_search(
+    tmp_path: Path, schedule: str, epochs: int
+) -> None:
+    """In the trial's key it is a number, the same as one that was written; null in an axis too."""
+    text = f"trial: {{schedule: {{name: {schedule}}}}}\nsearch: {{epochs: {epochs}}}\n"
+    (found,) = search_space(load(text, tmp_path))
+    (written,) = search_space(load(text, tmp_path, f"trial.schedule.horizon={epochs}"))
+    axis = f"search.axes={{schedule.horizon: [null, {epochs}, {2 * epochs}]}}"
+    listed = search_space(load(text, tmp_path, axis))
+
+    assert found.config == written.config
+    assert [one.config.schedule.horizon for one in listed] == [epochs, 2 * epochs]

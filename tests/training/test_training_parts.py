@@ -23,6 +23,7 @@ from models.config.schedules import (
     ExponentialSchedule,
     LinearSchedule,
     OneCycleSchedule,
+    PlateauSchedule,
     RestartsSchedule,
     ScheduleConfig,
     StepSchedule,
@@ -136,6 +137,22 @@ def test_schedules_worked_by_hand(schedule: ScheduleConfig, expected: list[float
     """Two steps an epoch, the first five steps."""
     found = [learning_rate_factor(schedule, step, steps_per_epoch=2) for step in range(5)]
     assert found == pytest.approx(expected, abs=1e-6)
+
+
+@given(
+    losses=st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4]), max_size=30),
+    patience=st.integers(1, 5),
+)
+def test_a_plateau_is_where_torch_finds_one(losses: list[float], patience: int) -> None:
+    """torch's patience counts the epochs before the one whose end lowers the rate."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    peer = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=patience - 1, threshold=0, eps=0
+    )
+    schedule = PlateauSchedule(patience=patience, decay=0.5)
+    for epoch, loss in enumerate(losses, start=1):
+        peer.step(loss)
+        assert schedule.reduction(losses[:epoch]) == optimizer.param_groups[0]["lr"]
 
 
 @given(

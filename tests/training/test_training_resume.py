@@ -15,7 +15,9 @@ from models.config import TrialConfig
 from models.config.schedules import (
     CosineSchedule,
     ExponentialSchedule,
+    LinearSchedule,
     OneCycleSchedule,
+    PlateauSchedule,
     RestartsSchedule,
     ScheduleConfig,
     StepSchedule,
@@ -58,6 +60,8 @@ SCHEDULES: tuple[ScheduleConfig, ...] = (
     ExponentialSchedule(decay=0.7),
     OneCycleSchedule(horizon=3),
     RestartsSchedule(period=1),
+    LinearSchedule(horizon=3, warmup=0.5),
+    PlateauSchedule(patience=1, decay=0.5),
 )
 AUGMENTATIONS: tuple[AugmentationConfig, ...] = (
     NoAugmentation(),
@@ -133,6 +137,25 @@ def test_killed_after_each_epoch_a_trial_ends_as_if_never_killed(
     )
     whole = trials.result(tmp_path / "whole", config, EPOCHS)
     resumed = interrupted_everywhere(trials, tmp_path / "killed", config)
+    assert traces(trials, tmp_path / "killed", resumed) == traces(trials, tmp_path / "whole", whole)
+
+
+def test_a_rate_that_was_reduced_on_a_plateau_stays_so_after_a_kill(
+    trials: Trials, tmp_path: Path
+) -> None:
+    """A rate at which validation gets worse: it is reduced, and by the losses before the kill."""
+    config = TrialConfig(
+        network=MlpConfig(hidden_units=8),
+        optimizer=AdamConfig(learning_rate=0.5),
+        schedule=PlateauSchedule(patience=1, decay=0.25),
+        minibatch_size=16,
+    )
+    whole = trials.result(tmp_path / "whole", config, EPOCHS)
+    resumed = interrupted_everywhere(trials, tmp_path / "killed", config)
+    rates = [record.learning_rate for record in trials.history(tmp_path / "killed")]
+
+    assert rates[0] == 0.5
+    assert rates[-1] < 0.5
     assert traces(trials, tmp_path / "killed", resumed) == traces(trials, tmp_path / "whole", whole)
 
 
