@@ -23,16 +23,21 @@ class TrialFiles:
     FAILURE = "failure.json"
 
 
-_OF_OPTIMIZERS = ("epsilon", "bias_correction", "decay_biases_and_norms")
-_LATER_FIELDS: tuple[tuple[str, JsonValue], ...] = (
-    ("mixing", {"name": "none"}),
-    ("class_weights", "none"),
-    ("epsilon", 1e-8),
-    ("bias_correction", True),
-    ("decay_biases_and_norms", False),
+_LATER_FIELDS: tuple[tuple[str, str, JsonValue], ...] = (
+    ("", "mixing", {"name": "none"}),
+    ("", "class_weights", "none"),
+    ("optimizer", "epsilon", 1e-8),
+    ("optimizer", "bias_correction", True),
+    ("optimizer", "decay_biases_and_norms", False),
+    ("network", "kernel", 3),
+    ("network", "padding", "none"),
+    ("network", "normalisation", "none"),
+    ("network", "head", "flattened"),
+    ("network", "bidirectional", False),
+    ("network", "states", "last"),
 )
-"""Fields that earlier releases did not know, with what they did instead: at these values they are
-not in the key, so that stored trials keep theirs."""
+"""Section and name of fields that earlier releases did not know, with what they did instead: at
+these values they are not in the key, so that stored trials keep theirs."""
 
 
 class TrialSpec(Record):
@@ -52,10 +57,10 @@ class TrialSpec(Record):
     def key(self) -> str:
         """Identity of the trial: 64 hex digits."""
         facts = self.model_dump(mode="json")
-        for field, default in _LATER_FIELDS:
-            section = facts["config"]["optimizer"] if field in _OF_OPTIMIZERS else facts["config"]
-            if section.get(field) == default:
-                del section[field]
+        for section, field, default in _LATER_FIELDS:
+            fields = facts["config"][section] if section else facts["config"]
+            if fields.get(field) == default:
+                del fields[field]
         return digest_of(facts)
 
 

@@ -84,6 +84,6 @@ class TrialConfig(Record):
         if self.devices > 1 and self.network.shares_statistics:
             raise ValueError(
                 f"devices {self.devices}: each would normalise by the images of its own share; "
-                "choose network.norm: group, or devices: 1"
+                "choose network.norm: group (of cnn: normalisation: group), or devices: 1"
             )
         return self

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 class ConvolutionStack(nn.ModuleList):
-    """Convolutions with ReLU, a 2x2 max-pool after each but the last."""
+    """Convolutions, normalised or not, with ReLU, a 2x2 max-pool after each but the last."""
 
     def forward(self, images: Tensor) -> Tensor:
         # Channels innermost suits the CPU's convolutions; bench/training_rate.py's peer is without.
@@ -26,7 +26,10 @@ class ImageRows(nn.Module):
 
 
 class LastState(nn.Module):
-    """A recurrent layer's state after the last element: (n, length, inputs) -> (n, hidden)."""
+    """A recurrent layer's state after the last element: (n, length, inputs) -> (n, width).
+
+    Of two directions each has its own last element: the second one ends at the first.
+    """
 
     def __init__(self, recurrent: nn.RNNBase) -> None:
         super().__init__()
@@ -35,4 +38,23 @@ class LastState(nn.Module):
     def forward(self, sequences: Tensor) -> Tensor:
         states, _ = self.recurrent(sequences)
         last: Tensor = states[:, -1]
+        if self.recurrent.bidirectional:
+            width = self.recurrent.hidden_size
+            return torch.cat((last[:, :width], states[:, 0, width:]), dim=1)
         return last
+
+
+class AttendedStates(nn.Module):
+    """Mean of a recurrent layer's states by learnt weights: (n, length, inputs) -> (n, width)."""
+
+    def __init__(self, recurrent: nn.RNNBase) -> None:
+        super().__init__()
+        width = recurrent.hidden_size * (2 if recurrent.bidirectional else 1)
+        self.recurrent = recurrent
+        self.key = nn.Linear(width, width)
+        self.query = nn.Linear(width, 1, bias=False)
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        states, _ = self.recurrent(sequences)  # (n, length, width)
+        relevance = self.query(torch.tanh(self.key(states)))  # (n, length, 1)
+        return torch.sum(torch.softmax(relevance, dim=1) * states, dim=1)

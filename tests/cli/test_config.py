@@ -1,12 +1,13 @@
 """Params: read, overridden, and refused whole with the path, the value and the way out."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 from project_folder import REPOSITORY
 
 from models.config import Params, TrialConfig, apply_point, load_params
-from models.config.space import axis_names
+from models.config.space import axis_names, models_in
 from models.errors import ConfigError
 from models.networks import MlpConfig
 from models.optimizers import AdamConfig, SgdConfig
@@ -157,6 +158,17 @@ def test_choosing_another_kind_keeps_shared_fields_and_drops_the_rest() -> None:
     config = apply_point(TrialConfig(), {"network.name": "mlp", "network.hidden_units": 7})
 
     assert config.network == MlpConfig(hidden_units=7)
+
+
+@pytest.mark.parametrize("section", ["network", "optimizer", "schedule", "mixing"])
+def test_any_kind_can_follow_any_other(section: str) -> None:
+    """What two kinds call alike has values that both can have, so that an axis may hold both."""
+    kinds = models_in(TrialConfig.model_fields[section].annotation)
+    for before, after in itertools.permutations(kinds, 2):
+        base = TrialConfig.model_validate({section: before()})
+        name = after.model_fields["name"].default
+
+        assert isinstance(getattr(apply_point(base, {f"{section}.name": name}), section), after)
 
 
 def test_a_momentum_is_an_axis_where_sgd_is_chosen() -> None:

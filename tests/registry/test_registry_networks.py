@@ -41,6 +41,10 @@ KINDS: dict[str, NetworkConfig] = {
     "gru": RnnConfig(hidden_units=8, dropout=0.1),
     "lstm": RnnConfig(cell="lstm", hidden_units=8, hidden_layers=2),
     "resnet": ResnetConfig(width=4, squeeze_excite=True),
+    "normalised": CnnConfig(
+        channels=(4, 4), kernel=5, padding="same", normalisation="batch", head="global"
+    ),
+    "attention": RnnConfig(hidden_units=8, bidirectional=True, states="attention"),
 }
 
 

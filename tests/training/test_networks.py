@@ -1,12 +1,16 @@
 """Networks: shapes, sizes, and the module that is served."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
 from models.networks import CnnConfig, MlpConfig, NetworkConfig, ResnetConfig, RnnConfig
+from models.networks.layers import AttendedStates, LastState
 from models.networks.serving import ServingNetwork
 
 KINDS: tuple[NetworkConfig, ...] = (
@@ -15,7 +19,16 @@ KINDS: tuple[NetworkConfig, ...] = (
     RnnConfig(hidden_units=8, dropout=0.5),
     RnnConfig(cell="lstm", hidden_units=8, hidden_layers=2),
     ResnetConfig(width=4, depth=1, dropout=0.5, stochastic_depth=0.5),
+    CnnConfig(channels=(4, 6), kernel=5, padding="same", normalisation="batch", head="global"),
+    CnnConfig(channels=(4, 8), normalisation="group", hidden_units=8),
+    RnnConfig(hidden_units=8, bidirectional=True),
+    RnnConfig(cell="lstm", hidden_units=8, bidirectional=True, states="attention", dropout=0.5),
 )
+
+
+def kind(config: NetworkConfig) -> str:
+    """What a network's config says that is not default."""
+    return "-".join(map(str, config.model_dump(exclude_defaults=True).values())) or config.name
 
 
 def serving(config: NetworkConfig, *, channels: int = 1, image_size: int = 28) -> ServingNetwork:
@@ -67,6 +80,129 @@ def test_the_cnn_computes_what_keras_would() -> None:
     torch.testing.assert_close(network(images), expected)
 
 
+def test_what_is_not_chosen_draws_the_weights_that_it_drew_before() -> None:
+    """The article's layers in their order, one after the other from one generator."""
+    torch.manual_seed(3)
+    built = CnnConfig().build(channels=1, image_size=28, classes=10)
+    torch.manual_seed(3)
+    convolutions = [nn.Conv2d(inner, outer, 3) for inner, outer in ((1, 32), (32, 64), (64, 64))]
+    expected = [*convolutions, nn.Linear(576, 64), nn.Linear(64, 10)]
+
+    drawn = [value for layer in expected for value in layer.state_dict().values()]
+    assert all(map(torch.equal, built.state_dict().values(), drawn))
+    assert len(drawn) == len(built.state_dict())
+
+
+def test_convolutions_by_choice_worked_by_hand() -> None:
+    """5 x 5, padded, without biases but with gains and offsets; a mean of each of 8 channels."""
+    config = CnnConfig(
+        channels=(4, 8),
+        kernel=5,
+        padding="same",
+        normalisation="batch",
+        head="global",
+        hidden_units=6,
+    )
+    network = config.build(channels=3, image_size=12, classes=10)
+
+    convolutions = (25 * 3 * 4 + 2 * 4) + (25 * 4 * 8 + 2 * 8)
+    counted = sum(parameter.numel() for parameter in network.parameters())
+    assert counted == convolutions + (8 * 6 + 6) + (6 * 10 + 10)
+    features = network.get_submodule("convolutions")(torch.randn(2, 3, 12, 12))
+    assert features.shape == (2, 8, 6, 6)
+    torch.testing.assert_close(network.get_submodule("flat")(features), features.mean((2, 3)))
+    assert (config.shares_statistics, CnnConfig(normalisation="group").shares_statistics) == (
+        True,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "size", "shown"),
+    [
+        (CnnConfig(), 8, "8 -> conv 3 -> 6 -> pool 2 -> 3 -> conv 3 -> 1 -> pool 2 -> 0, and 1"),
+        (
+            CnnConfig(kernel=5),
+            15,
+            "15 -> conv 5 -> 11 -> pool 2 -> 5 -> conv 5 -> 1 -> pool 2 -> 0",
+        ),
+        (CnnConfig(kernel=9), 8, "8 -> conv 9 -> 0, and 1 must be left"),
+        (CnnConfig(normalisation="batch"), 18, "pool 2 -> 3 -> conv 3 -> 1, and 2 must be left"),
+        (
+            CnnConfig(padding="same", channels=(2,) * 4),
+            7,
+            "pool 2 -> 1 -> conv 3 -> 1 -> pool 2 -> 0",
+        ),
+    ],
+    ids=lambda value: kind(value) if isinstance(value, CnnConfig) else None,
+)
+def test_an_impossible_cnn_is_refused_with_each_size(
+    config: CnnConfig, size: int, shown: str
+) -> None:
+    """Up to the layer that has too little; the next size that is larger fits."""
+    with pytest.raises(ValueError, match=re.escape(shown)):
+        config.check_fits(size)
+    fitting = next(larger for larger in range(size, 64) if fits(config, larger))
+    network = config.build(channels=1, image_size=fitting, classes=3)
+    assert network(torch.randn(1, 1, fitting, fitting)).shape == (1, 3)
+
+
+def fits(config: NetworkConfig, size: int) -> bool:
+    try:
+        config.check_fits(size)
+    except ValueError:
+        return False
+    return True
+
+
+def test_two_directions_each_end_at_their_last_row() -> None:
+    """The second half of the state is what a network of its own says of the rows turned round."""
+    both = nn.GRU(5, 4, batch_first=True, bidirectional=True)
+    backward = nn.GRU(5, 4, batch_first=True)
+    backward.load_state_dict(
+        {
+            name.removesuffix("_reverse"): value
+            for name, value in both.state_dict().items()
+            if name.endswith("_reverse")
+        }
+    )
+    rows = torch.randn(3, 7, 5)
+
+    state = LastState(both)(rows)
+
+    torch.testing.assert_close(state[:, 4:], LastState(backward)(rows.flip(1)))
+
+
+def test_attention_that_knows_nothing_takes_the_mean() -> None:
+    """A query of zeros weighs all rows alike."""
+    pooled = AttendedStates(nn.GRU(5, 4, batch_first=True))
+    rows = torch.randn(3, 7, 5)
+    states, _ = pooled.recurrent(rows)
+    nn.init.zeros_(pooled.query.weight)
+
+    torch.testing.assert_close(pooled(rows), states.mean(1))
+
+
+@pytest.mark.parametrize("config", KINDS, ids=kind)
+def test_every_network_learns_a_minibatch_by_heart(config: NetworkConfig) -> None:
+    """Twelve images of noise under labels that mean nothing."""
+    torch.manual_seed(0)
+    given = {name: 0.0 for name in ("dropout", "stochastic_depth") if hasattr(config, name)}
+    network = config.model_copy(update=given).build(channels=1, image_size=12, classes=3)
+    images, labels = torch.randn(12, 1, 12, 12), torch.arange(12) % 3
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(STEPS):
+        loss = functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    assert float(loss.detach()) < 0.05
+
+
+STEPS = 100
+
+
 def test_an_rnn_reads_rows_from_top_to_bottom() -> None:
     """What the last row shows decides more than nothing: a change of any row changes the answer."""
     network = serving(RnnConfig(hidden_units=8))
@@ -107,7 +243,7 @@ def test_normalisation_is_part_of_what_is_served() -> None:
 
 # torch keeps a list of an RNN's registered parameters, which export mistakes for a change of them.
 @pytest.mark.filterwarnings("ignore:.*_flat_weights:UserWarning")
-@pytest.mark.parametrize("config", [CnnConfig(), MlpConfig(), RnnConfig()], ids=lambda c: c.name)
+@pytest.mark.parametrize("config", [CnnConfig(), MlpConfig(), RnnConfig(), *KINDS[5:]], ids=kind)
 def test_an_exported_network_answers_bit_for_bit_at_any_number_of_images(
     config: NetworkConfig,
 ) -> None:
@@ -120,7 +256,7 @@ def test_an_exported_network_answers_bit_for_bit_at_any_number_of_images(
             assert torch.equal(exported(pixels(count)), network(pixels(count)))
 
 
-@pytest.mark.parametrize("config", KINDS, ids=lambda config: config.name)
+@pytest.mark.parametrize("config", KINDS, ids=kind)
 def test_dropout_is_off_in_service(config: NetworkConfig) -> None:
     """Two calls on one input agree bit for bit."""
     network = serving(config)

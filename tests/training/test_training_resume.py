@@ -39,10 +39,10 @@ from models.trials import EpochRecord, TrialFiles, TrialResult
 
 EPOCHS = 3
 NETWORKS: tuple[NetworkConfig, ...] = (
-    SMALL_CNN.model_copy(update={"dropout": 0.3}),
+    SMALL_CNN.model_copy(update={"dropout": 0.3, "normalisation": "batch", "head": "global"}),
     MlpConfig(hidden_units=8, dropout=0.3),
     RnnConfig(hidden_units=6, dropout=0.3),
-    RnnConfig(cell="lstm", hidden_units=6, hidden_layers=2),
+    RnnConfig(cell="lstm", hidden_units=6, hidden_layers=2, states="attention"),
 )
 OPTIMIZERS: tuple[OptimizerConfig, ...] = (
     GdConfig(),
