@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flows.cli import data, project, registry, run, schedule, trials, versions
+from flows.cli import data, networks, project, registry, run, schedule, trials, versions
 from flows.cli.options import reserve_standard_output
 from models.errors import PitchpipeError
 
@@ -40,7 +40,7 @@ def choose_root(
     context.obj = root
 
 
-for part in (run, data, trials, registry, versions, schedule, project):
+for part in (run, data, networks, trials, registry, versions, schedule, project):
     part.mount(app)
 
 

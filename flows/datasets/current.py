@@ -18,7 +18,7 @@ from flows.datasets.files import (
     data_lock,
     raw_version,
 )
-from flows.datasets.ingest import add_builtin, ensure_ingested, settle_version
+from flows.datasets.ingest import add_builtin, ensure_ingested, known_classes, settle_version
 from models.config import DataParams, Record, read_record
 from models.config.yaml_reader import read_yaml
 from models.datasets.labelled_images import SPLITS
@@ -31,6 +31,7 @@ __all__ = [
     "PREPARED",
     "DatasetVersion",
     "RawVersion",
+    "class_count",
     "ensure_ingested",
     "known_manifests",
     "manifest_of",
@@ -161,6 +162,14 @@ def prepared_manifest() -> Manifest | None:
         return read_manifest(PREPARED)
     except PitchpipeError:
         return None
+
+
+def class_count(data: DataParams) -> int | None:
+    """Count a dataset's classes; None where none of its images is here."""
+    manifest = prepared_manifest()
+    if manifest is not None and manifest.name == data.name:
+        return len(manifest.classes)
+    return len(known_classes(data.name)) or None
 
 
 def known_manifests() -> list[Manifest]:
