@@ -1,25 +1,35 @@
-"""A year of retrainings on one test split: false promotions, the champion's luck, power.
+"""What the gate's numbers are worth: a year of retrainings on one test split, and intervals of F1.
 
-Usage: python bench/trust.py [--years N] [--output bench/results/trust.txt]    (a minute)
+Usage: python bench/trust.py [--years N] [--splits N] [--output bench/results/trust.txt]
+(two minutes)
 
-Model. A test split of n images; the champion is right on Binomial(n, 0.92) of them, by luck more or
+Year. A test split of n images; the champion is right on Binomial(n, 0.92) of them, by luck more or
 fewer. Each of 365 challengers errs differently on 6 % of the images, in expectation as many better
 as worse, so that it is exactly as good. A challenger that passes the accuracy rule (exact McNemar
 test and minimum effect; the guards can only hold more) becomes the champion, with its luck. Before:
 every look at 2.5 % one-sided. After: the levels of `models.gate.budget`. At the end of the year,
 and at its first look, a challenger that is one point better in truth is judged.
+
+Intervals. Test splits are drawn from a population with known shares of each class, each of which is
+right with a known share; mistakes go to the other classes in proportion to these. How many of the
+95 % intervals of macro F1 hold the population's? Before: percentiles of images resampled within
+their class. After: `models.evaluation.bootstrap.drawn_f1_macro`, widened to the score itself.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from models.config import GateParams
+from models.evaluation.bootstrap import drawn_f1_macro
+from models.evaluation.intervals import holding, percentile_interval
+from models.evaluation.records import Interval
 from models.gate.budget import level_of
 
 ACCURACY, DIFFERING, LOOKS = 0.92, 0.06, 365
@@ -80,23 +90,120 @@ def row(images: int, years: int, name: str, level: Level) -> str:
     )
 
 
-def main() -> None:
-    """Print the table, and write it where asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--years", type=int, default=4000)
-    parser.add_argument("--output", type=Path)
-    asked = parser.parse_args()
-    lines = [
-        f"python bench/trust.py --years {asked.years}",
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What test splits are drawn from."""
+
+    name: str
+    images: int
+    """Of a split."""
+    shares: Sequence[float]
+    """Of the classes."""
+    right: Sequence[float]
+    """Of each class, the share that is named rightly."""
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Share of each (class, named class), (k, k)."""
+        shares, right = np.array(self.shares), np.array(self.right)
+        wrong = (1 - right[:, None]) * shares / (1 - shares[:, None])
+        return np.asarray(np.where(np.eye(len(shares)), right, wrong) * shares[:, None])
+
+
+POPULATIONS = (
+    Population("3 classes, 98 % right", 60, [1 / 3] * 3, [0.98] * 3),
+    Population("3 classes, 80 : 15 : 5", 100, [0.8, 0.15, 0.05], [0.97, 0.85, 0.7]),
+    Population("10 classes, 90 % right", 200, [0.1] * 10, [0.9] * 10),
+    Population("10 classes, 98 % right", 360, [0.1] * 10, [0.98] * 10),
+    Population("3 classes, 80 % right", 1000, [1 / 3] * 3, [0.8] * 3),
+    Population("10 classes, 50 % right", 100, [0.1] * 10, [0.5] * 10),
+    Population("10 classes, by chance", 60, [0.1] * 10, [0.1] * 10),
+)
+RESAMPLES = 500
+
+
+def f1_of(confusion: np.ndarray) -> float:
+    """Macro F1 over the classes that have images."""
+    right, true = np.diag(confusion), confusion.sum(axis=1)
+    return float((2 * right / (true + confusion.sum(axis=0)).clip(1e-12))[true > 0].mean())
+
+
+def resampled(counts: np.ndarray, source: np.random.Generator) -> Interval:
+    """As it was: images drawn again within their class."""
+    rows = [
+        source.multinomial(row.sum(), row / max(row.sum(), 1), RESAMPLES)
+        if row.sum()
+        else np.zeros((RESAMPLES, len(row)), int)
+        for row in counts
+    ]
+    draws = np.stack(rows, axis=1)
+    right = np.diagonal(draws, axis1=1, axis2=2)
+    either = (draws.sum(axis=1) + draws.sum(axis=2)).clip(1)
+    return percentile_interval((2 * right / either)[:, counts.sum(axis=1) > 0].mean(axis=1))
+
+
+def drawn(counts: np.ndarray, source: np.random.Generator) -> Interval:
+    """As it is."""
+    k = len(counts)
+    labels, predicted = np.divmod(np.repeat(np.arange(k * k), counts.ravel()), k)
+    draws = drawn_f1_macro(labels, [predicted], classes=k, generator=source, resamples=RESAMPLES)
+    return holding(percentile_interval(draws[0]), f1_of(counts))
+
+
+def coverage(population: Population, splits: int) -> str:
+    """Format how often both intervals hold the truth, and how wide they are."""
+    confusion, source = population.confusion, np.random.default_rng(population.images)
+    truth, inside, width = f1_of(confusion), np.zeros(2), np.zeros(2)
+    for _ in range(splits):
+        counts = source.multinomial(population.images, confusion.ravel()).reshape(confusion.shape)
+        found = [resampled(counts, source), drawn(counts, source)]
+        inside += [one.low <= truth <= one.high for one in found]
+        width += [one.high - one.low for one in found]
+    columns = "".join(
+        f"  {100 * held / splits:7.1f} % {wide / splits:8.3f}"
+        for held, wide in zip(inside, width, strict=True)
+    )
+    return f"  {population.images:>6,}  {population.name:<24}{truth:6.3f}{columns}"
+
+
+def year_lines(years: int) -> list[str]:
+    """Table of the years."""
+    return [
         "A year of 365 equal challengers on one test split, 6 % of the images differing.",
         "false: years with any false promotion. luck: points by which the champion's test accuracy",
         "is too high at the end. power: a true lead of one point promotes, at look 1 and look 365.",
         "  images  levels       false promotion      luck  power, first   power, last",
         *(
-            row(images, asked.years, name, level)
+            row(images, years, name, level)
             for images in (360, 1000, 10_000)
             for name, level in (("fresh", fresh), ("budget", budgeted))
         ),
+    ]
+
+
+def interval_lines(splits: int) -> list[str]:
+    """Table of the intervals."""
+    error = 100 * np.sqrt(0.95 * 0.05 / splits)
+    return [
+        f"95 % intervals of macro F1 from {splits:,} splits each: share that holds the truth,",
+        f"+- {error:.1f}, and mean width; of images resampled (before), of the posterior (after).",
+        "  images  population               truth  before     width  after      width",
+        *(coverage(population, splits) for population in POPULATIONS),
+    ]
+
+
+def main() -> None:
+    """Print the tables, and write them where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--years", type=int, default=4000)
+    parser.add_argument("--splits", type=int, default=2000)
+    parser.add_argument("--output", type=Path)
+    asked = parser.parse_args()
+    lines = [
+        f"python bench/trust.py --years {asked.years} --splits {asked.splits}",
+        *year_lines(asked.years),
+        "",
+        *interval_lines(asked.splits),
         f"numpy {np.__version__}",
     ]
     print("\n".join(lines))

@@ -70,7 +70,7 @@ class Scores(Record):
     accuracy: float
     """Share of images whose most probable class is the true one."""
     f1_macro: float
-    """Unweighted mean of F1 over all classes; an absent class counts 0."""
+    """Unweighted mean of F1 over the classes that the split has images of."""
     cross_entropy: float
     """Mean negative log-probability of the true class, nats."""
 

@@ -61,5 +61,7 @@ def _scores(registration: Registration) -> str:
     for field, shown in names.items():
         interval = evaluation.intervals.get(field)
         span = f" (95 %: {interval.low:.4f} to {interval.high:.4f})" if interval else ""
-        rows.append(f"- {shown} **{getattr(evaluation, field):.4f}**{span}")
+        scope = evaluation.f1_scope if field == "f1_macro" else ""
+        without = f"; {scope}" if scope else ""
+        rows.append(f"- {shown} **{getattr(evaluation, field):.4f}**{span}{without}")
     return "\n".join([f"On {evaluation.n:,} test images:", "", *rows])

@@ -1,9 +1,9 @@
-"""Confidence intervals of scores: Wilson for a share, bootstrap for the rest."""
+"""Confidence intervals of scores: Wilson for a share, drawn ones for the rest."""
 
 import numpy as np
 from scipy import stats
 
-from models.evaluation.bootstrap import resampled_f1, resampled_means
+from models.evaluation.bootstrap import drawn_f1_macro, resampled_means
 from models.evaluation.outcomes import Floats, Outcomes, seed_of
 from models.evaluation.records import Interval
 
@@ -11,24 +11,25 @@ RESAMPLES = 1000
 LEVEL = 0.95
 
 
-def score_intervals(outcomes: Outcomes) -> dict[str, Interval]:
-    """95 % intervals of accuracy (Wilson), macro F1 and cross-entropy (bootstrap percentiles).
+def score_intervals(outcomes: Outcomes, *, f1_macro: float) -> dict[str, Interval]:
+    """95 % intervals: accuracy (Wilson), macro F1 (posterior), cross-entropy (bootstrap).
 
+    f1_macro: the score itself, which its interval holds.
     Seeded by the outcomes themselves: the same outcomes in the same order, the same intervals.
     """
     seed = seed_of(outcomes.labels, outcomes.predicted, outcomes.losses)
     generator = np.random.default_rng(seed)
-    f1 = resampled_f1(
+    losses = resampled_means(outcomes.losses, generator, resamples=RESAMPLES)
+    f1 = drawn_f1_macro(
         outcomes.labels,
         [outcomes.predicted],
         classes=outcomes.probabilities.shape[1],
         generator=generator,
         resamples=RESAMPLES,
     )
-    losses = resampled_means(outcomes.losses, generator, resamples=RESAMPLES)
     return {
         "accuracy": wilson(int(outcomes.right.sum()), len(outcomes.labels)),
-        "f1_macro": percentile_interval(f1[0].mean(axis=1)),
+        "f1_macro": holding(percentile_interval(f1[0]), f1_macro),
         "cross_entropy": percentile_interval(losses),
     }
 
@@ -43,3 +44,8 @@ def percentile_interval(draws: Floats) -> Interval:
     """Middle 95 % of resampled values."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(low=float(low), high=float(high))
+
+
+def holding(interval: Interval, value: float) -> Interval:
+    """Widen the interval to the estimate: a prior draws it away from 0 and from 1."""
+    return Interval(low=min(interval.low, value), high=max(interval.high, value))

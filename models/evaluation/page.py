@@ -72,7 +72,11 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
             _percent(evaluation.accuracy),
             f"95 %: {_percent(accuracy.low)} to {_percent(accuracy.high)}",
         ),
-        Tile("Macro F1", f"{evaluation.f1_macro:.4f}", f"95 %: {f1.low:.4f} to {f1.high:.4f}"),
+        Tile(
+            "Macro F1",
+            f"{evaluation.f1_macro:.4f}",
+            "; ".join(filter(None, (f"95 %: {f1.low:.4f} to {f1.high:.4f}", evaluation.f1_scope))),
+        ),
         Tile(
             "Cross-entropy",
             f"{evaluation.cross_entropy:.4f}",

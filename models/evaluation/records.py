@@ -42,7 +42,7 @@ class PointScores(Record):
     accuracy: float
     """Share of images whose most probable class is right; of equal ones the first counts."""
     f1_macro: float
-    """Unweighted mean of F1 over all classes; an absent class counts 0."""
+    """Unweighted mean of F1 over the classes that have images; see `absent`."""
     f1_weighted: float
     """Mean of F1 weighted by the images of each class."""
     cross_entropy: float
@@ -60,6 +60,18 @@ class PointScores(Record):
     def scores(self) -> Scores:
         """The three scores that trials and versions are compared by."""
         return Scores.model_validate(self.model_dump(include=set(Scores.model_fields)))
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes without images, which macro F1 says nothing about."""
+        return tuple(one.name for one in self.per_class if one.support == 0)
+
+    @property
+    def f1_scope(self) -> str:
+        """Which classes macro F1 leaves out, in words; empty where it leaves out none."""
+        absent, most = self.absent, 5
+        more = f" and {len(absent) - most:,} more" if len(absent) > most else ""
+        return f"no images of {', '.join(absent[:most])}{more}" if absent else ""
 
     @property
     def majority_share(self) -> float:

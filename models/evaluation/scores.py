@@ -18,14 +18,15 @@ def evaluate(
 ) -> Evaluation:
     """Score probabilities (n, k) against labels (n,) in [0, k), with 95 % intervals.
 
-    All k classes always count, seen or not; the order of the images changes nothing, not a bit.
+    The order of the images changes nothing, not a bit.
     bins: equal-width confidence bins of the calibration error.
     Raises ValueError for no images, shapes that do not fit, labels outside the classes, and
     probabilities that are not finite or do not sum to 1.
     """
     outcomes = canonical(outcomes_of(probabilities, labels))
     points = score(outcomes, classes=classes, bins=bins)
-    return Evaluation(**dict(points), intervals=score_intervals(outcomes))
+    intervals = score_intervals(outcomes, f1_macro=points.f1_macro)
+    return Evaluation(**dict(points), intervals=intervals)
 
 
 def score(outcomes: Outcomes, *, classes: Sequence[str], bins: int) -> PointScores:
@@ -41,7 +42,7 @@ def score(outcomes: Outcomes, *, classes: Sequence[str], bins: int) -> PointScor
     support = np.array([scores.support for scores in per_class])
     return PointScores(
         accuracy=float(metrics.accuracy_score(truth, predicted)),
-        f1_macro=float(f1.mean()),
+        f1_macro=f1_macro(truth, predicted),
         f1_weighted=float(f1 @ support / len(truth)),
         cross_entropy=float(
             metrics.log_loss(truth, outcomes.probabilities, labels=np.arange(len(classes)))
@@ -58,6 +59,18 @@ def _confusion(outcomes: Outcomes, classes: int) -> ConfusionMatrix:
     cells, images = np.unique(pairs, axis=0, return_counts=True)
     rows = np.column_stack([cells, images]).tolist()
     return ConfusionMatrix(classes=classes, cells=tuple((t, p, count) for t, p, count in rows))
+
+
+def f1_macro(labels: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer]) -> float:
+    """Unweighted mean of F1 over the classes that have images; labels and predicted: (n,).
+
+    A class without images has no F1 of its own: an image that is taken for one counts as missed by
+    its true class. So the mean is over the same classes for all who predict the same images.
+    """
+    found = metrics.f1_score(
+        labels, predicted, labels=np.unique(labels), average="macro", zero_division=0
+    )
+    return float(found)
 
 
 def _class_scores(outcomes: Outcomes, classes: Sequence[str]) -> tuple[ClassScores, ...]:

@@ -7,9 +7,11 @@ import numpy as np
 from scipy import stats
 
 from models.config.policies import GateParams
-from models.evaluation.bootstrap import resampled_f1, resampled_means
+from models.evaluation.bootstrap import drawn_f1_macro, resampled_means
+from models.evaluation.intervals import holding
 from models.evaluation.outcomes import Floats, Integers, Outcomes, seed_of
 from models.evaluation.records import Interval
+from models.evaluation.scores import f1_macro
 from models.gate.budget import level_of
 from models.gate.paired import (
     detectable_lead,
@@ -69,7 +71,8 @@ def compare(pair: Pair, gate: GateParams, *, look: int) -> Comparison:
     images = len(pair.labels)
     ahead = int(pair.only_right(pair.challenger, pair.champion).sum())
     behind = int(pair.only_right(pair.champion, pair.challenger).sum())
-    f1, loss = _resampled(pair, gate)
+    drawn, loss = _resampled(pair, gate)
+    f1 = f1_macro(pair.labels, pair.challenger) - f1_macro(pair.labels, pair.champion)
     significance = gate.significance
     return Comparison(
         images=images,
@@ -81,8 +84,8 @@ def compare(pair: Pair, gate: GateParams, *, look: int) -> Comparison:
         accuracy_interval=_interval(
             tango_interval(ahead, behind, images, significance=significance)
         ),
-        f1_macro=_f1_difference(pair),
-        f1_macro_interval=_interval(quantiles(f1, significance)),
+        f1_macro=f1,
+        f1_macro_interval=holding(_interval(quantiles(drawn, significance)), f1),
         cross_entropy=float(pair.excess_loss.mean()),
         cross_entropy_interval=_interval(quantiles(loss, significance)),
         detectable=detectable_lead(
@@ -197,30 +200,18 @@ def _class_p_values(pair: Pair, present: Integers, *, margin: float) -> Iterator
 
 
 def _resampled(pair: Pair, gate: GateParams) -> tuple[Floats, Floats]:
-    """Differences of macro F1 and of cross-entropy on resampled images, (resamples,) each."""
+    """Differences of macro F1 and of cross-entropy as they may be in truth, (resamples,) each."""
     seed = seed_of(pair.labels, pair.challenger, pair.champion, pair.excess_loss)
     generator = np.random.default_rng(seed)
-    challenger, champion = resampled_f1(
+    loss = resampled_means(pair.excess_loss, generator, resamples=gate.resamples)
+    challenger, champion = drawn_f1_macro(
         pair.labels,
         [pair.challenger, pair.champion],
         classes=pair.classes,
         generator=generator,
         resamples=gate.resamples,
     )
-    loss = resampled_means(pair.excess_loss, generator, resamples=gate.resamples)
-    return challenger.mean(axis=1) - champion.mean(axis=1), loss
-
-
-def _f1_difference(pair: Pair) -> float:
-    challenger, champion = (_f1_macro(pair, one) for one in (pair.challenger, pair.champion))
-    return challenger - champion
-
-
-def _f1_macro(pair: Pair, predicted: Integers) -> float:
-    right = np.bincount(pair.labels[predicted == pair.labels], minlength=pair.classes)
-    either = np.bincount(predicted, minlength=pair.classes)
-    either = either + np.bincount(pair.labels, minlength=pair.classes)
-    return float(np.divide(2 * right, either, out=np.zeros(pair.classes), where=either > 0).mean())
+    return challenger - champion, loss
 
 
 def _interval(bounds: Sequence[float]) -> Interval:

@@ -52,7 +52,7 @@ class Comparison(Record):
     """Tango's score interval at the gate's significance."""
     f1_macro: float
     f1_macro_interval: Interval
-    """Paired bootstrap."""
+    """Smoothed Bayesian bootstrap of the images, paired."""
     cross_entropy: float
     """Difference in nats: below 0 the challenger is better."""
     cross_entropy_interval: Interval

@@ -54,15 +54,15 @@ class EpochScores:
 
 
 def f1_macro(predicted: Tensor, labels: Tensor, *, classes: int) -> float:
-    """Mean over all classes of 2 TP / (2 TP + FP + FN); a class on neither side counts 0.
+    """Mean over the classes with images of 2 TP / (2 TP + FP + FN).
 
-    predicted, labels: (n,), integers in [0, classes).
+    predicted, labels: (n,), integers in [0, classes); n at least 1.
     """
     true = torch.bincount(labels, minlength=classes)
     claimed = torch.bincount(predicted, minlength=classes)
     both = torch.bincount(labels[labels == predicted], minlength=classes)
     f1 = 2 * both.to(torch.float64) / (true + claimed).clamp(min=1)
-    return float(f1.mean())
+    return float(f1[true > 0].mean())
 
 
 def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from models.evaluation.bootstrap import resampled_f1, resampled_means
+from models.evaluation.bootstrap import resampled_means
 from models.gate.paired import (
     detectable_lead,
     holm,
@@ -113,42 +113,6 @@ def test_the_detectable_lead_is_the_one_that_connors_formula_needs_these_images_
     assert images_needed(0.01, 0.08) == 6277
     found = detectable_lead(images_needed(lead, differing), differing, significance=0.05)
     assert found == pytest.approx(lead, rel=0.02)
-
-
-def f1_macro(labels: np.ndarray, predicted: np.ndarray, classes: int) -> float:
-    scores = []
-    for one in range(classes):
-        right = np.sum((labels == one) & (predicted == one))
-        either = np.sum(labels == one) + np.sum(predicted == one)
-        scores.append(2 * right / either if either else 0.0)
-    return float(np.mean(scores))
-
-
-def test_resampled_f1_is_distributed_as_drawing_images_would_be() -> None:
-    """Mean and spread of the paired difference agree with the plain bootstrap within classes."""
-    generator = np.random.default_rng(0)
-    labels = np.sort(generator.integers(0, 3, 120))
-    first, second = (
-        np.where(generator.random(120) < right, labels, generator.integers(0, 3, 120))
-        for right in (0.8, 0.6)
-    )
-    fast = resampled_f1(labels, [first, second], classes=3, generator=generator, resamples=4000)
-    quick = fast[0].mean(axis=1) - fast[1].mean(axis=1)
-    plain = []
-    for _ in range(4000):
-        rows = np.concatenate(
-            [
-                generator.choice(np.flatnonzero(labels == one), np.sum(labels == one))
-                for one in range(3)
-            ]
-        )
-        plain.append(
-            f1_macro(labels[rows], first[rows], 3) - f1_macro(labels[rows], second[rows], 3)
-        )
-    assert quick.mean() == pytest.approx(
-        np.mean(plain), abs=4 * float(np.std(plain)) / math.sqrt(2000)
-    )
-    assert quick.std() == pytest.approx(np.std(plain), rel=0.06)
 
 
 def test_resampled_means_spread_like_the_standard_error() -> None:

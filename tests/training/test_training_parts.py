@@ -237,9 +237,10 @@ def test_stopping_worked_by_hand(
 
 @given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
 def test_macro_f1_is_scikit_learn_s(pairs: list[tuple[int, int]]) -> None:
-    """All classes count, those on neither side 0."""
+    """Over the classes with images: being taken for another is what costs the others."""
     predicted, labels = (torch.tensor(side) for side in zip(*pairs, strict=True))
-    expected = f1_score(labels, predicted, labels=range(5), average="macro", zero_division=0)
+    present = sorted(set(labels.tolist()))
+    expected = f1_score(labels, predicted, labels=present, average="macro", zero_division=0)
     assert f1_macro(predicted, labels, classes=5) == pytest.approx(expected)
 
 

@@ -107,7 +107,8 @@ def print_facts(document: Document) -> None:
 
 def print_scores(found: Evaluation) -> None:
     """Print an evaluation to four decimals; --json has full precision and each class."""
-    print_facts(_rounded(found.model_dump(mode="json", exclude={"confusion", "per_class"})))
+    facts = _rounded(found.model_dump(mode="json", exclude={"confusion", "per_class"}))
+    print_facts(facts | ({"left out of f1_macro": found.f1_scope} if found.absent else {}))
 
 
 def _rounded(document: Document) -> Document:
