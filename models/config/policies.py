@@ -79,11 +79,14 @@ class GateParams(Record):
     minimum_effect: float = Field(0.002, ge=0, le=1)
     """Smallest lead in test accuracy that justifies a change of champion."""
     f1_macro_margin: float = Field(0.005, ge=0, le=1)
-    """Loss of macro F1 that must not be exceeded significantly."""
+    """Loss of macro F1 that must not be exceeded as observed (HOLD), nor significantly (REJECT)."""
     cross_entropy_margin: float = Field(0.02, ge=0)
-    """Rise of cross-entropy, in nats, that must not be exceeded significantly."""
+    """Rise of cross-entropy, in nats, that must not be exceeded as observed (HOLD), nor
+    significantly (REJECT)."""
     class_recall_margin: float = Field(0.05, ge=0, le=1)
-    """Loss of recall that must not be exceeded significantly in any class."""
+    """Loss of recall that must not be exceeded significantly in any class (REJECT), and that each
+    class must be shown not to exceed (HOLD). A class with too few images to show it holds back only
+    a loss beyond this that luck seldom brings; the verdict names what could have passed."""
     resamples: int = Field(2000, ge=200, le=100_000)
     """Bootstrap samples behind macro F1 and cross-entropy."""
     approval: Literal["automatic", "manual"] = "automatic"

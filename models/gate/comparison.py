@@ -1,10 +1,9 @@
-"""Challenger against champion on the same images: statistics, and the rules that they decide."""
+"""Challenger against champion on the same images: statistics, and whether it is better."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from models.config.policies import GateParams
 from models.evaluation.bootstrap import drawn_f1_macro, resampled_means
@@ -15,11 +14,9 @@ from models.evaluation.scores import f1_macro
 from models.gate.budget import level_of
 from models.gate.paired import (
     detectable_lead,
-    holm,
     mcnemar_p,
     quantiles,
     tango_interval,
-    tango_z,
 )
 from models.gate.records import Comparison, RuleResult
 
@@ -114,7 +111,7 @@ def _accuracy_better(comparison: Comparison, gate: GateParams, look: int) -> Rul
         value=comparison.p_value,
         threshold=most,
         text=f"The challenger alone is right on {comparison.challenger_only:,} images, the "
-        f"champion alone on {comparison.champion_only:,}: accuracy is {_significantly(better)} "
+        f"champion alone on {comparison.champion_only:,}: accuracy is {significantly(better)} "
         f"better (exact McNemar test, p = {comparison.p_value:.2g}; the maximum is "
         f"{most:.2g} at look {look:,} of {gate.looks:,} on these test images). "
         f"{_what_can_be_shown(comparison, gate, look)}",
@@ -131,72 +128,6 @@ def _what_can_be_shown(comparison: Comparison, gate: GateParams, look: int) -> s
         f"On {comparison.images:,} of them a true lead of {100 * comparison.detectable:.2g} points "
         "is detected with a power of 80 %."
     )
-
-
-def check_harm(pair: Pair, comparison: Comparison, gate: GateParams) -> tuple[RuleResult, ...]:
-    """Require that nothing is significantly worse than its margin; without evidence it passes."""
-    return (
-        _accuracy_not_worse(comparison, gate.significance),
-        _f1_not_worse(comparison, gate.f1_macro_margin),
-        _cross_entropy_not_worse(comparison, gate.cross_entropy_margin),
-        _classes_not_worse(pair, gate),
-    )
-
-
-def _accuracy_not_worse(comparison: Comparison, significance: float) -> RuleResult:
-    worse = comparison.accuracy < 0 and comparison.p_value <= significance
-    return RuleResult(
-        rule="accuracy_not_worse",
-        passed=not worse,
-        value=comparison.p_value,
-        threshold=significance,
-        text=f"Accuracy is {_significantly(worse)} worse (exact McNemar test): "
-        f"{_span(comparison.accuracy, comparison.accuracy_interval)}.",
-    )
-
-
-def _f1_not_worse(comparison: Comparison, margin: float) -> RuleResult:
-    interval = comparison.f1_macro_interval
-    text = (
-        f"Macro F1 is {_significantly(interval.high < -margin)} more than {margin:g} worse: "
-        f"{_span(comparison.f1_macro, interval)}."
-    )
-    return RuleResult.at_least("f1_macro_not_worse", interval.high, -margin, text=text)
-
-
-def _cross_entropy_not_worse(comparison: Comparison, margin: float) -> RuleResult:
-    interval = comparison.cross_entropy_interval
-    text = (
-        f"Cross-entropy is {_significantly(interval.low > margin)} more than {margin:g} nats "
-        f"worse: {_span(comparison.cross_entropy, interval)}."
-    )
-    return RuleResult.at_most("cross_entropy_not_worse", interval.low, margin, text=text)
-
-
-def _classes_not_worse(pair: Pair, gate: GateParams) -> RuleResult:
-    """Tango's score test of each class against the margin, with Holm's correction over classes."""
-    margin = gate.class_recall_margin
-    present = np.flatnonzero(np.bincount(pair.labels, minlength=pair.classes))
-    p_values = list(_class_p_values(pair, present, margin=margin))
-    worse = [pair.names[present[index]] for index in holm(p_values, gate.significance / 2)]
-    which = f"class {', '.join(worse)}" if worse else "no class"
-    return RuleResult(
-        rule="class_recall_not_worse",
-        passed=not worse,
-        value=min(p_values),
-        threshold=gate.significance / 2 / len(present),
-        text=f"Recall is significantly more than {100 * margin:g} points worse in {which} (score "
-        f"tests of {len(present)} classes, Holm's correction, lowest p = {min(p_values):.2g}).",
-    )
-
-
-def _class_p_values(pair: Pair, present: Integers, *, margin: float) -> Iterator[float]:
-    ahead = pair.only_right(pair.challenger, pair.champion)
-    behind = pair.only_right(pair.champion, pair.challenger)
-    support = np.bincount(pair.labels, minlength=pair.classes)
-    for label in present:
-        z = tango_z(int(ahead[label]), int(behind[label]), int(support[label]), difference=-margin)
-        yield float(stats.norm.cdf(z))
 
 
 def _resampled(pair: Pair, gate: GateParams) -> tuple[Floats, Floats]:
@@ -218,9 +149,6 @@ def _interval(bounds: Sequence[float]) -> Interval:
     return Interval(low=bounds[0], high=bounds[1])
 
 
-def _span(value: float, interval: Interval) -> str:
-    return f"{value:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"
-
-
-def _significantly(significant: bool) -> str:  # noqa: FBT001 - one fact, in one word or two
+def significantly(significant: bool) -> str:  # noqa: FBT001 - one fact, in one word or two
+    """Say a test's result in words."""
     return "significantly" if significant else "not significantly"

@@ -5,8 +5,9 @@ import numpy as np
 from models.config.policies import GateParams, Verdict
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.scores import score
-from models.gate.comparison import Pair, check_harm, check_lead, compare, pair_of
+from models.gate.comparison import Pair, check_lead, compare, pair_of
 from models.gate.floors import check_floors
+from models.gate.guards import check_harm, check_kept
 from models.gate.inputs import ChampionUnusable, GateInput
 from models.gate.records import GateDecision, RuleResult
 
@@ -24,9 +25,10 @@ def decide(
 ) -> GateDecision:
     """Decide whether the challenger may replace the champion; None: there is no champion.
 
-    REJECT: below a floor, or significantly worse. HOLD: not significantly better, or no fair
-    comparison; a tie holds. PROMOTE: above the floors and, where there is a champion, significantly
-    better by the minimum effect or more, and nothing significantly worse than its margin.
+    REJECT: below a floor, or significantly worse. HOLD: not significantly better, something not
+    kept, or no fair comparison; a tie holds. PROMOTE: above the floors and, where there is a
+    champion, significantly better by the minimum effect or more, nothing worse than its margin, and
+    no class unless its images are too few to show it.
     looks: comparisons on these test images before this one (models.gate.budget.looks_taken).
     The same inputs, in any order of the images, give the same decision.
     """
@@ -58,12 +60,12 @@ def _decide_by_comparison(
     comparison = compare(pair, gate, look=look)
     harm = check_harm(pair, comparison, gate)
     lead = check_lead(comparison, gate, look=look)
-    verdict: Verdict
     if not all(result.passed for result in harm):
-        verdict = "REJECT"
-    else:
-        verdict = "PROMOTE" if all(result.passed for result in lead) else "HOLD"
-    return GateDecision(verdict=verdict, rules=(*floors, *harm, *lead), comparison=comparison)
+        rules = (*floors, *harm, *lead)
+        return GateDecision(verdict="REJECT", rules=rules, comparison=comparison)
+    needed = (*check_kept(pair, comparison, gate), *lead)
+    verdict: Verdict = "PROMOTE" if all(result.passed for result in needed) else "HOLD"
+    return GateDecision(verdict=verdict, rules=(*floors, *harm, *needed), comparison=comparison)
 
 
 def _why_not_comparable(

@@ -1,4 +1,4 @@
-"""Swapping champion and challenger anywhere in the gate's code changes a known decision."""
+"""Swapping the two, or gain and loss, anywhere in the gate's code changes a known decision."""
 
 import ast
 import types
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluation_fixtures import guesses, naming
-from gate_fixtures import QUICK, pair, version
+from gate_fixtures import QUICK, one_class_loses, pair, version
 
-from models.gate import comparison, verdict
+from models.gate import class_guard, comparison, guards, verdict
 from models.gate.inputs import ChampionUnusable, GateInput
 from models.gate.records import GateDecision
 
@@ -21,6 +21,8 @@ SWAPPED = {
     "champion": "challenger",
     "challenger_only": "champion_only",
     "champion_only": "challenger_only",
+    "gained": "lost",
+    "lost": "gained",
 }
 EQUIVALENT = {
     # Labels and classes were found to be the same before these lines are reached.
@@ -42,11 +44,15 @@ def cases() -> list[tuple[GateInput, GateInput | ChampionUnusable | None]]:
     second = replace(first, probabilities=guesses(600, 3, strength=2.4, seed=1)[0])
     other = replace(better[1], classes=("a", "b"), test_digest="cd" * 32)
     relabelled = replace(better[1], labels=1 - better[1].labels)
+    few = [replace(one, latency_ms=1.0) for one in one_class_loses(36, 10)]
+    some = [replace(one, latency_ms=1.0) for one in one_class_loses(36, 4)]
     narrow = replace(better[1], probabilities=naming(better[1].labels, classes=3))
     return [
         better,
         better[::-1],
         (first, second),
+        (few[0], few[1]),
+        (some[0], some[1]),
         (better[0], None),
         (better[0], ChampionUnusable("it is gone")),
         (better[0], other),
@@ -112,7 +118,14 @@ def run(module: types.ModuleType, tree: ast.Module) -> types.ModuleType:
     return changed
 
 
-@pytest.mark.parametrize("module", [verdict, comparison], ids=["decision", "comparison"])
+PATCHED = {
+    comparison: (verdict, ("pair_of", "compare", "check_lead")),
+    class_guard: (guards, ("check_classes_not_worse", "check_classes_kept")),
+}
+"""Module -> who calls it, and which functions; `verdict` itself is asked directly."""
+
+
+@pytest.mark.parametrize("module", [verdict, *PATCHED], ids=lambda module: str(module.__name__))
 def test_every_swap_of_champion_and_challenger_is_noticed(
     module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,11 +137,11 @@ def test_every_swap_of_champion_and_challenger_is_noticed(
         tried += 1
         changed = run(module, tree)
         with monkeypatch.context() as patch:
-            if module is comparison:
-                for function in ("pair_of", "compare", "check_lead", "check_harm"):
-                    patch.setattr(verdict, function, getattr(changed, function))
-            mutant = verdict if module is comparison else changed
+            caller, functions = PATCHED.get(module, (None, ()))
+            for function in functions:
+                patch.setattr(caller, function, getattr(changed, function))
+            mutant = verdict if functions else changed
             if answers(mutant.decide) == expected:
                 survived.append(line)
-    assert tried > 15
+    assert tried > 14
     assert set(survived) <= EQUIVALENT

@@ -39,6 +39,23 @@ def pair(
     )
 
 
+def one_class_loses(images: int, lost: int, *, gained: int = 3) -> tuple[GateInput, GateInput]:
+    """Challenger and champion of ten classes: class 9 loses so many, each other gains some.
+
+    images: of each class; the champion has four of five right.
+    """
+    labels, within = np.repeat(np.arange(10), images), np.tile(np.arange(images), 10)
+    right = images * 4 // 5
+    named = np.where(labels == 9, right - lost, right + gained)
+    champion, challenger = (
+        np.where(within < most, labels, (labels + 1) % 10) for most in (right, named)
+    )
+    return (
+        version(naming(challenger, classes=10), labels),
+        version(naming(champion, classes=10), labels),
+    )
+
+
 def surer(one: GateInput, confidence: float) -> GateInput:
     """The same classes named, with another confidence."""
     classes = one.probabilities.shape[1]
