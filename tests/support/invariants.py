@@ -21,6 +21,14 @@ GENESIS = "0" * 64
 SEALED_AS = {"from": "before", "to": "after"}
 """Keys of a ledger's line -> what its digest calls them."""
 CHAMPION_MOVES = ("promote", "rollback", "adopt")
+ADDED_LATER: dict[str, Json] = {
+    "mixing": {"name": "none"},
+    "class_weights": "none",
+    "epsilon": 1e-8,
+    "bias_correction": True,
+    "decay_biases_and_norms": False,
+}
+"""Fields of a trial's config, or of its optimiser -> what they said before there were such."""
 ENDED_IN_PREFECT = "('COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED', 'SCHEDULED')"
 
 
@@ -85,10 +93,20 @@ def canonical_digest(value: Json) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def trial_key(spec: Json) -> str:
+    """Digest of a spec without the fields that earlier releases did not have, where they say so."""
+    config = dict(spec["config"])
+    for section in (config, config.setdefault("optimizer", {})):
+        for field, unchanged in ADDED_LATER.items():
+            if section.get(field) == unchanged:
+                del section[field]
+    return canonical_digest({**spec, "config": config})
+
+
 def _trials(root: Path) -> Found:
     for directory in sorted((root / "mlruns/trials").glob("[!.]*")):
         spec = directory / "trial.json"
-        if spec.exists() and canonical_digest(json.loads(spec.read_text())) != directory.name:
+        if spec.exists() and trial_key(json.loads(spec.read_text())) != directory.name:
             yield f"{spec}: is not of the trial whose directory it is in"
         for path in [*directory.glob("result*.json"), *directory.glob("results/*.json")]:
             result = json.loads(path.read_text())
