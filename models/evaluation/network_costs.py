@@ -170,7 +170,8 @@ def _bytes(tensors: Sequence[Tensor], *, apart_from: nn.Module) -> int:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # noqa: SLF001 - on meta, all data pointers are 0
+    # On meta, all data pointers are 0.
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001
 
 
 def _parameters(layer: nn.Module) -> int:

@@ -194,7 +194,7 @@ def test_every_network_learns_a_minibatch_by_heart(config: NetworkConfig) -> Non
     for _ in range(STEPS):
         loss = functional.cross_entropy(network(images), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         optimizer.step()
 
     assert float(loss.detach()) < 0.05
