@@ -1,5 +1,8 @@
 """Fixtures of every test: a new project, and one that was retrained once."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,20 @@ settings.register_profile("pitchpipe", deadline=None)
 settings.load_profile("pitchpipe")
 
 
+ADDRESS = "MLFLOW_TRACKING_URI"
+
+
+@pytest.fixture(autouse=True)
+def _address_of_mlflow_is_put_back() -> Iterator[None]:
+    """MLflow sets it in a process that opens a store; the next test has another store."""
+    before = os.environ.get(ADDRESS)
+    yield
+    if before is None:
+        os.environ.pop(ADDRESS, None)
+    else:
+        os.environ[ADDRESS] = before
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> ProjectFolder:
     """A new project."""
@@ -33,3 +50,14 @@ def retrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectFolder, 
     """A project after one quick retraining of the digits, and what the command printed."""
     folder = make_project(tmp_path_factory.mktemp("retrained") / "project")
     return folder, folder.pitchpipe("run", "--json", *overrides(*QUICK))
+
+
+@pytest.fixture(scope="module")
+def own_retrained(
+    retrained: tuple[ProjectFolder, Ran], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ProjectFolder, Ran]:
+    """A copy of that project, for the tests of a module that schedule or train in it."""
+    folder, ran = retrained
+    root = tmp_path_factory.mktemp("own") / "project"
+    shutil.copytree(folder.root, root)
+    return ProjectFolder(root, folder.environment), ran

@@ -96,14 +96,13 @@ class LocalEngine:
 
     def __init__(self) -> None:
         self._children: set[ForkServerProcess | SpawnProcess] = set()
-        # Reentrant: a second Ctrl-C may come while the first is ending the children.
-        self._lock = threading.RLock()
         self._stopping = False
+        self._pool_lock = threading.Lock()
         self._pool: DevicePool | None = None
 
     def _gpus(self) -> DevicePool:
         """Return the pool of all threads, made once: counting devices takes a tenth of a second."""
-        with self._lock:
+        with self._pool_lock:
             self._pool = self._pool or DevicePool(cuda_devices())
             return self._pool
 
@@ -143,8 +142,7 @@ class LocalEngine:
                 child.join(KILLED_SECONDS)
                 raise
             finally:
-                with self._lock:
-                    self._children.discard(child)
+                self._children.discard(child)
 
     def _start(
         self, job: TrialJob, sender: connection.Connection
@@ -152,20 +150,28 @@ class LocalEngine:
         context = children_context()
         # No daemon, which may have no children: a trial on several devices has them.
         child = context.Process(target=run, args=(job.model_dump_json(), sender))
-        with self._lock:
-            if self._stopping:
-                raise InterruptedTrialError.of(job.label)
-            with _interrupt_kept_from_children():
-                child.start()
-            self._children.add(child)
+        if self._stopping:
+            raise InterruptedTrialError.of(job.label)
+        with _interrupt_kept_from_children():
+            child.start()
+        self._children.add(child)
+        if self._is_stopping():  # `stop` may have looked through the children before this one was there
+            child.terminate()
         return child
 
+    def _is_stopping(self) -> bool:
+        """Whether `stop` was called, by now and by any thread."""
+        return self._stopping
+
     def stop(self) -> None:
-        """End every child; its trial can be continued from the last epoch."""
-        with self._lock:
-            self._stopping = True
-            for child in self._children:
-                child.terminate()
+        """End every child; its trial can be continued from the last epoch.
+
+        Called by handlers of signals, so it waits for no lock: a thread that starts a child may
+        wait for what the interrupted main thread holds, such as the lock of an import.
+        """
+        self._stopping = True
+        for child in tuple(self._children):
+            child.terminate()
 
 
 @contextlib.contextmanager

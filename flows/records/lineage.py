@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import BaseModel, Field, JsonValue
 
 from models.config import Record
+from models.evaluation.records import Calibration
 from models.record import leaves
 from models.trials import TrialResult, TrialSpec
 
@@ -68,6 +69,8 @@ class Lineage(Record):
     """Rows of trained_ids.npy: ids of images that the gate seeks in later test splits."""
     validation_images: int | None = Field(None, ge=0)
     """Number of the last of these rows, images selected on; null in earlier releases."""
+    calibration: Calibration | None = None
+    """By what the version divides its logits; null: as they are, and in earlier releases."""
     created: str
     """When it was registered, ISO 8601 in UTC."""
 

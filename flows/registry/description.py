@@ -64,4 +64,8 @@ def _scores(registration: Registration) -> str:
         scope = evaluation.f1_scope if field == "f1_macro" else ""
         without = f"; {scope}" if scope else ""
         rows.append(f"- {shown} **{getattr(evaluation, field):.4f}**{span}{without}")
+    if (calibration := registration.calibration) is not None:
+        before = f"{calibration.uncalibrated_ece:.4f} before logits were divided by"
+        ece = f"- calibration error **{evaluation.ece:.4f}**"
+        rows.append(f"{ece} ({before} {calibration.temperature:.3f})")
     return "\n".join([f"On {evaluation.n:,} test images:", "", *rows])

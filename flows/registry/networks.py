@@ -88,7 +88,12 @@ def build_again(directory: Path, lineage: Lineage) -> "nn.Module":
                 image_size=side,
                 classes=len(lineage.classes),
             )
-            serving = ServingNetwork(network, mean=[0.0] * channels, std=[1.0] * channels).eval()
+            serving = ServingNetwork(
+                network,
+                mean=[0.0] * channels,
+                std=[1.0] * channels,
+                temperature=lineage.calibration.temperature if lineage.calibration else None,
+            ).eval()
         _check_shapes(serving, weights, lineage)
         serving.to_empty(device="cpu").load_state_dict(weights)
     # Of a crafted config or file: what torch and safetensors raise is not one kind of error.

@@ -110,6 +110,7 @@ def _write_extras(extras: Path, registration: Registration) -> Lineage:
         environment=environment_facts(registration.spec.versions),
         trained_images=len(registration.trained_ids),
         validation_images=registration.validation_images,
+        calibration=registration.calibration,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     (extras / LINEAGE).write_text(lineage.model_dump_json(indent=2), encoding="utf-8")

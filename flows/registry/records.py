@@ -13,7 +13,7 @@ from flows.records.lineage import CodeFacts, DatasetFacts
 from models.config import Params, Record
 from models.digests import digest_of
 from models.errors import IntegrityError
-from models.evaluation.records import Evaluation
+from models.evaluation.records import Calibration, Evaluation
 from models.trials import Scores, TrialResult, TrialSpec
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Registration:
     """The parent run in MLflow."""
     why: str
     """Markdown: which trial won, and against which."""
+    calibration: Calibration | None = None
+    """What `serving` divides its logits by; None: they are as they are."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -58,9 +60,9 @@ class Registration:
     def digest(self) -> str:
         """Identity of this registration: equal weights with equal test scores are one version."""
         result = self.result
-        return digest_of(
-            [result.key, result.budget, result.weights_digest, digest_of(self.evaluation)]
-        )
+        calibrated = [digest_of(self.calibration)] if self.calibration else []
+        facts = [result.weights_digest, digest_of(self.evaluation), *calibrated]
+        return digest_of([result.key, result.budget, *facts])
 
 
 @dataclass(frozen=True, slots=True)

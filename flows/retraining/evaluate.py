@@ -10,9 +10,8 @@ from flows.records.trial_store import directory_of
 from flows.search.progress import format_scores
 from flows.search.tuning import SearchTrial, Tuning
 from models.config import Params
-from models.datasets.prepared import Manifest, open_split
-from models.evaluation.inference import predict_probabilities
-from models.evaluation.records import Evaluation
+from models.datasets.prepared import open_split
+from models.evaluation.records import Calibration, Evaluation
 from models.evaluation.report import write_report
 from models.evaluation.report_input import (
     LeaderboardRow,
@@ -21,9 +20,8 @@ from models.evaluation.report_input import (
     Selection,
     TestSplit,
 )
-from models.evaluation.scores import evaluate
+from models.evaluation.served import Served, TrainedTrial, score_served
 from models.files import replacing
-from models.training.checkpoint import load_serving
 from models.trials import Outcome, TrialResult, read_history
 
 PROBABILITIES = "probabilities.npy"
@@ -36,6 +34,8 @@ class Evaluated:
     result: TrialResult
     dataset: DatasetVersion
     evaluation: Evaluation
+    calibration: Calibration | None
+    """None: logits are served as they are."""
     why: str
     """Why the trial was selected, in Markdown."""
     directory: Path
@@ -61,28 +61,25 @@ def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -
 
     Raises IntegrityError if weights or arrays do not match their digests.
     """
-    result, manifest = tuning.best, manifest_of(dataset)
-    images = open_split(dataset.prepared, "test", verify=True)
-    serving = load_serving(directory_of(result.key), result, manifest)
-    probabilities = predict_probabilities(serving, images.images, threads=result.config.threads)
-    directory = directory_of(result.key) / "evaluations" / f"{result.budget:06d}"
+    trial = trained_trial(tuning.best, dataset)
+    served = score_served(trial, params.evaluation)
+    directory = trial.directory / "evaluations" / f"{trial.result.budget:06d}"
     with replacing(directory / PROBABILITIES) as temporary, temporary.open("wb") as file:
-        np.save(file, probabilities, allow_pickle=False)
-    evaluation = evaluate(
-        probabilities,
-        images.labels,
-        classes=manifest.classes,
-        bins=params.evaluation.calibration_bins,
-    )
-    test = TestSplit(images=images.images, labels=images.labels, probabilities=probabilities)
-    write_report(directory, _report(tuning, manifest, params, evaluation=evaluation, test=test))
+        np.save(file, served.probabilities, allow_pickle=False)
+    write_report(directory, _report(tuning, trial, served, params))
     return Evaluated(
-        result=result,
+        result=trial.result,
         dataset=dataset,
-        evaluation=evaluation,
+        evaluation=served.evaluation,
+        calibration=served.calibration,
         why=_why(tuning),
         directory=directory,
     )
+
+
+def trained_trial(result: TrialResult, dataset: DatasetVersion) -> TrainedTrial:
+    """Return the weights of a trial of the store, with the dataset; raises as `manifest_of`."""
+    return TrainedTrial(directory_of(result.key), result, dataset.prepared, manifest_of(dataset))
 
 
 def _why(tuning: Tuning) -> str:
@@ -96,15 +93,9 @@ def _why(tuning: Tuning) -> str:
     return f"{won} Best of {len(ranked)} trials by {tuning.objective}; {behind}"
 
 
-def _report(
-    tuning: Tuning,
-    manifest: Manifest,
-    params: Params,
-    *,
-    evaluation: Evaluation,
-    test: TestSplit,
-) -> ReportInput:
-    best = tuning.best
+def _report(tuning: Tuning, trial: TrainedTrial, served: Served, params: Params) -> ReportInput:
+    best, manifest = trial.result, trial.manifest
+    images = open_split(trial.prepared, "test", verify=False)
     dataset = ReportedDataset(
         name=manifest.name,
         digest=manifest.digest,
@@ -119,9 +110,12 @@ def _report(
     )
     return ReportInput(
         title=params.registered_name,
-        evaluation=evaluation,
+        evaluation=served.evaluation,
+        calibration=served.calibration,
         selection=selection,
-        test=test,
+        test=TestSplit(
+            images=images.images, labels=images.labels, probabilities=served.probabilities
+        ),
         dataset=dataset,
         config=best.config,
         mistakes=params.evaluation.mistakes,

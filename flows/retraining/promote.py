@@ -2,20 +2,18 @@
 
 import numpy as np
 
-from flows.datasets.current import manifest_of
 from flows.records.lineage import CodeFacts
 from flows.records.promotion import Promotion
-from flows.records.trial_store import directory_of, read_trial
+from flows.records.trial_store import read_trial
 from flows.registry.promotion.commands import settle
 from flows.registry.promotion.judge import judge
 from flows.registry.records import Registration
 from flows.registry.registering import register
-from flows.retraining.evaluate import Evaluated
+from flows.retraining.evaluate import Evaluated, trained_trial
 from flows.retraining.session import Session, dataset_facts
 from models.config import Params
 from models.datasets.prepared import open_split
 from models.evaluation.records import Evaluation
-from models.training.checkpoint import load_serving
 
 EXAMPLES = 4
 """Images in a version's input example; one would fix the exported batch size to one."""
@@ -30,15 +28,14 @@ def register_selected(evaluated: Evaluated, params: Params, session: Session) ->
 
 
 def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Registration:
-    result, prepared = evaluated.result, evaluated.dataset.prepared
-    manifest = manifest_of(evaluated.dataset)
-    directory = directory_of(result.key)
+    trial = trained_trial(evaluated.result, evaluated.dataset)
+    prepared, manifest = trial.prepared, trial.manifest
     test = open_split(prepared, "test", verify=False)
     validation = open_split(prepared, "validation", verify=False)
     return Registration(
-        serving=load_serving(directory, result, manifest),
-        spec=read_trial(directory).spec,
-        result=result,
+        serving=trial.serving(evaluated.calibration),
+        spec=read_trial(trial.directory).spec,
+        result=trial.result,
         evaluation=evaluated.evaluation,
         dataset=dataset_facts(evaluated.dataset),
         classes=manifest.classes,
@@ -52,6 +49,7 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
         code=CodeFacts.read(),
         run_id=run_id,
         why=evaluated.why,
+        calibration=evaluated.calibration,
     )
 
 

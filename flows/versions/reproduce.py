@@ -27,12 +27,10 @@ from flows.versions.differences import (
 )
 from models.config import DataParams, EvaluationParams, Record
 from models.datasets.prepare import prepare
-from models.datasets.prepared import Manifest, open_split
+from models.datasets.prepared import Manifest
 from models.errors import PitchpipeError
-from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Evaluation
-from models.evaluation.scores import evaluate
-from models.training.checkpoint import load_serving
+from models.evaluation.served import TrainedTrial, score_served
 from models.training.source import package_versions, training_source_digest
 from models.training.worker import TrialJob
 from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_history
@@ -164,12 +162,8 @@ def _train(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResu
 def _evaluate(
     params: EvaluationParams, result: TrialResult, manifest: Manifest, folder: Path
 ) -> Evaluation:
-    test = open_split(folder / "prepared", "test", verify=False)
-    serving = load_serving(folder / "trial", result, manifest)
-    probabilities = predict_probabilities(serving, test.images, threads=result.config.threads)
-    return evaluate(
-        probabilities, test.labels, classes=manifest.classes, bins=params.calibration_bins
-    )
+    trial = TrainedTrial(folder / "trial", result, folder / "prepared", manifest)
+    return score_served(trial, params).evaluation
 
 
 def _recorded_results(files: VersionFiles) -> Results:

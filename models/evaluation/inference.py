@@ -3,11 +3,14 @@
 import itertools
 import statistics
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+
+from models.networks.serving import ServingNetwork
 
 MINIBATCH = 1000
 """Images at once: fixed, since sums may change their last bit with the shape they are taken in."""
@@ -23,10 +26,23 @@ def predict_probabilities(
     images may be memory-mapped: a minibatch at a time is read. threads: CPU threads of torch,
     which become the process's; they too decide the last bit.
     """
+    return _predict(serving, images, threads=threads)
+
+
+def predict_logits(
+    serving: ServingNetwork, images: NDArray[np.uint8], *, threads: int
+) -> NDArray[np.float32]:
+    """Predict images as logits (n, classes), otherwise as `predict_probabilities` does."""
+    return _predict(serving.logits, images, threads=threads)
+
+
+def _predict(
+    ask: Callable[[Tensor], Tensor], images: NDArray[np.uint8], *, threads: int
+) -> NDArray[np.float32]:
     torch.set_num_threads(threads)
     with torch.inference_mode():
         parts = [
-            serving(torch.from_numpy(images[start : start + MINIBATCH].copy())).numpy()
+            ask(torch.from_numpy(images[start : start + MINIBATCH].copy())).numpy()
             for start in range(0, len(images), MINIBATCH)
         ]
     return np.concatenate(parts)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.evaluation.records import PointScores
+from models.evaluation.records import Calibration, PointScores
 from models.evaluation.report_input import LeaderboardRow, Selection
 
 _OBJECTIVES = {
@@ -73,6 +73,18 @@ def describe_mistakes(scores: PointScores) -> str:
     return (
         f"{wrong:,} of {scores.n:,} test images {'is' if wrong == 1 else 'are'} wrong. {often}; "
         f"the lowest recall has {weakest.name} ( {100 * weakest.recall:.1f} %)."
+    )
+
+
+def describe_temperature(calibration: Calibration | None, scores: PointScores) -> str:
+    """Describe what calibration changed on test; empty where nothing was calibrated."""
+    if calibration is None:
+        return ""
+    return (
+        f"Logits are divided by {calibration.temperature:.3f}, fitted on {calibration.images:,} "
+        f"validation images: the calibration error was {calibration.uncalibrated_ece:.3f} without "
+        f"it and is {scores.ece:.3f}, the cross-entropy was "
+        f"{calibration.uncalibrated_cross_entropy:.4f} and is {scores.cross_entropy:.4f}."
     )
 
 

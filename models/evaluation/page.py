@@ -29,6 +29,8 @@ class Summary:
     mistakes: str
     overfitting: OverfittingDiagnosis
     calibration: CalibrationDiagnosis
+    temperature: str
+    """Empty where nothing was calibrated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,19 @@ class Interval(Record):
     high: float
 
 
+class Calibration(Record):
+    """Temperature scaling of a version's logits (Guo et al., 2017)."""
+
+    temperature: float = Field(gt=0)
+    """By which logits are divided: above 1 where the network was too sure of itself."""
+    images: int = Field(ge=1)
+    """Of validation, on which it was fitted."""
+    uncalibrated_ece: float
+    """Calibration error on test without it."""
+    uncalibrated_cross_entropy: float
+    """On test without it, nats."""
+
+
 class Baseline(Record):
     """A simple classifier on pixels, for comparison with the trials."""
 

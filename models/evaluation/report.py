@@ -12,7 +12,11 @@ from models.evaluation.figures import (
     per_class_figure,
 )
 from models.evaluation.mistakes import mistakes_figure
-from models.evaluation.narrative import describe_mistakes, explain_selection
+from models.evaluation.narrative import (
+    describe_mistakes,
+    describe_temperature,
+    explain_selection,
+)
 from models.evaluation.outcomes import Outcomes, outcomes_of
 from models.evaluation.overfitting import diagnose_overfitting
 from models.evaluation.page import Summary, render_page
@@ -76,6 +80,7 @@ def _summarise(report: ReportInput, outcomes: Outcomes) -> Summary:
             validation_images=validation,
         ),
         calibration=diagnose_calibration(outcomes, report.bins),
+        temperature=describe_temperature(report.calibration, report.evaluation),
     )
 
 

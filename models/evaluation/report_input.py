@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.config.trial import Objective
-from models.evaluation.records import Baseline, Evaluation
+from models.evaluation.records import Baseline, Calibration, Evaluation
 from models.record import Record
 from models.trials import EpochRecord, Scores
 
@@ -83,6 +83,8 @@ class ReportInput:
     """Config of the selected trial, or the whole Params."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Label -> address: http(s) or a relative path."""
+    calibration: Calibration | None = None
+    """None: probabilities are those of the network as it was trained."""
     mistakes: int = 24
     """Most confident mistakes shown."""
     bins: int = 15

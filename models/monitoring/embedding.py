@@ -14,6 +14,8 @@ from models.evaluation.inference import MINIBATCH
 from models.evaluation.outcomes import SMALLEST
 
 _LINEAR, _SOFTMAX = torch.ops.aten.linear.default, torch.ops.aten.softmax.int
+_SCALING = torch.ops.aten.div.Tensor
+"""Of logits, by a version's temperature."""
 
 
 def predict_and_embed(
@@ -60,7 +62,7 @@ class _NodeRecorder(fx.Interpreter):
 
 
 def _features_node(network: nn.Module) -> fx.Node | None:
-    """Find x in output = softmax(linear(x, ...)); None where the graph ends otherwise."""
+    """Find x in output = softmax(linear(x, ...) / t); None where the graph ends otherwise."""
     if not isinstance(network, fx.GraphModule):
         return None
     node: fx.Node | None = network.graph.output_node()
@@ -68,4 +70,6 @@ def _features_node(network: nn.Module) -> fx.Node | None:
         if node is None or node.target != target or not node.all_input_nodes:
             return None
         node = node.all_input_nodes[0]
+        if node.target == _SCALING:
+            node = node.all_input_nodes[0]
     return node

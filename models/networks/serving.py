@@ -25,14 +25,29 @@ class ServingNetwork(nn.Module):
 
     mean: Tensor
     std: Tensor
+    temperature: Tensor | None
 
-    def __init__(self, network: nn.Module, *, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        temperature: float | None = None,
+    ) -> None:
+        """temperature: logits are divided by it; None: they are left as they are."""
         super().__init__()
         self.network = network
+        calibrated = temperature is not None
+        self.register_buffer("temperature", torch.tensor(temperature) if calibrated else None)
         self.register_buffer("mean", channel_constants(mean))
         self.register_buffer("std", channel_constants(std))
 
     def forward(self, images: Tensor) -> Tensor:
         # images: uint8 (n, channels, height, width) -> float32 (n, classes), rows sum to 1
-        logits = self.network(normalise(images, self.mean, self.std))
-        return torch.softmax(logits, dim=1)
+        return torch.softmax(self.logits(images), dim=1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logarithms of probabilities up to a constant an image; images as they are stored."""
+        logits: Tensor = self.network(normalise(images, self.mean, self.std))
+        return logits if self.temperature is None else logits / self.temperature

@@ -102,10 +102,17 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def load_serving(directory: Path, result: TrialResult, manifest: Manifest) -> ServingNetwork:
+def load_serving(
+    directory: Path,
+    result: TrialResult,
+    manifest: Manifest,
+    *,
+    temperature: float | None = None,
+) -> ServingNetwork:
     """Load a trial's best weights into the network as it is served, in evaluation mode.
 
-    directory: of the trial;  manifest: of the prepared data it was trained on.
+    directory: of the trial;  manifest: of the prepared data it was trained on;  temperature: by
+    which logits are divided.
     Raises IntegrityError where the file is gone or has not the digest recorded, and where another
     release trained it, whose network of this config had other layers.
     """
@@ -124,4 +131,6 @@ def load_serving(directory: Path, result: TrialResult, manifest: Manifest) -> Se
             "another release trained them. Train the trial again; a version made of it has its own "
             "network and can be used"
         ) from None
-    return ServingNetwork(network, mean=manifest.mean, std=manifest.std).eval()
+    return ServingNetwork(
+        network, mean=manifest.mean, std=manifest.std, temperature=temperature
+    ).eval()

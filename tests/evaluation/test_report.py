@@ -16,7 +16,7 @@ from PIL import Image
 from models.config import TrialConfig
 from models.evaluation.mistakes import confident_mistakes
 from models.evaluation.outcomes import outcomes_of
-from models.evaluation.records import Evaluation
+from models.evaluation.records import Calibration, Evaluation
 from models.evaluation.report import write_report
 from models.evaluation.report_input import (
     LeaderboardRow,
@@ -98,6 +98,22 @@ class Sources(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def test_a_report_says_what_calibration_changed(tmp_path: Path) -> None:
+    """The error without it and with it; nothing where nothing was calibrated."""
+    plain = report_on(*guesses(50, 3, strength=3.0, seed=0))
+    calibration = Calibration(
+        temperature=1.25, images=90, uncalibrated_ece=0.123, uncalibrated_cross_entropy=0.5
+    )
+    calibrated = replace(plain, calibration=calibration)
+    pages = [
+        write_report(tmp_path / name, report).page.read_text()
+        for name, report in (("plain", plain), ("calibrated", calibrated))
+    ]
+
+    assert [page.count("divided by 1.250, fitted on 90") for page in pages] == [0, 1]
+    assert "was 0.123 without it" in pages[1]
 
 
 def test_report_is_one_page_with_its_figures_and_scores(tmp_path: Path) -> None:

@@ -123,9 +123,9 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def up(retrained: tuple[ProjectFolder, Ran]) -> Iterator[Up]:
+def up(own_retrained: tuple[ProjectFolder, Ran]) -> Iterator[Up]:
     """Serves until the last test."""
-    folder, _ = retrained
+    folder, _ = own_retrained
     new = ["--cron", "0 3 1 1 *", "--name", "nightly", *overrides(*QUICK)]
     assert folder.pitchpipe("schedule", *new).code == 0
     ports = ["--mlflow-port", str(free_port(0)), "--prefect-port", str(free_port(0))]
@@ -136,7 +136,6 @@ def up(retrained: tuple[ProjectFolder, Ran]) -> Iterator[Up]:
     yield up
     process.terminate()
     process.communicate(timeout=60)
-    (folder.root / "schedules.yaml").unlink()
 
 
 def until(condition: Callable[[], bool], *, seconds: float = 120) -> None:

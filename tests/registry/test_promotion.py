@@ -386,7 +386,9 @@ def test_a_missing_or_malformed_head_is_a_problem(tracking: Tracking, head: str 
     assert audit_ledger(tracking).valid
 
 
-def race(version: int, barrier: object, answers: "Queue[str]") -> None:
+def race(uri: str, version: int, barrier: object, answers: "Queue[str]") -> None:
+    # The fork server may have been started where another store was open.
+    os.environ["MLFLOW_TRACKING_URI"] = uri
     tracking = open_tracking(NAME)
     barrier.wait()  # type: ignore[attr-defined]  # multiprocessing's Barrier has no public type
     try:
@@ -403,7 +405,7 @@ def test_promotions_at_once_leave_one_champion(tracking: Tracking, count: int) -
         context.set_forkserver_preload(["flows.registry.promotion.commands"])
     barrier, answers = context.Barrier(count), context.Queue()
     racers = [
-        context.Process(target=race, args=(number % 3 + 1, barrier, answers))
+        context.Process(target=race, args=(tracking.uri, number % 3 + 1, barrier, answers))
         for number in range(count)
     ]
     for process in racers:

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from archive_crafting import MARKER, RUN, Craft, crafted, pickled
 from registry_records import BarsNetwork, random_images, registration, serving_network
+from torch import nn
 from torch.nn import functional
 
 from flows.records.lineage import Lineage
@@ -25,6 +26,8 @@ from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking
 from models.config import CnnConfig, MlpConfig, NetworkConfig, ResnetConfig, RnnConfig
 from models.errors import IntegrityError
+from models.evaluation.records import Calibration
+from models.monitoring.embedding import predict_and_embed
 from models.networks.serving import ServingNetwork
 
 pytest_plugins = ["registry_fixtures"]
@@ -48,8 +51,16 @@ KINDS: dict[str, NetworkConfig] = {
 }
 
 
-def registration_of(network: NetworkConfig, channels: int, side: int) -> Registration:
+CALIBRATION = Calibration(
+    temperature=1.7, images=30, uncalibrated_ece=0.1, uncalibrated_cross_entropy=0.5
+)
+
+
+def registration_of(
+    network: NetworkConfig, channels: int, side: int, *, calibration: Calibration | None = None
+) -> Registration:
     """A network of a config, whose lineage says so."""
+    temperature = None if calibration is None else calibration.temperature
     torch.manual_seed(0)
     built = network.build(channels=channels, image_size=side, classes=3)
     given = registration("a" * 32)
@@ -57,7 +68,10 @@ def registration_of(network: NetworkConfig, channels: int, side: int) -> Registr
     spec = given.spec.model_copy(update={"config": config})
     return dataclasses.replace(
         given,
-        serving=ServingNetwork(built, mean=(0.3,) * channels, std=(0.4,) * channels).eval(),
+        serving=ServingNetwork(
+            built, mean=(0.3,) * channels, std=(0.4,) * channels, temperature=temperature
+        ).eval(),
+        calibration=calibration,
         spec=spec,
         result=given.result.model_copy(update={"key": spec.key, "config": config}),
         example=np.zeros((4, channels, side, side), np.uint8),
@@ -98,6 +112,28 @@ def test_every_network_is_built_again_to_the_bit(
     expected = predict(given.serving, images)
     assert np.array_equal(predict(build_again(files, lineage_of(files)), images), expected)
     assert np.array_equal(predict(load_exported(files), images), expected)
+
+
+def test_a_calibrated_network_is_built_again_and_its_features_are_found(tmp_path: Path) -> None:
+    """The export divides its logits as well; drift still looks at what its last layer sees."""
+    given = registration_of(KINDS["cnn"], 1, 12, calibration=CALIBRATION)
+    plain = registration_of(KINDS["cnn"], 1, 12)
+    files = packed_into(tmp_path, given)
+    images = np.random.default_rng(1).integers(0, 256, (7, 1, 12, 12), np.uint8)
+
+    found = [predict(load(files), images) for load in (rebuilt, load_exported)]
+    _, features = predict_and_embed(load_exported(files), images, threads=1)
+
+    assert lineage_of(files).calibration == CALIBRATION
+    for probabilities in found:
+        assert np.array_equal(probabilities, predict(given.serving, images))
+    assert (found[0].max(1) < predict(plain.serving, images).max(1)).all()
+    assert features.shape == (7, 8)
+    assert given.digest != plain.digest
+
+
+def rebuilt(files: Path) -> nn.Module:
+    return build_again(files, lineage_of(files))
 
 
 def test_the_export_is_not_read_by_our_own_commands(files: Path) -> None:

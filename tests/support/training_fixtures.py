@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from models.config import DataParams, SplitName, TrialConfig
 from models.datasets.pixels import content_ids
-from models.datasets.prepared import Dropped, Manifest, SplitInfo
-from models.digests import digest_file, digest_of
+from models.datasets.prepared import Dropped, Manifest, SplitInfo, digest_array
+from models.digests import digest_of
 from models.files import read_lines
 from models.networks import CnnConfig
 from models.training.fit import train_trial
@@ -86,7 +86,7 @@ def _write_split(folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int
     arrays = (("images", images), ("labels", labels), ("ids", ids))
     for name, array in arrays:
         np.save(folder / f"{name}.npy", array)
-    digests = {name: digest_file(folder / f"{name}.npy") for name, _ in arrays}
+    digests = {name: digest_array(array) for name, array in arrays}
     counts = tuple(int((labels == label).sum()) for label in range(CLASSES))
     return SplitInfo(
         images=len(labels), digest=digest_of({**digests}), arrays=digests, class_counts=counts

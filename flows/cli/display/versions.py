@@ -51,7 +51,7 @@ def version_details(record: VersionRecord) -> Document:
 def trace_document(files: VersionFiles) -> Document:
     """`pitchpipe trace VERSION --json`: the lineage of a version."""
     lineage = files.lineage
-    config = lineage.spec.config
+    config, calibration = lineage.spec.config, lineage.calibration
     return {
         "version": files.record.version,
         "data": lineage.dataset.model_dump(),
@@ -64,6 +64,7 @@ def trace_document(files: VersionFiles) -> Document:
         "epoch": lineage.result.best_epoch,
         "weights": lineage.result.weights_digest,
         "run": files.record.run_id,
+        "calibration": calibration.model_dump() if calibration else None,
         "registered": lineage.created,
     }
 
