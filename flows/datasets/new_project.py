@@ -9,9 +9,9 @@ from pathlib import Path
 
 from flows.datasets.ingest import Added, add_source
 from models.config import load_params
-from models.datasets.recommendation import Overview, Recommendation, recommend, survey
 from models.datasets.sources.detect import find_source
 from models.datasets.sources.paths import slug
+from models.datasets.sources.recommendation import Overview, Recommendation, recommend, survey
 from models.errors import InputError
 from models.files import PARAMS, write_text
 

@@ -155,7 +155,9 @@ class LocalEngine:
         with _interrupt_kept_from_children():
             child.start()
         self._children.add(child)
-        if self._is_stopping():  # `stop` may have looked through the children before this one was there
+        if (
+            self._is_stopping()
+        ):  # `stop` may have looked through the children before this one was there
             child.terminate()
         return child
 

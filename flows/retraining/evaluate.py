@@ -12,14 +12,14 @@ from flows.search.tuning import SearchTrial, Tuning
 from models.config import Params
 from models.datasets.prepared import open_split
 from models.evaluation.records import Calibration, Evaluation
-from models.evaluation.report import write_report
-from models.evaluation.report_input import (
+from models.evaluation.report.report_input import (
     LeaderboardRow,
     ReportedDataset,
     ReportInput,
     Selection,
     TestSplit,
 )
+from models.evaluation.report.writing import write_report
 from models.evaluation.served import Served, TrainedTrial, score_served
 from models.files import replacing
 from models.trials import Outcome, TrialResult, read_history

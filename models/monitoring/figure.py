@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from models.evaluation.outcomes import Floats
-from models.evaluation.plot_style import BLUE, GREY, RED, new_figure, plain, png_bytes, short
+from models.evaluation.report.plot_style import BLUE, GREY, RED, new_figure, plain, png_bytes, short
 from models.monitoring.records import ClassShare, DriftReport, DriftTest
 from models.monitoring.sample import Sample
 

@@ -13,8 +13,8 @@ from project_folder import REPOSITORY, ProjectFolder
 
 from flows.datasets.new_project import TEMPLATES, create_project
 from models.config import load_params
-from models.datasets.recommendation import Overview, recommend, survey
 from models.datasets.sources.detect import find_source
+from models.datasets.sources.recommendation import Overview, recommend, survey
 from models.errors import InputError
 
 FEW_EPOCHS = ("--set", "search.epochs=4", "--set", "trial.schedule={name: constant}")

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.evaluation.calibration import diagnose_calibration
-from models.evaluation.narrative import describe_mistakes, explain_selection, most_confused
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.overfitting import OverfittingDiagnosis, diagnose_overfitting
-from models.evaluation.plot_style import short
 from models.evaluation.records import PointScores
-from models.evaluation.report_input import LeaderboardRow, Selection
+from models.evaluation.report.narrative import describe_mistakes, explain_selection, most_confused
+from models.evaluation.report.plot_style import short
+from models.evaluation.report.report_input import LeaderboardRow, Selection
 from models.evaluation.scores import evaluate
 from models.trials import EpochRecord, Scores
 

@@ -14,17 +14,17 @@ from evaluation_fixtures import names as class_names
 from PIL import Image
 
 from models.config import TrialConfig
-from models.evaluation.mistakes import confident_mistakes
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.records import Calibration, Evaluation
-from models.evaluation.report import write_report
-from models.evaluation.report_input import (
+from models.evaluation.report.mistakes import confident_mistakes
+from models.evaluation.report.report_input import (
     LeaderboardRow,
     ReportedDataset,
     ReportInput,
     Selection,
     TestSplit,
 )
+from models.evaluation.report.writing import write_report
 from models.evaluation.scores import evaluate
 from models.trials import EpochRecord, Scores
 

@@ -16,7 +16,7 @@ from training_fixtures import Trials, write_prepared
 from models.config import EvaluationParams, MlpConfig, TrialConfig
 from models.evaluation.calibration import MOST_TEMPERATURE, fit_temperature
 from models.evaluation.inference import predict_logits
-from models.evaluation.narrative import describe_temperature
+from models.evaluation.report.narrative import describe_temperature
 from models.evaluation.served import TrainedTrial, score_served
 from models.networks.serving import ServingNetwork
 from models.optimizers import AdamConfig

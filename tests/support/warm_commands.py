@@ -39,7 +39,7 @@ PRELOAD = (
     "mlflow.store.model_registry.sqlalchemy_store",
     "models.gate",
     "models.evaluation.scores",
-    "models.evaluation.report",
+    "models.evaluation.report.writing",
     "models.training.worker",
     "models.monitoring.report",
     "flows.registry.promotion.commands",

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.evaluation.outcomes import Integers, Outcomes
-from models.evaluation.plot_style import INK, RED, new_figure, png_bytes, short
+from models.evaluation.report.plot_style import INK, RED, new_figure, png_bytes, short
 
 COLUMNS = 8
 INCHES = 1.3

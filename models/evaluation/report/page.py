@@ -10,11 +10,11 @@ import jinja2
 from pydantic import JsonValue
 
 from models.evaluation.calibration import CalibrationDiagnosis
-from models.evaluation.figures import ROOMY
-from models.evaluation.narrative import most_confused
 from models.evaluation.overfitting import OverfittingDiagnosis
 from models.evaluation.records import ClassScores, Evaluation
-from models.evaluation.report_input import ReportInput
+from models.evaluation.report.figures import ROOMY
+from models.evaluation.report.narrative import most_confused
+from models.evaluation.report.report_input import ReportInput
 from models.record import leaves
 
 MOST_ROWS = 20
@@ -47,7 +47,7 @@ def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, byt
     evaluation = report.evaluation
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["percent"] = _percent
-    template = importlib.resources.files("models.evaluation").joinpath("report.html.j2")
+    template = importlib.resources.files("models.evaluation.report").joinpath("report.html.j2")
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         report=report,
         evaluation=evaluation,

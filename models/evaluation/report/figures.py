@@ -11,7 +11,8 @@ from models.evaluation.calibration import reliability
 from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.intervals import wilson
 from models.evaluation.outcomes import Floats, Integers, Outcomes
-from models.evaluation.plot_style import (
+from models.evaluation.records import PointScores
+from models.evaluation.report.plot_style import (
     BLUE,
     GREY,
     INK,
@@ -23,7 +24,6 @@ from models.evaluation.plot_style import (
     png_bytes,
     short,
 )
-from models.evaluation.records import PointScores
 from models.trials import EpochRecord
 
 MOST_CLASSES = 20

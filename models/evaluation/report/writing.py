@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.evaluation.calibration import diagnose_calibration
-from models.evaluation.figures import (
+from models.evaluation.outcomes import Outcomes, outcomes_of
+from models.evaluation.overfitting import diagnose_overfitting
+from models.evaluation.report.figures import (
     calibration_figure,
     confusion_figure,
     curves_figure,
     per_class_figure,
 )
-from models.evaluation.mistakes import mistakes_figure
-from models.evaluation.narrative import (
+from models.evaluation.report.mistakes import mistakes_figure
+from models.evaluation.report.narrative import (
     describe_mistakes,
     describe_temperature,
     explain_selection,
 )
-from models.evaluation.outcomes import Outcomes, outcomes_of
-from models.evaluation.overfitting import diagnose_overfitting
-from models.evaluation.page import Summary, render_page
-from models.evaluation.report_input import ReportInput
+from models.evaluation.report.page import Summary, render_page
+from models.evaluation.report.report_input import ReportInput
 from models.files import replacing, write_text
 
 

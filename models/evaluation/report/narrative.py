@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.evaluation.records import Calibration, PointScores
-from models.evaluation.report_input import LeaderboardRow, Selection
+from models.evaluation.report.report_input import LeaderboardRow, Selection
 
 _OBJECTIVES = {
     "accuracy": "accuracy",

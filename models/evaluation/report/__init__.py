@@ -1,0 +1,1 @@
+"""The report of a retraining: one page, its figures and sentences."""
