@@ -1,5 +1,6 @@
 """kill -9 of every command, before any of its writes: all holds, and it ends well again."""
 
+import json
 import random
 import zipfile
 from collections.abc import Callable
@@ -9,12 +10,16 @@ from pathlib import Path
 import pytest
 from dying_command import Fate
 from invariants import broken_invariants, champion, rows
-from project_folder import Ran
+from project_folder import Ran, overrides
 from stored_project import NAME, copied, forget_runs, move_by_hand
 from warm_commands import KILLED, WarmCommands
 
+from flows.runtime.servers import free_port
+
 pytest_plugins = ["faults_fixtures"]
 
+FIRST_DATA = "d139"
+"""Beginning of the digest of the stored project's first version of the data."""
 ALL_OLD = ("trials_days=0.0001", "runs_days=0.0001", "flow_runs_days=0.0001", "keep_best=0")
 
 
@@ -37,6 +42,12 @@ class Scenario:
     """Of the same command when it is left alone after kills."""
     then: Callable[[Path], None] = field(default=nothing_more)
     """What must hold besides, in the end."""
+    ends_after: str | None = None
+    """It would go on for ever: Ctrl-C comes a moment after a file of this name is written."""
+
+    def fate(self, *, die_at: int | None = None, count_into: str | None = None) -> Fate:
+        """What befalls it, besides."""
+        return Fate(die_at=die_at, count_into=count_into, interrupt_after=self.ends_after)
 
 
 def one_imported(root: Path) -> None:
@@ -70,6 +81,22 @@ def five_told(root: Path) -> None:
     assert len(rows(root / "mlruns/mlflow.db", query)) == 5
 
 
+def one_batch_fewer(root: Path) -> None:
+    """The first version of the data is what there is: its one batch, prepared."""
+    assert [path.name for path in (root / "data/raw/digits").glob("*.parquet")] == [
+        "digits.parquet"
+    ]
+    manifest = json.loads((root / "data/prepared/manifest.json").read_text())
+    assert manifest["raw_digest"].startswith(FIRST_DATA)
+
+
+def two_trained(root: Path) -> None:
+    """Both trials of the search have their one epoch, and nothing is left running."""
+    results = [json.loads(path.read_text()) for path in root.glob("mlruns/trials/*/result.json")]
+    seeds = [one["config"]["seed"] for one in results if one["epochs"] == 1]
+    assert sorted(seed for seed in seeds if seed in (7, 8)) == [7, 8]
+
+
 SCENARIOS = {
     "promote": Scenario(("promote", "2"), champion=2),
     "promote by force": Scenario(("promote", "2", "--force", "--reason", "a test"), champion=2),
@@ -93,7 +120,16 @@ SCENARIOS = {
         then=one_batch_more,
         codes=(0, 2),  # 2: it was added before the kill, and the name is taken
     ),
+    "data restore": Scenario(("data", "restore", FIRST_DATA), then=one_batch_fewer),
     "prepare": Scenario(("prepare",)),
+    "tune": Scenario(
+        ("tune", *overrides("search.epochs=1", "search.axes={seed: [7, 8]}")), then=two_trained
+    ),
+    "up": Scenario(
+        ("up", "--mlflow-port", str(free_port(0)), "--prefect-port", str(free_port(0))),
+        codes=(130,),
+        ends_after="services.json",
+    ),
     "schedule": Scenario(("schedule", "--cron", "5 * * * *", "--name", "hourly"), codes=(0, 2)),
     "schedule pause": Scenario(("schedule", "pause", "nightly")),
     "sync": Scenario(("sync",), change=forget_runs, then=five_told),
@@ -105,7 +141,7 @@ SCENARIOS = {
     "gc": Scenario(("gc", *(w for old in ALL_OLD for w in ("--set", f"retention.{old}")))),
 }
 CHEAP = ("promote by force", "reject", "schedule pause")
-FEWER = {"import": 6, "reproduce": 6, "gc": 6}
+FEWER = {"import": 6, "reproduce": 6, "gc": 6, "tune": 6, "up": 6}
 """Commands that start processes which import everything anew."""
 
 
@@ -123,7 +159,8 @@ class Killer:
     def _events(self) -> int:
         """How many moments there are to die at, when nobody kills it."""
         root = copied(self.template, self.folder / "counted")
-        ran = self.warm.run(root, *self.scenario.command, fate=Fate(count_into=str(root / "count")))
+        fate = self.scenario.fate(count_into=str(root / "count"))
+        ran = self.warm.run(root, *self.scenario.command, fate=fate)
         assert ran.code in self.scenario.codes, ran.err
         self.check(root, ran)
         return int((root / "count").read_text())
@@ -134,12 +171,13 @@ class Killer:
             self.rounds += 1
             root = copied(self.template, self.folder / f"round-{self.rounds}")
             for _ in range(self.random.randint(1, 3)):
-                fate = Fate(die_at=self.random.randint(1, self.events))
+                fate = self.scenario.fate(die_at=self.random.randint(1, self.events))
                 ran = self.warm.run(root, *self.scenario.command, fate=fate)
                 self.kills += ran.code == KILLED
                 assert ran.code in (KILLED, *self.scenario.codes), (fate, ran)
                 assert self.broken(root) == [], fate
-            self.check(root, self.warm.run(root, *self.scenario.command))
+            alone = self.scenario.fate()
+            self.check(root, self.warm.run(root, *self.scenario.command, fate=alone))
         return self.kills
 
     def broken(self, root: Path) -> list[str]:

@@ -15,10 +15,12 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "fcntl.flock")
 """Events of the interpreter that change what another process sees; `open` for writing besides."""
 O_WRITING = os.O_WRONLY | os.O_RDWR
+MOMENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Fate:
     """kill -9 of itself before its n-th event that changes a file, from 1."""
     die_after: float | None = None
     """kill -9 of itself after so many seconds."""
+    interrupt_after: str | None = None
+    """Ctrl-C a moment after a file of this name was put into its place."""
     file_bytes: int | None = None
     """No file may grow beyond; writing more fails as on a full disk (EFBIG for ENOSPC)."""
     memory_bytes: int | None = None
@@ -54,6 +58,8 @@ class _Events:
             return
         if event in WRITES or (event == "open" and _writes(arguments)):
             self.tick()
+        if event == "os.rename" and Path(str(arguments[1])).name == self.fate.interrupt_after:
+            threading.Timer(MOMENT_SECONDS, os.kill, [self.pid, signal.SIGINT]).start()
 
     def tick(self) -> None:
         self.count += 1
@@ -70,7 +76,7 @@ def _writes(arguments: tuple[object, ...]) -> bool:
 
 def suffer(fate: Fate) -> None:
     """Lay the fate on this process."""
-    if fate.die_at is not None or fate.count_into is not None:
+    if (fate.die_at, fate.count_into, fate.interrupt_after) != (None, None, None):
         _listen(fate)
     if fate.die_after is not None:
         _die_later(fate.die_after)
