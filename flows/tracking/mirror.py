@@ -119,13 +119,14 @@ class Mirror:
         """Close the parent run and its open child runs, and stop the writer.
 
         verdict: appended to the parent's name. What MLflow has not taken after timeout seconds is
-        left to `pitchpipe sync`. By default 30, and 1 where somebody interrupted, and waits.
+        left to `pitchpipe sync`. By default 30; where somebody interrupted, and waits, 1, or none
+        where MLflow did not answer before.
         """
         self._tell(Ended(status=status, verdict=verdict))
         if timeout is None:
-            timeout = 1.0 if status == "KILLED" else 30.0
-        self._writer.flush(timeout)
-        self._writer.stop()
+            timeout = self._patience(status)
+        arrived = self._writer.flush(timeout)
+        self._writer.stop(timeout=2.0 if arrived else 0.1)
         report = MirrorReport(self._writer.waiting, tuple(self._writer.refused))
         if not report.whole:
             log.warning(
@@ -134,6 +135,11 @@ class Mirror:
                 len(report.refused),
             )
         return report
+
+    def _patience(self, status: Status) -> float:
+        if status == "KILLED":
+            return 0.0 if self._writer.failing else 1.0
+        return 30.0
 
     def _tell(self, event: AnyEvent) -> None:
         try:

@@ -32,6 +32,7 @@ class Writer:
         self._answers = answers
         self._queue: queue.Queue[AnyEvent | threading.Event | None] = queue.Queue()
         self._waiting = 0
+        self._failing = False
         self._counting = threading.Lock()
         self._give_up = threading.Event()
         self._retry_now = threading.Event()
@@ -42,6 +43,11 @@ class Writer:
     def waiting(self) -> int:
         """Events not yet delivered."""
         return self._waiting
+
+    @property
+    def failing(self) -> bool:
+        """Whether MLflow was not reached when it was tried last."""
+        return self._failing
 
     def put(self, event: AnyEvent) -> None:
         """Queue an event."""
@@ -58,13 +64,13 @@ class Writer:
         self._retry_now.set()
         return reached.wait(timeout)
 
-    def stop(self) -> None:
-        """End the thread; undelivered events stay queued."""
+    def stop(self, *, timeout: float = 2.0) -> None:
+        """End the thread, waiting at most timeout seconds; undelivered events stay queued."""
         self._give_up.set()
         self._retry_now.set()
         self._queue.put(None)
         # A thread inside a request to a dead server is not waited for: it is a daemon.
-        self._thread.join(timeout=2.0)
+        self._thread.join(timeout)
 
     def _run(self) -> None:
         for batch in iter(self._take, []):
@@ -110,7 +116,9 @@ class Writer:
             attempts += 1
             try:
                 tell()
+                self._failing = False
             except (MlflowException, OSError) as error:
+                self._failing = is_outage(error)
                 if is_outage(error) and not (attempts >= MOST_ATTEMPTS and self._answers()):
                     if attempts == 1:
                         log.warning(

@@ -2,15 +2,19 @@
 
 import itertools
 import os
+import signal
 import socket
 import sqlite3
+import subprocess
+import time
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 from dying_command import Fate
 from invariants import broken_invariants, champion
-from project_folder import Ran
+from project_folder import ProjectFolder, Ran, overrides
 from stored_project import NAME, copied
 from stub_server import failing_server
 from warm_commands import WarmCommands
@@ -71,6 +75,41 @@ def test_mlflow_that_fails_is_said_and_nothing_is_changed(
     assert SECRET not in ran.err + ran.out
     assert broken_invariants(root, at_rest=True, secrets=(SECRET,)) == []
     assert champion(root, NAME) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_signal_is_heard_in_time_while_mlflow_fails(
+    stored: Path, tmp_path: Path, how: str, number: signal.Signals
+) -> None:
+    """In mid-search: within five seconds it has ended, and its epochs are kept."""
+    folder = ProjectFolder(copied(stored, tmp_path / "project"))
+    long = overrides("search.epochs=100000", "search.axes={seed: [7, 8]}")
+    with failing_server(how) as address:
+        process = folder.start("tune", *long, MLFLOW_TRACKING_URI=address)
+        began = wait_for_epochs(folder.root, process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
+        seconds = time.monotonic() - began
+
+    assert process.returncode == 128 + number, err
+    assert "Traceback" not in err, err
+    assert seconds < 5
+    assert broken_invariants(folder.root) == []
+
+
+def wait_for_epochs(root: Path, process: "subprocess.Popen[str]") -> float:
+    """Return the time at which both trials had epochs of this search."""
+    before = set(root.glob("mlruns/trials/*/history.jsonl"))
+    while process.poll() is None:
+        new = set(root.glob("mlruns/trials/*/history.jsonl")) - before
+        if len([path for path in new if path.stat().st_size]) == 2:
+            break
+        psutil.Process().cpu_percent(interval=0.05)  # a file of another process: no event
+    return time.monotonic()
 
 
 @pytest.mark.slow

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from registry_records import NAME, flow_run_info
+from stub_server import failing_server
 
-from flows.tracking import store
+from flows.tracking import store, writer
 from flows.tracking.mirror import Mirror
 from flows.tracking.store import TrackingError, mlflow_errors, open_tracking
 
@@ -75,3 +76,25 @@ def test_who_interrupts_a_retraining_does_not_wait_for_mlflow(silent: str) -> No
 
     assert report.waiting > 0
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("how", ["500", "down"])
+def test_who_interrupts_does_not_wait_for_an_mlflow_that_failed_before(
+    how: str, lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it fails was seen and said; what it lacks is in the journal."""
+    monkeypatch.chdir(tmp_path)
+    writer.log.addHandler(lines)
+    with failing_server(how) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        mirror = Mirror(open_tracking(NAME), flow_run_info())
+        said = lines.said.get(timeout=30)
+        began = time.monotonic()
+        report = mirror.finish("KILLED")
+        seconds = time.monotonic() - began
+    writer.log.removeHandler(lines)
+
+    assert said.startswith("MLflow is not reached, training goes on")
+    assert report.waiting > 0
+    assert seconds < 1
