@@ -125,6 +125,8 @@ def open_tracking(name: str) -> Tracking:
         # Seven retries with back-off take four minutes; the mirror has its own retries.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        # MLflow's client prints the address at the end of each run, the password in it included.
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     # SqlAlchemyStore.create_model_version resolves `models:/` sources through the global URI,
     # whatever the client was given (mlflow 3.17.2, store/model_registry/sqlalchemy_store.py).
     mlflow.set_tracking_uri(uri)

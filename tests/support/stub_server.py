@@ -1,4 +1,4 @@
-"""A server in the place of MLflow's or Prefect's that fails in one way."""
+"""Servers in the place of MLflow's or Prefect's that fail in one way; a webhook's receiver."""
 
 import socket
 import threading
@@ -48,4 +48,24 @@ def _answering(how: str) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextmanager
+def receiver(status: int) -> Iterator[tuple[str, list[bytes]]]:
+    """Address of a webhook's receiver that answers so, and the bodies that it got."""
+    bodies: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", bodies
         server.shutdown()

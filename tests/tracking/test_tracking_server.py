@@ -1,6 +1,5 @@
 """A real MLflow server: retrainings are shown there, and one that is away stops no training."""
 
-import os
 import shutil
 import sqlite3
 import time
@@ -12,56 +11,10 @@ from typing import Any
 import psutil
 import pytest
 from project_folder import QUICK, ProjectFolder, make_project, overrides
-
-from flows.runtime.servers import (
-    LOOPBACK,
-    MLFLOW_LOG,
-    Server,
-    free_port,
-)
+from tracking_server import TrackingServer
 
 SLOWER = ("search.epochs=30", *QUICK[1:])
 """Enough epochs for the server to go away and come back in the middle of them."""
-
-
-class TrackingServer:
-    """An MLflow server over a database of its own, which can be killed and started again."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._port = free_port(0)
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._server = self._new()
-
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        before = Path.cwd()
-        os.chdir(self._home)
-        try:
-            self._server = self._new()
-            self._server.start(
-                {
-                    "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self._home}/mlflow.db",
-                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                }
-            )
-            self._server.wait_ready()
-        finally:
-            os.chdir(before)
-
-    def kill(self) -> None:
-        """Kill it and all its processes."""
-        self._server.stop(grace_seconds=0)
-
-    def rows(self, query: str) -> list[Any]:
-        """Ask its database."""
-        with closing(sqlite3.connect(self._home / "mlflow.db")) as connection:
-            return connection.execute(query).fetchall()
-
-    def _new(self) -> Server:
-        where = ["--host", LOOPBACK, "--port", str(self._port), "--workers", "1"]
-        arguments = ["-m", "mlflow", "server", *where]
-        return Server("MLflow", arguments, port=self._port, health="/health", log=MLFLOW_LOG)
 
 
 @pytest.fixture

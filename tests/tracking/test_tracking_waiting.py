@@ -78,6 +78,17 @@ def test_who_interrupts_a_retraining_does_not_wait_for_mlflow(silent: str) -> No
     assert time.monotonic() - began < 15
 
 
+def test_the_address_of_a_run_is_not_printed(
+    silent: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """MLflow's client would print it at each run's end, with the password in it."""
+    assert silent
+    tracking = open_tracking(NAME)
+    tracking.client._tracking_client._log_url("a run")  # asks the server for the run, otherwise
+
+    assert capfd.readouterr().out == ""
+
+
 @pytest.mark.parametrize("how", ["500", "down"])
 def test_who_interrupts_does_not_wait_for_an_mlflow_that_failed_before(
     how: str, lines: Lines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
