@@ -84,7 +84,8 @@ def test_the_address_of_a_run_is_not_printed(
     """MLflow's client would print it at each run's end, with the password in it."""
     assert silent
     tracking = open_tracking(NAME)
-    tracking.client._tracking_client._log_url("a run")  # asks the server for the run, otherwise
+    # It would ask the server for the run first.
+    tracking.client._tracking_client._log_url("a run")  # type: ignore[no-untyped-call]
 
     assert capfd.readouterr().out == ""
 
