@@ -53,8 +53,12 @@ Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
 class GateParams(Record):
     """Absolute floors, and the evidence required against the champion."""
 
+    minimum_test_images: int = Field(50, ge=1)
+    """Fewest test images on which anything is promoted, the first version included: of fewer, an
+    accuracy of 0.9 is known to 10 points, and one image is 2."""
     accuracy_over_majority: float = Field(0.1, ge=0, le=1)
-    """Lowest test accuracy, as a share of the way from the majority class's accuracy up to 1."""
+    """Lowest test accuracy, as a share of the way from the majority class's accuracy up to 1. This
+    and the next three are limits of lower 95 % bounds, not of what was seen on the test images."""
     accuracy: float | None = Field(None, ge=0, le=1)
     """Lowest test accuracy, whatever the majority class; null: none."""
     f1_macro: float | None = Field(0.1, ge=0, le=1)

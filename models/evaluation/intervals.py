@@ -14,28 +14,31 @@ LEVEL = 0.95
 def score_intervals(outcomes: Outcomes, *, f1_macro: float) -> dict[str, Interval]:
     """95 % intervals: accuracy (Wilson), macro F1 (posterior), cross-entropy (bootstrap).
 
-    f1_macro: the score itself, which its interval holds.
     Seeded by the outcomes themselves: the same outcomes in the same order, the same intervals.
     """
     seed = seed_of(outcomes.labels, outcomes.predicted, outcomes.losses)
-    generator = np.random.default_rng(seed)
-    losses = resampled_means(outcomes.losses, generator, resamples=RESAMPLES)
-    f1 = drawn_f1_macro(
-        outcomes.labels,
-        [outcomes.predicted],
-        classes=outcomes.probabilities.shape[1],
-        generator=generator,
-        resamples=RESAMPLES,
-    )
+    losses = resampled_means(outcomes.losses, np.random.default_rng(seed), resamples=RESAMPLES)
     return {
         "accuracy": wilson(int(outcomes.right.sum()), len(outcomes.labels)),
-        "f1_macro": holding(percentile_interval(f1[0]), f1_macro),
+        "f1_macro": f1_macro_interval(outcomes, f1_macro=f1_macro),
         "cross_entropy": percentile_interval(losses),
     }
 
 
+def f1_macro_interval(outcomes: Outcomes, *, f1_macro: float) -> Interval:
+    """95 % interval of macro F1, of which it holds the value given."""
+    draws = drawn_f1_macro(
+        outcomes.labels,
+        [outcomes.predicted],
+        classes=outcomes.probabilities.shape[1],
+        generator=np.random.default_rng(seed_of(outcomes.labels, outcomes.predicted)),
+        resamples=RESAMPLES,
+    )
+    return holding(percentile_interval(draws[0]), f1_macro)
+
+
 def wilson(right: int, of: int) -> Interval:
-    """Wilson's score interval of a share (Brown, Cai & DasGupta, 2001); of must be positive."""
+    """Wilson's 95 % interval of a share (Brown, Cai & DasGupta, 2001); of must be positive."""
     bounds = stats.binomtest(right, of).proportion_ci(LEVEL, method="wilson")
     return Interval(low=max(float(bounds.low), 0.0), high=min(float(bounds.high), 1.0))
 

@@ -152,7 +152,7 @@ def _too_few(few: list[ClassChange], needed: float, classes: int) -> str:
     fewest = min(few, key=lambda one: one.images)
     needs = "no number is enough" if math.isinf(needed) else f"{needed:,} are needed"
     return (
-        f"Too few images to guard {len(few)} of {classes} classes ({fewest.name} has "
+        f"Too few images to guard {len(few)} of {classes} classes ({_named([fewest.name])} has "
         f"{fewest.images:,}; {needs})."
     )
 

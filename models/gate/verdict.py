@@ -6,7 +6,7 @@ from models.config.policies import GateParams, Verdict
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.scores import score
 from models.gate.comparison import Pair, check_lead, compare, pair_of
-from models.gate.floors import check_floors
+from models.gate.floors import check_enough_images, check_floors
 from models.gate.guards import check_harm, check_kept
 from models.gate.inputs import ChampionUnusable, GateInput
 from models.gate.records import GateDecision, RuleResult
@@ -25,10 +25,10 @@ def decide(
 ) -> GateDecision:
     """Decide whether the challenger may replace the champion; None: there is no champion.
 
-    REJECT: below a floor, or significantly worse. HOLD: not significantly better, something not
-    kept, or no fair comparison; a tie holds. PROMOTE: above the floors and, where there is a
-    champion, significantly better by the minimum effect or more, nothing worse than its margin, and
-    no class unless its images are too few to show it.
+    REJECT: not shown to be above a floor, or significantly worse. HOLD: too few test images, not
+    significantly better, something not kept, or no fair comparison; a tie holds. PROMOTE: above
+    the floors and, where there is a champion, significantly better by the minimum effect or more,
+    nothing worse than its margin, and no class unless its images are too few to show it.
     looks: comparisons on these test images before this one (models.gate.budget.looks_taken).
     The same inputs, in any order of the images, give the same decision.
     """
@@ -36,10 +36,10 @@ def decide(
         outcomes = _outcomes(challenger)
     except ValueError as error:
         return _reject_unscorable(error)
-    scores = score(canonical(outcomes), classes=challenger.classes, bins=BINS)
-    floors = check_floors(scores, challenger, gate, champion=champion)
+    floors = _check_floors(outcomes, challenger, gate, champion=champion)
     if not all(result.passed for result in floors):
-        return GateDecision(verdict="REJECT", rules=floors)
+        only_few = all(result.passed for result in floors[1:])
+        return GateDecision(verdict="HOLD" if only_few else "REJECT", rules=floors)
     if champion is None:
         text = "There is no champion yet: the floors decide."
         first = RuleResult(rule="no_champion", passed=True, text=text)
@@ -52,6 +52,20 @@ def decide(
     decision = _decide_by_comparison(pair, floors, gate, look=looks + 1)
     facts = {"test_digest": challenger.test_digest, "look": looks + 1}
     return decision.model_copy(update=facts)
+
+
+def _check_floors(
+    outcomes: Outcomes,
+    challenger: GateInput,
+    gate: GateParams,
+    *,
+    champion: GateInput | ChampionUnusable | None,
+) -> tuple[RuleResult, ...]:
+    """Every floor, and before them whether there are images enough."""
+    ordered = canonical(outcomes)
+    scores = score(ordered, classes=challenger.classes, bins=BINS)
+    floors = check_floors(scores, ordered, challenger, gate, champion=champion)
+    return (check_enough_images(scores, gate), *floors)
 
 
 def _decide_by_comparison(

@@ -13,12 +13,13 @@ from evaluation_fixtures import names as class_names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sklearn.metrics import f1_score
 
 from models.evaluation import inference
 from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.inference import measure_latency_ms
 from models.evaluation.records import Evaluation
-from models.evaluation.scores import evaluate
+from models.evaluation.scores import evaluate, f1_macro
 
 
 def scores_of(probabilities: Probabilities, labels: Labels, *, bins: int = 10) -> Evaluation:
@@ -178,6 +179,20 @@ def test_an_image_taken_for_a_class_without_images_is_missed_by_its_own() -> Non
     """Two of four: recall 1/2, precision 1, so F1 2/3; the absent class has none."""
     found = scores_of(naming([0, 0, 1, 1], classes=2), np.zeros(4, dtype=np.int64))
     assert found.f1_macro == pytest.approx(2 / 3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(scored())
+def test_macro_f1_is_scikit_learns_over_the_classes_with_images(
+    images: tuple[Probabilities, Labels],
+) -> None:
+    """By itself, as the gate takes it, and among the scores."""
+    probabilities, labels = images
+    predicted = probabilities.argmax(axis=1)
+    seen = np.unique(labels)
+    expected = f1_score(labels, predicted, labels=seen, average="macro", zero_division=0)
+    assert f1_macro(labels, predicted) == pytest.approx(expected)
+    assert scores_of(probabilities, labels).f1_macro == pytest.approx(expected)
 
 
 @settings(deadline=None, max_examples=40)

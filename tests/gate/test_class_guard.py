@@ -46,7 +46,7 @@ def test_a_class_that_loses_much_on_few_images_holds() -> None:
     assert decision.verdict == "HOLD"
     (reason,) = decision.reasons
     assert reason.startswith("Recall is not shown to be at most 5 points worse in class class 9.")
-    assert "Too few images to guard 10 of 10 classes (class 0 has 36; " in reason
+    assert "Too few images to guard 10 of 10 classes (class class 0 has 36; " in reason
     assert "points in class class 9 (-27.8 on 36 images) could have passed." in reason
 
 

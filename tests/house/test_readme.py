@@ -56,7 +56,7 @@ def draw_photos(folder: Path) -> None:
     random = np.random.default_rng(0)
     for name, brightness in (("day", 190), ("night", 60)):
         (folder / name).mkdir(parents=True)
-        for number in range(60):
+        for number in range(200):
             pixels = random.normal(brightness, 25, (32, 32, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 

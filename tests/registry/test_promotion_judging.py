@@ -40,7 +40,7 @@ from models.gate.records import GateDecision
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
-GATE = GateParams()
+GATE = GateParams(minimum_test_images=1)
 PREPARED = Path("data/prepared")
 RIGHT, UNTRAINED = 1, 2
 

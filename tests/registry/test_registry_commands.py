@@ -78,7 +78,7 @@ def test_an_unknown_version_is_wrong_usage(pitchpipe: Command) -> None:
 def test_manual_approval(pitchpipe: Command, bars: Path) -> None:
     """gate.approval: manual: promoting exits 3 until somebody approves."""
     params = bars / "params.yaml"
-    params.write_text(params.read_text() + "gate: {approval: manual}\n")
+    params.write_text(params.read_text().replace("gate: {", "gate: {approval: manual, "))
     waiting = answer(pitchpipe, "promote", "1", code=3)
     assert (waiting["action"], waiting["verdict"], waiting["to"]) == ("await", "PROMOTE", None)
     assert answer(pitchpipe, "approve", "1")["to"] == 1

@@ -9,7 +9,7 @@ from evaluation_fixtures import Probabilities, names, naming
 from models.config import GateParams
 from models.gate.inputs import GateInput
 
-QUICK = GateParams(resamples=200)
+QUICK = GateParams(resamples=200, minimum_test_images=1)
 
 
 def version(probabilities: Probabilities, labels: npt.NDArray[np.int64]) -> GateInput:

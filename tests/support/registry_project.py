@@ -15,7 +15,11 @@ from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
 
-PARAMS = "data: {name: bars, image_size: 8}\ntrial: {network: {name: mlp}}\n"
+PARAMS = (
+    "data: {name: bars, image_size: 8}\n"
+    "trial: {network: {name: mlp}}\n"
+    "gate: {minimum_test_images: 6}\n"
+)
 
 
 def write_verified(folder: Path) -> None:
