@@ -9,6 +9,8 @@ from typing import Self
 from pydantic import BaseModel, Field, JsonValue
 
 from models.config import Record
+from models.config.data import ImageForm, Interpolation, Resize
+from models.errors import InputError
 from models.evaluation.records import Calibration
 from models.record import leaves
 from models.trials import TrialResult, TrialSpec
@@ -63,6 +65,10 @@ class Lineage(Record):
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     """Channels, height, width of one image."""
+    resize: Resize = "squeeze"
+    """data.resize; earlier releases squeezed."""
+    interpolation: Interpolation = "bilinear"
+    """data.interpolation."""
     environment: dict[str, str]
     """Package -> version, python included."""
     trained_images: int
@@ -73,6 +79,21 @@ class Lineage(Record):
     """By what the version divides its logits; null: as they are, and in earlier releases."""
     created: str
     """When it was registered, ISO 8601 in UTC."""
+
+    @property
+    def image_form(self) -> ImageForm:
+        """How pictures become its images. Raises InputError where these are not square."""
+        channels, height, width = self.image_shape
+        if height != width:
+            raise InputError(
+                f"images of {height} x {width} pixels cannot be made: height and width differ"
+            )
+        return ImageForm(
+            image_size=height,
+            channels=channels,
+            resize=self.resize,
+            interpolation=self.interpolation,
+        )
 
 
 def environment_facts(packages: Mapping[str, str]) -> dict[str, str]:

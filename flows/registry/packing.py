@@ -107,6 +107,8 @@ def _write_extras(extras: Path, registration: Registration) -> Lineage:
         params=registration.params.model_dump(mode="json"),
         classes=registration.classes,
         image_shape=registration.image_shape,
+        resize=registration.params.data.resize,
+        interpolation=registration.params.data.interpolation,
         environment=environment_facts(registration.spec.versions),
         trained_images=len(registration.trained_ids),
         validation_images=registration.validation_images,

@@ -12,7 +12,7 @@ from flows.registry.listing import aliases
 from flows.registry.loading import load_version
 from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
-from models.datasets.by_id import Shape
+from models.config.data import ImageForm
 from models.datasets.class_order import map_labels
 from models.datasets.prepared import read_manifest
 from models.datasets.reading import decode_rows, read_labelled, stack_images
@@ -31,15 +31,15 @@ def evaluate_target(
 ) -> Evaluation:
     """Score a version, alias or trial (a key, or as many of its first digits as no other has).
 
-    source: labelled images in any format that `data add` reads; None: today's test split, at the
-    image shape that the version takes.
+    source: labelled images in any format that `data add` reads; None: today's test split, in the
+    image form that the version takes.
     Raises ConfigError where there is no such target, InputError where the images do not fit it.
     """
     if _names_trial(tracking, target):
         return _evaluate_trial(target, bins=bins, source=source)
     version = load_version(tracking, target)
     lineage = version.files.lineage
-    images, labels = _images(source, lineage.classes, lineage.image_shape)
+    images, labels = _images(source, lineage.classes, lineage.image_form)
     return evaluate(version.predict(images), labels, classes=lineage.classes, bins=bins)
 
 
@@ -61,31 +61,30 @@ def _evaluate_trial(key: str, *, bins: int, source: Path | None) -> Evaluation:
             "`pitchpipe data restore` brings it back"
         )
     serving = load_serving(directory_of(trial.key), trial.outcome, manifest)
-    shape = (manifest.channels, manifest.image_size, manifest.image_size)
-    images, labels = _images(source, manifest.classes, shape)
+    images, labels = _images(source, manifest.classes, manifest.form)
     probabilities = predict_probabilities(serving, images, threads=trial.spec.config.threads)
     return evaluate(probabilities, labels, classes=manifest.classes, bins=bins)
 
 
 def _images(
-    source: Path | None, classes: tuple[str, ...], shape: Shape
+    source: Path | None, classes: tuple[str, ...], form: ImageForm
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (n, channels, height, width) and labels (n,) into classes."""
     if source is not None:
-        return _read(source, classes, shape)
+        return _read(source, classes, form)
     manifest = read_manifest(PREPARED)
     try:
-        split = open_split_for(shape, "test")
+        split = open_split_for(form, "test")
     except InputError as error:
         raise InputError(f"{error}; give images with --data") from None
     return split.images, map_labels(split.labels, manifest.classes, classes)
 
 
 def _read(
-    source: Path, classes: tuple[str, ...], shape: Shape
+    source: Path, classes: tuple[str, ...], form: ImageForm
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     pieces = [
-        (stack_images(decode_rows(rows), shape), map_labels(rows.labels, theirs, classes))
+        (stack_images(decode_rows(rows), form), map_labels(rows.labels, theirs, classes))
         for theirs, rows in read_labelled(source)
     ]
     if not pieces:

@@ -143,7 +143,7 @@ def _samples(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]
 
 
 def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
-    shape = loaded.files.lineage.image_shape
+    form = loaded.files.lineage.image_form
     contents, count = read_images(source), 0
     while minibatch := list(itertools.islice(contents, MINIBATCH)):
         pictures = []
@@ -154,7 +154,7 @@ def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
                 raise InputError(
                     f"{name}: {error}; mend it or leave it out, then monitor again"
                 ) from None
-        yield stack_images(pictures, shape), content_ids(pictures)
+        yield stack_images(pictures, form), content_ids(pictures)
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image")
@@ -199,7 +199,7 @@ def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.i
 
 
 def _validation(loaded: LoadedVersion) -> Split:
-    """Open the validation split at the version's image shape."""
+    """Open the validation split in the version's image form."""
     lineage, name = loaded.files.lineage, read_manifest(PREPARED).name
     way_out = "`pitchpipe prepare` it with the params that made the version, or monitor another"
     if name != lineage.dataset.name:
@@ -208,6 +208,6 @@ def _validation(loaded: LoadedVersion) -> Split:
             f"there is nothing to compare with. {way_out}"
         )
     try:
-        return open_split_for(lineage.image_shape, "validation")
+        return open_split_for(lineage.image_form, "validation")
     except InputError as error:
         raise InputError(f"{error}; {way_out}") from None

@@ -74,14 +74,14 @@ def predict_source(
 
 
 def _pictures(source: Path, version: LoadedVersion) -> Iterator[_Picture]:
-    channels, side, _ = version.files.lineage.image_shape
+    form = version.files.lineage.image_form
     for name, content in read_images(source):
         try:
             pixels = to_pixels(content)
         except InputError as error:
             yield _Picture(name, None, str(error))
         else:
-            yield _Picture(name, conform(pixels, image_size=side, channels=channels))
+            yield _Picture(name, conform(pixels, form))
 
 
 def _predict(
@@ -93,7 +93,7 @@ def _predict(
     milliseconds = 0.0
     if readable:
         began = time.perf_counter()
-        answer = version.predict(stack_images(readable, lineage.image_shape), threads=threads)
+        answer = version.predict(stack_images(readable, lineage.image_form), threads=threads)
         milliseconds = (time.perf_counter() - began) * 1000 / len(readable)
         probabilities = iter(answer)
     for picture in minibatch:

@@ -69,13 +69,34 @@ class CheckParams(Record):
     small: Level = "warning"
     """Images that are enlarged more than four times to `image_size`."""
     sizes: Level = "warning"
-    """Images that are not square, which are stretched, or not of the usual size."""
+    """Images that are not square, of which `resize` makes squares, or not of the usual size."""
     brightness: Level = "warning"
     """Mean brightness further from the mean of all than `brightness_deviations`."""
     brightness_deviations: float = Field(6.0, gt=0)
     """In standard deviations."""
     new_classes: Level = "warning"
     """Classes of added images that the dataset did not have before."""
+
+
+Resize = Literal["squeeze", "letterbox", "centre_crop"]
+Interpolation = Literal["bilinear", "bicubic", "lanczos"]
+
+
+class ImageForm(Record):
+    """How pictures of any size become images of one."""
+
+    image_size: int = Field(ge=1)
+    """Pixels a side."""
+    channels: int = Field(ge=1)
+    resize: Resize = "squeeze"
+    """As of DataParams."""
+    interpolation: Interpolation = "bilinear"
+    """As of DataParams."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return self.channels, self.image_size, self.image_size
 
 
 class DataParams(Record):
@@ -87,6 +108,11 @@ class DataParams(Record):
     """Pixels a side of the prepared, square images."""
     channels: Literal[1, 3] = 1
     """1: grey; 3: red, green, blue."""
+    resize: Resize = "squeeze"
+    """What becomes of pictures that are not square. squeeze: they are stretched; letterbox: they
+    are whole, between black bars; centre_crop: the square in their middle is left."""
+    interpolation: Interpolation = "bilinear"
+    """How pixels of another size are made; each averages over what it shrinks (antialiasing)."""
     limit: int | None = Field(None, ge=1)
     """At most this many images of each split, by content hash; declared test is never limited."""
     fractions: Fractions = Fractions()
@@ -95,3 +121,13 @@ class DataParams(Record):
     """An image under two labels: drop all its copies, or refuse to prepare."""
     checks: CheckParams = CheckParams()
     """Level of each check."""
+
+    @property
+    def form(self) -> ImageForm:
+        """How pictures become images."""
+        return ImageForm(
+            image_size=self.image_size,
+            channels=self.channels,
+            resize=self.resize,
+            interpolation=self.interpolation,
+        )

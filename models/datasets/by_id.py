@@ -1,4 +1,4 @@
-"""Images found by their ids: which are known, and a prepared split at another image shape.
+"""Images found by their ids: which are known, and a prepared split in another image form.
 
 An id is a digest of the decoded picture before resizing, so that it finds the same picture in the
 batches whatever size the arrays in data/prepared have.
@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import SplitName
+from models.config.data import ImageForm
 from models.datasets.array_writer import write_split
 from models.datasets.prepared import Split, open_split, read_manifest
 from models.datasets.raw import open_raw
 from models.datasets.scanning import scan
 from models.datasets.splits import Ids, Indices
 from models.errors import InputError
-
-Shape = tuple[int, int, int]
-"""Channels, height, width."""
 
 
 def among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
@@ -28,23 +26,21 @@ def among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
 
 
 def open_split_as(
-    prepared: Path, name: SplitName, *, raw: Path, shape: Shape, scratch: Path
+    prepared: Path, name: SplitName, *, raw: Path, form: ImageForm, scratch: Path
 ) -> Split:
-    """Open a verified split with images of another shape: the same images in the same order.
+    """Open a verified split with images of another form: the same images in the same order.
 
     They are made from the batches in raw, as `prepare` makes them, inside scratch, which may be
     deleted afterwards: the array stays mapped. Takes the time and the disk space of `prepare`.
-    Raises InputError, to which the caller adds the way out, where the shape is not square or the
-    batches lack one of the images; IntegrityError where an array or a batch is damaged.
+    Raises InputError, to which the caller adds the way out, where the batches lack one of the
+    images; IntegrityError where an array or a batch is damaged.
     """
     split = open_split(prepared, name, verify=True)
-    channels, height, width = shape
-    if height != width:
-        raise InputError(f"images of {shape} cannot be made: height and width differ")
     batches, manifest = open_raw(raw), read_manifest(prepared)
     rows_file = scratch / "rows"
-    changed = {"image_size": height, "channels": channels}
-    pictures = scan(batches, rows_file, manifest.params.model_copy(update=changed)).pictures
+    data = manifest.params.model_copy(update=form.model_dump())
+    pictures = scan(batches, rows_file, data).pictures
+    channels, height, width = form.shape
     conformed = np.memmap(
         rows_file, np.uint8, mode="r", shape=(batches.images, height, width, channels)
     )

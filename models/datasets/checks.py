@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config.data import CheckParams, DataParams, Level
+from models.config.data import CheckParams, DataParams, Level, Resize
 from models.datasets.labelled_images import SPLITS
 from models.datasets.near_duplicates import near_duplicates
 from models.datasets.prepared import Finding
@@ -200,7 +200,7 @@ def _check_pixels(examined: Examined, data: DataParams) -> Iterator[Finding]:
         (
             "sizes",
             statistics.sizes[:, 0] != statistics.sizes[:, 1],
-            "are not square and will be stretched",
+            f"are not square and {_UNSQUARE[data.resize]}",
         ),
         ("sizes", *_unusual_size(statistics.sizes)),
         (
@@ -213,6 +213,13 @@ def _check_pixels(examined: Examined, data: DataParams) -> Iterator[Finding]:
         if count:
             named = _names(examined, np.flatnonzero(rows))
             yield _finding(code, f"{count:,} images {what}{named}")
+
+
+_UNSQUARE: dict[Resize, str] = {
+    "squeeze": "will be stretched",
+    "letterbox": "will have black bars",
+    "centre_crop": "will lose two of their edges",
+}
 
 
 def _unusual_size(sizes: NDArray[np.int32]) -> tuple[NDArray[np.bool_], str]:

@@ -8,10 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.config.data import ImageForm, Interpolation
+
 Pixels: TypeAlias = NDArray[np.uint8]
 """(height, width, channels), channels 1 (grey) or 3 (red, green, blue)."""
 _LUMA = np.array([19595, 38470, 7471], np.uint32)
 _SLICE_PIXELS = 2**20
+_RESAMPLING: dict[Interpolation, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+"""Pillow's filters widen by the factor that they shrink by."""
 
 
 def canonical(pixels: Pixels) -> Pixels:
@@ -37,18 +45,49 @@ def content_ids(images: Sequence[Pixels] | NDArray[np.uint8]) -> NDArray[np.uint
     return np.frombuffer(joined, np.uint8).reshape(-1, 32)
 
 
-def conform(pixels: Pixels, *, image_size: int, channels: int) -> Pixels:
-    """Convert to (image_size, image_size, channels): channels first, then bilinear resizing.
+def conform(pixels: Pixels, form: ImageForm) -> Pixels:
+    """Convert to (image_size, image_size, channels): channels first, then crop, size and bars.
 
-    Grey of colour is ITU-R 601-2 luma; colour of grey repeats it. The aspect ratio is not kept.
+    Grey of colour is ITU-R 601-2 luma; colour of grey repeats it.
     """
-    if channels != pixels.shape[2]:
-        pixels = _luma(pixels) if channels == 1 else np.repeat(pixels, 3, axis=2)
-    if pixels.shape[:2] == (image_size, image_size):
+    size = form.image_size
+    if form.channels != pixels.shape[2]:
+        pixels = _luma(pixels) if form.channels == 1 else np.repeat(pixels, 3, axis=2)
+    if form.resize == "centre_crop":
+        pixels = _central_square(pixels)
+    if form.resize != "letterbox":
+        return _resized(pixels, size, size, by=form.interpolation)
+    height, width = pixels.shape[:2]
+    longer = max(height, width)
+    inner = (max(1, round(side * size / longer)) for side in (height, width))
+    return _between_bars(_resized(pixels, *inner, by=form.interpolation), size)
+
+
+def _central_square(pixels: Pixels) -> Pixels:
+    """Cut the largest square; of an odd rest the greater part is cut below and on the right."""
+    height, width, _ = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+
+
+def _resized(pixels: Pixels, height: int, width: int, *, by: Interpolation) -> Pixels:
+    if pixels.shape[:2] == (height, width):
         return pixels
-    picture = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-    resized = picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.asarray(resized).reshape(image_size, image_size, channels)
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    resized = picture.resize((width, height), _RESAMPLING[by])
+    return np.asarray(resized).reshape(height, width, pixels.shape[2])
+
+
+def _between_bars(pixels: Pixels, size: int) -> Pixels:
+    """Put pixels into the middle of a black square; an odd row or column goes to the end."""
+    height, width, channels = pixels.shape
+    if (height, width) == (size, size):
+        return pixels
+    square = np.zeros((size, size, channels), np.uint8)
+    top, left = (size - height) // 2, (size - width) // 2
+    square[top : top + height, left : left + width] = pixels
+    return square
 
 
 def _luma(pixels: Pixels) -> Pixels:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.config import DataParams, Record, SplitName
+from models.config.data import ImageForm
 from models.errors import InputError, IntegrityError
 
 MANIFEST = "manifest.json"
@@ -91,6 +92,12 @@ class Manifest(Record):
     """With which they were made."""
     checks: tuple[Finding, ...] = ()
     """Warnings."""
+
+    @property
+    def form(self) -> ImageForm:
+        """How pictures became the images of the arrays."""
+        kept = {"image_size": self.image_size, "channels": self.channels}
+        return self.params.form.model_copy(update=kept)
 
 
 @dataclass(frozen=True, slots=True)

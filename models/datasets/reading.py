@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from models.config.data import ImageForm
 from models.datasets.batches import Batch, read_batch, read_piece
 from models.datasets.decoding import decode
 from models.datasets.labelled_images import EncodedRows, PixelRows, Rows
@@ -74,10 +75,9 @@ def decode_rows(rows: Rows) -> Iterator[Pixels]:
             raise InputError(f"{path}: {error}") from None
 
 
-def stack_images(images: Iterable[Pixels], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def stack_images(images: Iterable[Pixels], form: ImageForm) -> NDArray[np.uint8]:
     """Convert images (height, width, channels) to one array (n, channels, height, width)."""
-    channels, height, _ = shape
-    rows = [conform(image, image_size=height, channels=channels) for image in images]
+    rows = [conform(image, form) for image in images]
     return np.ascontiguousarray(np.stack(rows).transpose(0, 3, 1, 2))
 
 

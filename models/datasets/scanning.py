@@ -227,10 +227,11 @@ def _scan_images(
 def _conform_all(
     images: Sequence[Pixels] | NDArray[np.uint8], data: DataParams
 ) -> NDArray[np.uint8]:
-    shape = (data.image_size, data.image_size, data.channels)
+    form = data.form
+    shape = (form.image_size, form.image_size, form.channels)
     if isinstance(images, np.ndarray) and images.shape[1:] == shape:
         return images
     conformed = np.empty((len(images), *shape), np.uint8)
     for place, image in zip(conformed, images, strict=True):
-        place[:] = conform(image, image_size=data.image_size, channels=data.channels)
+        place[:] = conform(image, form)
     return conformed

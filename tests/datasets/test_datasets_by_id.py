@@ -1,4 +1,4 @@
-"""Images found by their ids, and splits at another shape than data/prepared has."""
+"""Images found by their ids, and splits in another form than data/prepared has."""
 
 import shutil
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.config import DataParams
+from models.config.data import ImageForm
 from models.datasets.batches import write_batch
 from models.datasets.by_id import among, open_split_as
 from models.datasets.labelled_images import EncodedRows, PixelRows
@@ -22,7 +23,7 @@ from models.errors import InputError
 
 DATA = DataParams(name="noise", image_size=28)
 COLOUR = noise(60, side=20, channels=3, seed=1)
-GREY = noise(60, side=30, channels=1, seed=2)
+GREY = np.ascontiguousarray(noise(60, side=30, channels=1, seed=2)[:, :, :24])
 LABELS = np.arange(60, dtype=np.int64) % 2
 
 
@@ -51,11 +52,11 @@ def prepared(raw: Path, tmp_path: Path) -> Path:
     return tmp_path / "prepared"
 
 
-def opened(prepared: Path, raw: Path, shape: tuple[int, int, int]) -> Split:
-    """The test split at a shape, its scratch folder deleted as callers delete it."""
+def opened(prepared: Path, raw: Path, form: ImageForm) -> Split:
+    """The test split in a form, its scratch folder deleted as callers delete it."""
     scratch = raw.parent / "scratch"
     scratch.mkdir()
-    split = open_split_as(prepared, "test", raw=raw, shape=shape, scratch=scratch)
+    split = open_split_as(prepared, "test", raw=raw, form=form, scratch=scratch)
     shutil.rmtree(scratch)
     return split
 
@@ -64,25 +65,36 @@ def pictures() -> dict[bytes, NDArray[np.uint8]]:
     return {content_id(image): image for image in (*COLOUR, *GREY)}
 
 
-def test_at_the_prepared_shape_the_images_are_those_prepared(prepared: Path, raw: Path) -> None:
+def test_in_the_prepared_form_the_images_are_those_prepared(prepared: Path, raw: Path) -> None:
     """Made anew from the batches, they have the same bytes."""
     expected = open_split(prepared, "test", verify=True)
-    found = opened(prepared, raw, (1, 28, 28))
+    found = opened(prepared, raw, DATA.form)
     np.testing.assert_array_equal(found.images, expected.images)
 
 
-@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 28, 28), (3, 32, 32), (1, 9, 9)])
-def test_at_another_shape_each_image_is_its_own_picture_resized(
-    prepared: Path, raw: Path, shape: tuple[int, int, int]
+@pytest.mark.parametrize(
+    "form",
+    [
+        ImageForm(image_size=32, channels=1),
+        ImageForm(image_size=28, channels=3),
+        ImageForm(image_size=32, channels=3),
+        ImageForm(image_size=9, channels=1),
+        ImageForm(image_size=28, channels=1, resize="letterbox"),
+        ImageForm(image_size=28, channels=1, resize="centre_crop", interpolation="bicubic"),
+    ],
+)
+def test_in_another_form_each_image_is_its_own_picture_resized(
+    prepared: Path, raw: Path, form: ImageForm
 ) -> None:
     """The same ids and labels in the same order; every image is made from its own picture."""
     expected, known = open_split(prepared, "test", verify=True), pictures()
-    found = opened(prepared, raw, shape)
-    assert found.images.shape == (len(expected.ids), *shape)
+    found = opened(prepared, raw, form)
+    assert found.images.shape == (len(expected.ids), *form.shape)
+    assert not np.array_equal(found.images, expected.images)
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.labels, expected.labels)
     for row, image in zip(found.ids, found.images, strict=True):
-        own = conform(known[row.tobytes()], image_size=shape[1], channels=shape[0])
+        own = conform(known[row.tobytes()], form)
         np.testing.assert_array_equal(image, own.transpose(2, 0, 1))
 
 
@@ -94,12 +106,7 @@ def test_a_batch_that_is_gone_is_an_error_that_counts_its_images(prepared: Path,
         for row in open_split(prepared, "test", verify=True).ids
     )
     with pytest.raises(InputError, match=rf"lacks {missing} of the \d+ images"):
-        opened(prepared, raw, (1, 32, 32))
-
-
-def test_a_shape_that_is_not_square_is_an_error(prepared: Path, raw: Path) -> None:
-    with pytest.raises(InputError, match="height and width differ"):
-        opened(prepared, raw, (1, 28, 32))
+        opened(prepared, raw, ImageForm(image_size=32, channels=1))
 
 
 @given(st.lists(st.integers(0, 30), max_size=20), st.lists(st.integers(0, 30), max_size=20))

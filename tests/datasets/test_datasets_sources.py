@@ -15,6 +15,7 @@ from PIL import Image
 from project_folder import REPOSITORY
 
 from models.config import DataParams
+from models.config.data import ImageForm
 from models.datasets.batches import read_batch, read_piece, write_batch
 from models.datasets.decoding import decode
 from models.datasets.labelled_images import PixelRows, Rows, Source
@@ -267,7 +268,7 @@ def test_a_copy_saved_as_colour_is_the_same_picture() -> None:
 def test_grey_of_colour_is_pillows() -> None:
     """The integers of ITU-R 601-2 as Pillow rounds them, so arrays and files agree."""
     image = noise(1, side=64, channels=3)[0]
-    ours = conform(image, image_size=64, channels=1)[:, :, 0]
+    ours = conform(image, ImageForm(image_size=64, channels=1))[:, :, 0]
     assert np.array_equal(ours, np.asarray(Image.fromarray(image).convert("L")))
 
 

@@ -1,6 +1,7 @@
 """Batch prediction: rows for any source, streamed, written whole."""
 
 import csv
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -11,15 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from registry_records import BarsNetwork, Command, answer
+from registry_records import BarsNetwork, Command, answer, bars_registration
 
 from flows.registry.loading import LoadedVersion, load_version
+from flows.registry.registering import register
+from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
 from flows.versions import predict as predicting
 from flows.versions.evaluate import evaluate_target
 from flows.versions.predict import Prediction, predict_source
 from flows.versions.prediction_files import write_predictions
-from models.config import TrialConfig
+from models.config import DataParams, TrialConfig
 from models.datasets.batches import write_batch
 from models.datasets.labelled_images import PixelRows
 from models.datasets.prepared import open_split
@@ -68,6 +71,26 @@ def test_one_image(version: LoadedVersion, photos: Path) -> None:
     path = next(photos.rglob("*.png"))
     [row] = predict_source(version, path)
     assert (row.image, row.label) == (path.name, path.parent.name)
+
+
+def test_a_version_is_asked_in_the_form_that_it_was_trained_with(
+    bars_tracking: Tracking, tmp_path: Path
+) -> None:
+    """A bright, wide picture: between bars its middle rows are bright, stretched all would be."""
+    run_id = bars_tracking.client.get_model_version(bars_tracking.name, "1").run_id
+    assert run_id is not None
+    data = DataParams(name="bars", image_size=8, resize="letterbox")
+    given = bars_registration(BarsNetwork().eval(), run_id, seed=21)
+    given = dataclasses.replace(given, params=given.params.model_copy(update={"data": data}))
+    version = load_version(bars_tracking, register(bars_tracking, given))
+    Image.fromarray(np.full((8, 24), 200, np.uint8)).save(tmp_path / "wide.png")
+
+    [row] = predict_source(version, tmp_path / "wide.png")
+
+    assert row.label == "middle"
+    assert version.files.lineage.image_form == data.form
+    with pytest.raises(InputError, match="holds no batches"):  # today's images are squeezed
+        open_split_for(data.form, "test")
 
 
 def test_predictions_do_not_depend_on_how_they_are_batched(

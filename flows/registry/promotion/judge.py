@@ -56,14 +56,14 @@ def _score_champion(
 
 
 def _score(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> GateInput:
-    """Predict the test split at the version's image shape, by today's classes in today's order.
+    """Predict the test split in the version's image form, by today's classes in today's order.
 
     Raises InputError where the version has other classes or the images cannot be made.
     """
     from models.evaluation.inference import measure_latency_ms  # noqa: PLC0415 - torch
 
     lineage = version.files.lineage
-    test = open_split_for(lineage.image_shape, "test")
+    test = open_split_for(lineage.image_form, "test")
     probabilities = reorder_columns(version.predict(test.images), lineage.classes, manifest.classes)
     measured = gate.latency_ms is not None
     return GateInput(
