@@ -69,6 +69,12 @@ class ConfusionMatrix(Record):
         return tuple(map(tuple, table))
 
     @property
+    def right(self) -> tuple[int, ...]:
+        """Images of each class predicted as that class."""
+        diagonal = {true: images for true, predicted, images in self.cells if true == predicted}
+        return tuple(diagonal.get(label, 0) for label in range(self.classes))
+
+    @property
     def wrong(self) -> int:
         """Images predicted as another class than theirs."""
         return sum(images for true, predicted, images in self.cells if true != predicted)

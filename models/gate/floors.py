@@ -58,7 +58,7 @@ def check_enough_images(scores: PointScores, gate: GateParams) -> RuleResult:
 
 
 def _accuracy(scores: PointScores, gate: GateParams) -> Iterator[RuleResult]:
-    right = sum(row[index] for index, row in enumerate(scores.confusion))
+    right = sum(scores.confusion.right)
     majority, shown = scores.majority_share, wilson(right, scores.n).low
     least = majority + gate.accuracy_over_majority * (1 - majority)
     # Where one class is most of all, the images that differ say more than all together.
@@ -80,7 +80,7 @@ def _lead_over_majority(scores: PointScores) -> float:
     """Lower 95 % bound of the lead over always predicting the most frequent class (Tango)."""
     supports = [one.support for one in scores.per_class]
     largest = supports.index(max(supports))
-    right = [row[index] for index, row in enumerate(scores.confusion)]
+    right = scores.confusion.right
     gained, lost = sum(right) - right[largest], supports[largest] - right[largest]
     return tango_interval(gained, lost, scores.n, significance=0.05)[0]
 
