@@ -26,10 +26,11 @@ class GateOutlook(Record):
     looks: int
     """How many there may be."""
     differing: float | None
-    """Share of the images that exactly one had right at the last comparison; null: none yet."""
+    """Share of the images that exactly one had right at the last comparison; null: none yet, or the
+    gate's metric is not accuracy."""
     detectable: float | None
-    """True lead in accuracy that is shown with a power of 80 % if as many differ again; null: none
-    was compared yet, or no look is left."""
+    """True lead in accuracy that is shown with a power of 80 % if as many differ again; null: as
+    before, or no look is left."""
 
     @property
     def sentence(self) -> str:
@@ -60,7 +61,8 @@ def gate_outlook(name: str, manifest: Manifest, gate: GateParams) -> GateOutlook
     taken = looks_taken(
         [look for look, _ in compared], test_digest=test.arrays["ids"], images=test.images
     )
-    differing = _differing(compared[-1][1]) if compared else None
+    by_accuracy = compared and gate.metric == "accuracy"
+    differing = _differing(compared[-1][1]) if by_accuracy else None
     return GateOutlook(
         images=test.images,
         look=taken + 1,

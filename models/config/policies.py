@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from models.config.trial import Objective
 from models.record import Record
 
 DRIFT_TESTS = 5
@@ -83,8 +84,12 @@ class GateParams(Record):
     """Challengers that one test split can judge. Each look is held to a level of its own, the first
     ones to the highest; after the last, only more test images help. A split of which half is new
     has half of its looks back."""
+    metric: Objective = "accuracy"
+    """Score in which a challenger must be better. accuracy: McNemar's test; f1_macro and
+    cross_entropy: paired permutation tests. The guards are the same for each: a significant loss of
+    accuracy rejects whatever the metric."""
     minimum_effect: float = Field(0.002, ge=0, le=1)
-    """Smallest lead in test accuracy that justifies a change of champion."""
+    """Smallest lead in the metric that justifies a change of champion: a share, or nats."""
     f1_macro_margin: float = Field(0.005, ge=0, le=1)
     """Loss of macro F1 that must not be exceeded as observed (HOLD), nor significantly (REJECT)."""
     cross_entropy_margin: float = Field(0.02, ge=0)

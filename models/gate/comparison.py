@@ -1,4 +1,4 @@
-"""Challenger against champion on the same images: statistics, and whether it is better."""
+"""Challenger against champion on the same images: every statistic that the rules ask for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,15 @@ from models.evaluation.records import Interval
 from models.evaluation.scores import f1_macro
 from models.gate.budget import level_of
 from models.gate.paired import (
+    detectable_difference,
     detectable_lead,
     mcnemar_p,
     quantiles,
+    standard_error,
     tango_interval,
 )
-from models.gate.records import Comparison, RuleResult
+from models.gate.permutation import cross_entropy_p, f1_macro_p
+from models.gate.records import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def pair_of(challenger: Outcomes, champion: Outcomes, *, names: tuple[str, ...])
 
 
 def compare(pair: Pair, gate: GateParams, *, look: int) -> Comparison:
-    """Compare the pair; the bootstrap is seeded by the pair, so equal pairs give equal results.
+    """Compare the pair; draws are seeded by the pair, so equal pairs give equal results.
 
     look: number of this comparison on these images, from 1; it fixes what can be detected.
     """
@@ -71,7 +74,7 @@ def compare(pair: Pair, gate: GateParams, *, look: int) -> Comparison:
     drawn, loss = _resampled(pair, gate)
     f1 = f1_macro(pair.labels, pair.challenger) - f1_macro(pair.labels, pair.champion)
     significance = gate.significance
-    return Comparison(
+    compared = Comparison(
         images=images,
         challenger_only=ahead,
         champion_only=behind,
@@ -89,51 +92,34 @@ def compare(pair: Pair, gate: GateParams, *, look: int) -> Comparison:
             images, (ahead + behind) / images, significance=2 * level_of(look, gate)
         ),
     )
+    return _by_metric(compared, pair, gate, level=level_of(look, gate))
 
 
-def check_lead(comparison: Comparison, gate: GateParams, *, look: int) -> tuple[RuleResult, ...]:
-    """Require a lead in accuracy that is significant and large enough to matter."""
-    lead, least = comparison.accuracy, gate.minimum_effect
-    text = f"Accuracy differs by {100 * lead:+.2f} points; the minimum is {100 * least:+.2f}."
-    return (
-        _accuracy_better(comparison, gate, look),
-        RuleResult.at_least("minimum_effect", lead, least, text=text),
-    )
-
-
-def _accuracy_better(comparison: Comparison, gate: GateParams, look: int) -> RuleResult:
-    # Either side of a two-sided test at twice a level is a one-sided test at the level.
-    most = 2 * level_of(look, gate)
-    better = comparison.accuracy > 0 and comparison.p_value <= most
-    return RuleResult(
-        rule="accuracy_shown_better",
-        passed=better,
-        value=comparison.p_value,
-        threshold=most,
-        text=f"The challenger alone is right on {comparison.challenger_only:,} images, the "
-        f"champion alone on {comparison.champion_only:,}: accuracy is {significantly(better)} "
-        f"better (exact McNemar test, p = {comparison.p_value:.2g}; the maximum is "
-        f"{most:.2g} at look {look:,} of {gate.looks:,} on these test images). "
-        f"{_what_can_be_shown(comparison, gate, look)}",
-    )
-
-
-def _what_can_be_shown(comparison: Comparison, gate: GateParams, look: int) -> str:
-    if look > gate.looks:
-        return (
-            "They have judged as many challengers as gate.looks allows: add images with `pitchpipe "
-            "data add`, some of which go to test."
-        )
-    return (
-        f"On {comparison.images:,} of them a true lead of {100 * comparison.detectable:.2g} points "
-        "is detected with a power of 80 %."
+def _by_metric(compared: Comparison, pair: Pair, gate: GateParams, *, level: float) -> Comparison:
+    """Add the test of the score that the challenger must be better in, where it is not accuracy."""
+    generator = np.random.default_rng(_seed(pair))
+    if gate.metric == "accuracy":
+        return compared
+    if gate.metric == "f1_macro":
+        interval = compared.f1_macro_interval
+        predictions = (pair.challenger, pair.champion)
+        p_value = f1_macro_p(pair.labels, predictions, generator, level=level)
+    else:
+        interval = compared.cross_entropy_interval
+        p_value = cross_entropy_p(pair.excess_loss, generator, level=level)
+    error = standard_error(interval.high - interval.low, significance=gate.significance)
+    return compared.model_copy(
+        update={
+            "metric": gate.metric,
+            "metric_p_value": min(2 * p_value, 1.0),
+            "detectable": detectable_difference(error, significance=2 * level),
+        }
     )
 
 
 def _resampled(pair: Pair, gate: GateParams) -> tuple[Floats, Floats]:
     """Differences of macro F1 and of cross-entropy as they may be in truth, (resamples,) each."""
-    seed = seed_of(pair.labels, pair.challenger, pair.champion, pair.excess_loss)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_seed(pair))
     loss = resampled_means(pair.excess_loss, generator, resamples=gate.resamples)
     challenger, champion = drawn_f1_macro(
         pair.labels,
@@ -145,10 +131,9 @@ def _resampled(pair: Pair, gate: GateParams) -> tuple[Floats, Floats]:
     return challenger - champion, loss
 
 
+def _seed(pair: Pair) -> int:
+    return seed_of(pair.labels, pair.challenger, pair.champion, pair.excess_loss)
+
+
 def _interval(bounds: Sequence[float]) -> Interval:
     return Interval(low=bounds[0], high=bounds[1])
-
-
-def significantly(significant: bool) -> str:  # noqa: FBT001 - one fact, in one word or two
-    """Say a test's result in words."""
-    return "significantly" if significant else "not significantly"

@@ -3,7 +3,8 @@
 from models.config.policies import GateParams
 from models.evaluation.records import Interval
 from models.gate.class_guard import check_classes_kept, check_classes_not_worse
-from models.gate.comparison import Pair, significantly
+from models.gate.comparison import Pair
+from models.gate.lead import significantly
 from models.gate.records import Comparison, RuleResult
 
 

@@ -77,11 +77,24 @@ def detectable_lead(images: int, differing: float, *, significance: float) -> fl
 
     significance: two-sided; at 0 nothing is ever detected.
     """
-    if significance == 0:
-        return 1.0
-    reach = stats.norm.isf(significance / 2) + stats.norm.ppf(POWER)
     # At least half an image: of identical classifiers the result would be 0.
-    return float(min(reach * math.sqrt(max(differing, 0.5 / images) / images), 1.0))
+    error = math.sqrt(max(differing, 0.5 / images) / images)
+    return min(detectable_difference(error, significance=significance), 1.0)
+
+
+def detectable_difference(error: float, *, significance: float) -> float:
+    """True difference that is detected with 80 % power by an estimate with this standard error.
+
+    significance: two-sided; at 0 nothing is ever detected, and the result is infinite.
+    """
+    if significance == 0:
+        return math.inf
+    return float(stats.norm.isf(significance / 2) + stats.norm.ppf(POWER)) * error
+
+
+def standard_error(width: float, *, significance: float) -> float:
+    """Standard error of an estimate whose interval at the significance, two-sided, is so wide."""
+    return width / 2 / float(stats.norm.isf(significance / 2))
 
 
 def quantiles(draws: Floats, significance: float) -> tuple[float, float]:

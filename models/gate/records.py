@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import ConfigDict, Field
 
 from models.config.policies import Verdict
+from models.config.trial import Objective
 from models.evaluation.records import Interval
 from models.record import Record
 
@@ -58,7 +59,11 @@ class Comparison(Record):
     cross_entropy_interval: Interval
     """Paired bootstrap."""
     detectable: float
-    """True lead in accuracy that a test on these images detects with a power of 80 %."""
+    """True lead in the metric that a test on these images detects with a power of 80 %."""
+    metric: Objective = "accuracy"
+    """Score that the challenger must be better in."""
+    metric_p_value: float | None = None
+    """Of its permutation test, two-sided; None: accuracy, whose test is McNemar's."""
 
 
 class GateDecision(Record):

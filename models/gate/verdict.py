@@ -5,10 +5,11 @@ import numpy as np
 from models.config.policies import GateParams, Verdict
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.scores import score
-from models.gate.comparison import Pair, check_lead, compare, pair_of
+from models.gate.comparison import Pair, compare, pair_of
 from models.gate.floors import check_enough_images, check_floors
 from models.gate.guards import check_harm, check_kept
 from models.gate.inputs import ChampionUnusable, GateInput
+from models.gate.lead import check_lead
 from models.gate.records import GateDecision, RuleResult
 
 _WAY_OUT = "decide by hand: pitchpipe promote VERSION --force --reason WHY."

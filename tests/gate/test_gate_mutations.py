@@ -1,9 +1,11 @@
 """Swapping the two, or gain and loss, anywhere in the gate's code changes a known decision."""
 
 import ast
+import functools
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from operator import eq
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ EQUIVALENT = {
 }
 
 
+@functools.cache
 def cases() -> list[tuple[GateInput, GateInput | ChampionUnusable | None]]:
     """Pairs that between them reach each rule from both sides."""
     better = pair(both=900, challenger_only=60, champion_only=20, neither=20)
@@ -66,15 +69,14 @@ def cases() -> list[tuple[GateInput, GateInput | ChampionUnusable | None]]:
     ]
 
 
-def answers(decide: Callable[..., GateDecision]) -> list[str]:
+def answers(decide: Callable[..., GateDecision]) -> Iterator[str]:
     """Each decision as JSON, or the error it ended in."""
-    found = []
-    for challenger, champion in cases():
+    by_f1 = GATE.model_copy(update={"metric": "f1_macro"})
+    for challenger, champion, gate in (*((*both, GATE) for both in cases()), (*cases()[0], by_f1)):
         try:
-            found.append(decide(challenger, champion, GATE).model_dump_json())
+            yield decide(challenger, champion, gate).model_dump_json()
         except Exception as error:  # noqa: BLE001 - a mutant may fail in any way
-            found.append(repr(error))
-    return found
+            yield repr(error)
 
 
 def mutants(source: str) -> Iterator[tuple[str, ast.Module]]:
@@ -119,7 +121,7 @@ def run(module: types.ModuleType, tree: ast.Module) -> types.ModuleType:
 
 
 PATCHED = {
-    comparison: (verdict, ("pair_of", "compare", "check_lead")),
+    comparison: (verdict, ("pair_of", "compare")),
     class_guard: (guards, ("check_classes_not_worse", "check_classes_kept")),
 }
 """Module -> who calls it, and which functions; `verdict` itself is asked directly."""
@@ -132,7 +134,7 @@ def test_every_swap_of_champion_and_challenger_is_noticed(
     """Each mention of one is replaced by the other, one at a time; a known decision must change."""
     assert module.__file__ is not None
     source = Path(module.__file__).read_text(encoding="utf-8")
-    expected, survived, tried = answers(verdict.decide), [], 0
+    expected, survived, tried = list(answers(verdict.decide)), [], 0
     for line, tree in mutants(source):
         tried += 1
         changed = run(module, tree)
@@ -141,7 +143,7 @@ def test_every_swap_of_champion_and_challenger_is_noticed(
             for function in functions:
                 patch.setattr(caller, function, getattr(changed, function))
             mutant = verdict if functions else changed
-            if answers(mutant.decide) == expected:
+            if all(map(eq, answers(mutant.decide), expected)):
                 survived.append(line)
     assert tried > 14
     assert set(survived) <= EQUIVALENT

@@ -189,6 +189,11 @@ def test_looks_are_counted_from_the_ledger_and_foretold(
     expected = detectable_lead(6, 0.0, significance=2 * level_of(3, GATE))
     assert told.detectable == pytest.approx(expected)
     assert "look 3 of 365 at these 6 test images; a true lead of" in told.sentence
+    by_f1 = gate_outlook(
+        BARS, read_manifest(PREPARED), GATE.model_copy(update={"metric": "f1_macro"})
+    )
+    assert by_f1 is not None
+    assert by_f1.sentence == "look 3 of 365 at these 6 test images"
     print_forecast(forecast)
     assert "gate: look 3 of 365" in capsys.readouterr().out
 
