@@ -5,6 +5,7 @@ champion and never with other scores or labels than before.
 """
 
 import functools
+import itertools
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -175,6 +176,56 @@ def test_no_damage_of_weights_gives_other_scores(
 
     for damage in DAMAGES:
         assert try_kind(warm, root, tmp_path, kind=kind, damage=damage, commands=commands) == []
+
+
+APPENDED = (
+    "mlruns/ledger.jsonl",
+    "mlruns/retrainings.jsonl",
+    "mlruns/trials/*/history.jsonl",
+    "mlruns/searches/*.jsonl",
+    "mlruns/flow_runs/*/*.jsonl",
+    "data/versions.jsonl",
+    "data/raw/digits.dvc",
+)
+"""Files that a retraining reads and adds to."""
+HALVED = (
+    "trial.network={name: mlp, hidden_units: 8}",
+    "search.epochs=2",
+    "search.pruner=asha",
+    "search.reduction_factor=2",
+    "search.axes={seed: [7, 8]}",
+)
+
+
+@pytest.fixture(scope="session")
+def halved(warm: WarmCommands, stored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project after a retraining of today's code with a pruner, alone in its trial store."""
+    root = copied(stored, tmp_path_factory.mktemp("halved") / "project")
+    shutil.rmtree(root / "mlruns/trials")
+    for journal in (root / "mlruns/searches").iterdir():
+        journal.unlink()
+    ran = warm.run(root, "run", "--force", *overrides(*HALVED), seconds=300)
+    assert ran.code in (0, 3), ran.err
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [*itertools.product(APPENDED, [flipped]), *itertools.product(APPENDED[-2:], [garbage])],
+)
+def test_a_retraining_over_damaged_files_says_so_or_goes_on(
+    warm: WarmCommands, halved: Path, tmp_path: Path, kind: str, damage: Damage
+) -> None:
+    """Of each kind one file, three times: a message and a code of its own, never a traceback."""
+    chance = random.Random(f"run {kind} {damage.__name__}")
+    more = overrides(*HALVED, "search.epochs=3")
+    for number in range(3):
+        root = copied(halved, tmp_path / f"project-{number}")
+        damage(chance.choice(sorted(root.glob(kind))), chance)
+        assert_honest(warm.run(root, "run", "--force", *more, seconds=300), "run --force", None)
 
 
 def reads(command: str) -> bool:
