@@ -17,7 +17,7 @@ from models.datasets.sources.detect import find_source
 from models.datasets.sources.recommendation import Overview, recommend, survey
 from models.errors import InputError
 
-FEW_EPOCHS = ("--set", "search.epochs=4", "--set", "trial.schedule={name: constant}")
+FEW_EPOCHS = ("--set", "search.epochs=4", "--set", "trial.schedule.warmup=1")
 SMALL = (
     "--set",
     "trial.network.width=4",
