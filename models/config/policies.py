@@ -68,6 +68,10 @@ class GateParams(Record):
     """Lowest recall of any class with at least `class_images` test images; null: none."""
     class_images: int = Field(30, ge=1)
     """Fewest test images of a class for which `class_recall` applies."""
+    new_class_recall: float | None = Field(0.5, ge=0, le=1)
+    """Lowest recall of a class that the champion does not know, before it may be replaced by one
+    that does: of the lower 95 % bound, or with fewer than `class_images` test images of what is
+    seen; null: none."""
     ece: float | None = Field(0.3, ge=0, le=1)
     """Highest calibration error on test; null: none."""
     weights_megabytes: float | None = Field(500.0, gt=0)

@@ -44,3 +44,19 @@ def reorder_columns(
     order = [list(theirs).index(name) for name in ours]
     ordered: NDArray[np.float32] = probabilities[:, order]
     return ordered
+
+
+def widen_columns(
+    probabilities: NDArray[np.float32], theirs: Sequence[str], ours: Sequence[str]
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Bring columns (n, their classes) to our order; and the classes of ours that they lack.
+
+    A class that they do not know has the probability 0. Raises InputError where they know a class
+    that is not ours, or none that is.
+    """
+    lacking = tuple(name for name in ours if name not in theirs)
+    if not lacking or len(lacking) == len(ours) or set(theirs) - set(ours):
+        return reorder_columns(probabilities, theirs, ours), ()
+    widened = np.zeros((len(probabilities), len(ours)), probabilities.dtype)
+    widened[:, [list(ours).index(name) for name in theirs]] = probabilities
+    return widened, lacking

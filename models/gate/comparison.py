@@ -1,7 +1,7 @@
 """Challenger against champion on the same images: every statistic that the rules ask for."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,17 @@ class Pair:
     def classes(self) -> int:
         """Number of classes."""
         return len(self.names)
+
+    def without(self, names: Collection[str]) -> "Pair":
+        """Only the images of the other classes."""
+        kept = np.isin(self.labels, [at for at, name in enumerate(self.names) if name not in names])
+        return replace(
+            self,
+            labels=self.labels[kept],
+            challenger=self.challenger[kept],
+            champion=self.champion[kept],
+            excess_loss=self.excess_loss[kept],
+        )
 
     def only_right(self, one: Integers, other: Integers) -> Integers:
         """Count, for each class, the images that only the first of the two classifies correctly."""

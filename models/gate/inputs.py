@@ -26,6 +26,8 @@ class GateInput:
     latency_ms: float | None = None
     """Median milliseconds per image (models.evaluation.inference.measure_latency_ms); None: not
     measured, since the gate sets no limit."""
+    unknown: tuple[str, ...] = ()
+    """Classes that came after the version was trained: it gives them the probability 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from models.gate.floors import check_enough_images, check_floors
 from models.gate.guards import check_harm, check_kept
 from models.gate.inputs import ChampionUnusable, GateInput
 from models.gate.lead import check_lead
-from models.gate.records import GateDecision, RuleResult
+from models.gate.new_classes import check_new_classes
+from models.gate.records import Comparison, GateDecision, RuleResult
 
 _WAY_OUT = "decide by hand: pitchpipe promote VERSION --force --reason WHY."
 BINS = 15
@@ -29,7 +30,8 @@ def decide(
     REJECT: not shown to be above a floor, or significantly worse. HOLD: too few test images, not
     significantly better, something not kept, or no fair comparison; a tie holds. PROMOTE: above
     the floors and, where there is a champion, significantly better by the minimum effect or more,
-    nothing worse than its margin, and no class unless its images are too few to show it.
+    nothing worse than its margin, and no class unless its images are too few to show it. Against a
+    champion that lacks classes, no lead is asked for, but that the new ones are found.
     looks: comparisons on these test images before this one (models.gate.budget.looks_taken).
     The same inputs, in any order of the images, give the same decision.
     """
@@ -50,7 +52,10 @@ def decide(
         return GateDecision(verdict="HOLD", rules=(*floors, unfair))
     assert isinstance(champion, GateInput)
     pair = pair_of(outcomes, _outcomes(champion), names=challenger.classes)
-    decision = _decide_by_comparison(pair, floors, gate, look=looks + 1)
+    pair = pair.without(champion.unknown)
+    comparison = compare(pair, gate, look=looks + 1)
+    better = _check_better(outcomes, champion, comparison, gate, look=looks + 1)
+    decision = _decide_by_comparison(pair, comparison, gate, floors=floors, better=better)
     facts = {"test_digest": challenger.test_digest, "look": looks + 1}
     return decision.model_copy(update=facts)
 
@@ -69,16 +74,34 @@ def _check_floors(
     return (check_enough_images(scores, gate), *floors)
 
 
+def _check_better(
+    outcomes: Outcomes,
+    champion: GateInput,
+    comparison: Comparison,
+    gate: GateParams,
+    *,
+    look: int,
+) -> tuple[RuleResult, ...]:
+    """What speaks for the challenger, whose outcomes are given: a lead, or that it knows more."""
+    if not champion.unknown:
+        return check_lead(comparison, gate, look=look)
+    names = {"classes": champion.classes, "unknown": champion.unknown}
+    return check_new_classes(outcomes, comparison, gate, **names)
+
+
 def _decide_by_comparison(
-    pair: Pair, floors: tuple[RuleResult, ...], gate: GateParams, *, look: int
+    pair: Pair,
+    comparison: Comparison,
+    gate: GateParams,
+    *,
+    floors: tuple[RuleResult, ...],
+    better: tuple[RuleResult, ...],
 ) -> GateDecision:
-    comparison = compare(pair, gate, look=look)
     harm = check_harm(pair, comparison, gate)
-    lead = check_lead(comparison, gate, look=look)
     if not all(result.passed for result in harm):
-        rules = (*floors, *harm, *lead)
+        rules = (*floors, *harm, *better)
         return GateDecision(verdict="REJECT", rules=rules, comparison=comparison)
-    needed = (*check_kept(pair, comparison, gate), *lead)
+    needed = (*check_kept(pair, comparison, gate), *better)
     verdict: Verdict = "PROMOTE" if all(result.passed for result in needed) else "HOLD"
     return GateDecision(verdict=verdict, rules=(*floors, *harm, *needed), comparison=comparison)
 
@@ -97,7 +120,13 @@ def _why_not_comparable(
             return _hold(rule, f"The champion has the {what} {theirs}, the challenger {ours}")
     if not np.array_equal(challenger.labels, champion.labels):
         return _hold("same_test_images", "The two were scored against different labels")
+    if not np.isin(challenger.labels, _known(champion)).any():
+        return _hold("shared_classes", "No test image is of a class that the champion knows")
     return _why_champion_is_not_fair(champion)
+
+
+def _known(version: GateInput) -> list[int]:
+    return [at for at, name in enumerate(version.classes) if name not in version.unknown]
 
 
 def _why_champion_is_not_fair(champion: GateInput) -> RuleResult | None:

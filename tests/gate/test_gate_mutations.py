@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluation_fixtures import guesses, naming
-from gate_fixtures import QUICK, one_class_loses, pair, version
+from gate_fixtures import QUICK, grown, one_class_loses, pair, version
 
 from models.gate import class_guard, comparison, guards, verdict
 from models.gate.inputs import ChampionUnusable, GateInput
@@ -29,6 +29,7 @@ SWAPPED = {
 EQUIVALENT = {
     # Labels and classes were found to be the same before these lines are reached.
     "pair = pair_of(outcomes, _outcomes(champion), names=[challenger].classes)",
+    "if not np.isin([challenger].labels, _known(champion)).any():",
     "keys = (excess, champion.predicted, challenger.predicted, [challenger].labels)",
     "labels=[challenger].labels[order],",
     # So were the test images.
@@ -72,7 +73,12 @@ def cases() -> list[tuple[GateInput, GateInput | ChampionUnusable | None]]:
 def answers(decide: Callable[..., GateDecision]) -> Iterator[str]:
     """Each decision as JSON, or the error it ended in."""
     by_f1 = GATE.model_copy(update={"metric": "f1_macro"})
-    for challenger, champion, gate in (*((*both, GATE) for both in cases()), (*cases()[0], by_f1)):
+    lenient = GATE.model_copy(update={"cross_entropy_margin": 1.0})
+    newer, older = (replace(one, latency_ms=1.0) for one in grown())
+    strange = replace(older, unknown=older.classes)
+    asked = [(*both, GATE) for both in cases()]
+    asked += [(*cases()[0], by_f1), (newer, older, lenient), (newer, strange, lenient)]
+    for challenger, champion, gate in asked:
         try:
             yield decide(challenger, champion, gate).model_dump_json()
         except Exception as error:  # noqa: BLE001 - a mutant may fail in any way

@@ -112,6 +112,32 @@ def test_a_version_of_other_classes_is_not_compared(
     assert said in " ".join(decision.reasons)
 
 
+class TopOrMiddle(BarsNetwork):
+    """From before there were bars at the bottom."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        known = super().forward(images)[:, :2]
+        return known / known.sum(dim=1, keepdim=True)
+
+
+def test_a_champion_from_before_a_class_is_compared_on_the_others(bars_tracking: Tracking) -> None:
+    """As challenger it is an error still: it would never name the new class."""
+    given = bars_registration(TopOrMiddle().eval(), run_of(bars_tracking), seed=11)
+    given = dataclasses.replace(given, classes=("top", "middle"))
+    older = register(bars_tracking, given)
+    with pytest.raises(PitchpipeError, match="does not know class bottom"):
+        judge(bars_tracking, older, GATE)
+    force_promotion(bars_tracking, older, reason="first")
+
+    decision = judge(bars_tracking, RIGHT, GATE).decision
+
+    labels = open_split(PREPARED, "test", verify=False).labels
+    assert decision.comparison is not None
+    assert decision.comparison.images == decision.comparison.both_right
+    assert decision.comparison.images == np.count_nonzero(labels != 2)
+    assert failed(decision) == {"shared_accuracy_kept"}  # four images show nothing
+
+
 def test_a_champion_of_another_release_is_not_compared(
     bars_tracking: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,27 @@ def one_class_loses(images: int, lost: int, *, gained: int = 3) -> tuple[GateInp
     )
 
 
+def grown(
+    *, images: int = 100, found: int = 90, lost: int = 0, gained: int = 0
+) -> tuple[GateInput, GateInput]:
+    """Classes 0 and 1 of 400 images each, of which both have 360 right, and class 2, which is new.
+
+    images, found: of class 2; lost, gained: of classes 0 and 1 each, by the challenger.
+    """
+    labels = np.repeat([0, 1, 2], [400, 400, images])
+    within = np.concatenate([np.arange(400), np.arange(400), np.arange(images)])
+    old = labels < 2
+    by_champion = np.where(old & (within < 360), labels, 1 - labels % 2)
+    right = (within >= lost) & (within < 360 + gained)
+    by_challenger = np.where(
+        old, np.where(right, labels, 1 - labels % 2), np.where(within < found, 2, 0)
+    )
+    champion = version(np.pad(naming(by_champion, classes=2), [(0, 0), (0, 1)]), labels)
+    return version(naming(by_challenger, classes=3), labels), replace(
+        champion, unknown=("class 2",)
+    )
+
+
 def surer(one: GateInput, confidence: float) -> GateInput:
     """The same classes named, with another confidence."""
     classes = one.probabilities.shape[1]

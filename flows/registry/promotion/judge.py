@@ -11,7 +11,7 @@ from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
 from models.datasets.by_id import among
-from models.datasets.class_order import reorder_columns
+from models.datasets.class_order import widen_columns
 from models.datasets.prepared import Manifest, digest_array, read_manifest
 from models.errors import InputError, PitchpipeError
 from models.gate.budget import looks_taken
@@ -33,7 +33,7 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     manifest = read_manifest(PREPARED)
     loaded = load_version(tracking, version)
     try:
-        challenger = _score(loaded, gate, manifest)
+        challenger = _score_challenger(loaded, gate, manifest)
     except InputError as error:
         way_out = "prepare the data it was trained on, or `pitchpipe run`"
         raise InputError(f"{loaded.files.called}: {error}; {way_out}") from None
@@ -44,6 +44,14 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     looks = looks_taken(others, test_digest=challenger.test_digest, images=images)
     decision = decide(challenger, against, gate, looks=looks)
     return Judgement(version=version, champion=champion, decision=decision)
+
+
+def _score_challenger(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> GateInput:
+    """Raise InputError where it lacks a class, which it would never name."""
+    scored = _score(version, gate, manifest)
+    if scored.unknown:
+        raise InputError(f"does not know class {', '.join(scored.unknown[:5])}")
+    return scored
 
 
 def _score_champion(
@@ -58,13 +66,15 @@ def _score_champion(
 def _score(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> GateInput:
     """Predict the test split in the version's image form, by today's classes in today's order.
 
-    Raises InputError where the version has other classes or the images cannot be made.
+    Raises InputError where the version has classes that are not today's, or none of these, or the
+    images cannot be made.
     """
     from models.evaluation.inference import measure_latency_ms  # noqa: PLC0415 - torch
 
     lineage = version.files.lineage
     test = open_split_for(lineage.image_form, "test")
-    probabilities = reorder_columns(version.predict(test.images), lineage.classes, manifest.classes)
+    predicted = version.predict(test.images)
+    probabilities, unknown = widen_columns(predicted, lineage.classes, manifest.classes)
     measured = gate.latency_ms is not None
     return GateInput(
         probabilities=probabilities,
@@ -73,5 +83,6 @@ def _score(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> Gate
         classes=manifest.classes,
         trained_on_test=int(np.count_nonzero(among(test.ids, version.files.trained_ids))),
         weights_megabytes=version.files.weights_bytes / 1e6,
+        unknown=unknown,
         latency_ms=measure_latency_ms(version.network, test.images[:1]) if measured else None,
     )
