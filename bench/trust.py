@@ -14,6 +14,10 @@ Intervals. Test splits are drawn from a population with known shares of each cla
 right with a known share; mistakes go to the other classes in proportion to these. How many of the
 95 % intervals of macro F1 hold the population's? Before: percentiles of images resampled within
 their class. After: `models.evaluation.bootstrap.drawn_f1_macro`, widened to the score itself.
+
+Mid-p. How often the exact and the mid-p version of McNemar's test (Fagerland et al., 2013) call an
+equal challenger better, as a multiple of the look's level: given how many images differ (5 to 399),
+and averaged over that number (Poisson of any mean from 3 to 300). Computed, not drawn.
 """
 
 from __future__ import annotations
@@ -192,6 +196,44 @@ def interval_lines(splits: int) -> list[str]:
     ]
 
 
+DIFFERING_IMAGES = np.arange(400)
+
+
+def rates(level: float, *, mid: bool) -> np.ndarray:
+    """Rate of "better" among equal challengers, given that 0, 1, 2... images differ."""
+    found = np.zeros(len(DIFFERING_IMAGES))
+    for differing in DIFFERING_IMAGES[1:]:
+        ahead = np.arange(differing // 2 + 1, differing + 1)
+        here = stats.binom.pmf(ahead, differing, 0.5)
+        p_value = stats.binom.sf(ahead, differing, 0.5) + here * (0.5 if mid else 1)
+        found[differing] = here[p_value <= level].sum()
+    return found
+
+
+def mid_p_row(look: int) -> str:
+    """Format the rates at the level of a look, as multiples of it."""
+    level = level_of(look, GATE)
+    weights = stats.poisson.pmf(DIFFERING_IMAGES, np.arange(3, 300.5, 0.5)[:, None])
+    columns = ""
+    for mid in (False, True):
+        given = rates(level, mid=mid) / level
+        above = 100 * np.mean(given[5:] > 1)
+        columns += f"  {given[5:].max():6.2f} {above:7.0f} % {(weights @ given).max():8.3f}"
+    return f"  {look:>6}  {level:9.2e}{columns}"
+
+
+def mid_p_lines() -> list[str]:
+    """Table of both versions of McNemar's test."""
+    return [
+        "McNemar's test: rate of calling an equal challenger better, over the level of the look.",
+        "given: at worst, of any number of images that differ, and at how many it is above",
+        "the level; averaged: at worst, of any mean number.",
+        "                      exact:                      mid-p:",
+        "    look      level   given    above averaged   given    above averaged",
+        *map(mid_p_row, (1, 2, 4, 20, 100, 365)),
+    ]
+
+
 def main() -> None:
     """Print the tables, and write them where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -204,6 +246,8 @@ def main() -> None:
         *year_lines(asked.years),
         "",
         *interval_lines(asked.splits),
+        "",
+        *mid_p_lines(),
         f"numpy {np.__version__}",
     ]
     print("\n".join(lines))
