@@ -31,6 +31,8 @@ def evaluate_target(
 ) -> Evaluation:
     """Score a version, alias or trial (a key, or as many of its first digits as no other has).
 
+    A version as it is served, calibrated where it is; a trial as it was trained.
+
     source: labelled images in any format that `data add` reads; None: today's test split, in the
     image form that the version takes.
     Raises ConfigError where there is no such target, InputError where the images do not fit it.

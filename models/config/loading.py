@@ -46,12 +46,24 @@ def load_params(path: Path = PARAMS, overrides: Sequence[str] = ()) -> Params:
     keys = tuple(override.partition("=")[0].strip() for override in overrides)
     params = _validate(_override(tree or {}, overrides), _Origin(path.name, keys))
     _refuse_ignored(overrides, params)
+    horizon, epochs = params.trial.schedule.horizon, params.search.epochs
+    if horizon is not None and horizon > epochs and "schedule.horizon" not in params.search.axes:
+        _warn_of_horizon(horizon, epochs)
     return params
 
 
 @functools.cache  # a command reads its params more than once
 def _warn_of_defaults(path: str) -> None:
     log.warning("%s is empty: every param has its default (`pitchpipe params`)", path)
+
+
+@functools.cache
+def _warn_of_horizon(horizon: int, epochs: int) -> None:
+    log.warning(
+        "trial.schedule.horizon %d is above search.epochs %d: training ends before the learning "
+        "rate is at its least; leave it out, unless search.epochs is raised to it later",
+        *(horizon, epochs),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,19 @@ def test_a_horizon_that_ends_before_the_training_is_refused(tmp_path: Path) -> N
 RANDOM = "search.strategy=random"
 
 
+def test_a_horizon_beyond_the_training_is_noticed_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be meant: search.epochs can be raised up to it, and the trials go on."""
+    for horizon in ("null", "9", "23", "23"):
+        text = f"trial: {{schedule: {{name: cosine, horizon: {horizon}}}}}\nsearch: {{epochs: 9}}\n"
+        load(text, tmp_path)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 1
+    assert "horizon 23 is above search.epochs 9" in said[0]
+
+
 @pytest.mark.parametrize("epochs", [5, 30])
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "one_cycle"])
 def test_a_horizon_that_is_not_given_is_that_of_the_search(
