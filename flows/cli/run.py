@@ -53,7 +53,10 @@ def run(
     project: Project,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Retrain even if nothing changed.")
+        bool,
+        typer.Option(
+            "--force", help="Retrain even if nothing changed; try trials that timed out again."
+        ),
     ] = False,
     dry_run: DryRunOption = False,
     no_promote: Annotated[
