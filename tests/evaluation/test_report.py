@@ -13,6 +13,7 @@ from evaluation_fixtures import Labels, Probabilities, guesses, naming
 from evaluation_fixtures import names as class_names
 from PIL import Image
 
+from flows.cli.display.versions import print_scores
 from models.config import TrialConfig
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.records import Calibration, Evaluation
@@ -138,6 +139,23 @@ def test_page_fetches_nothing_and_runs_nothing(tmp_path: Path) -> None:
     assert all(source.startswith("data:image/png;base64,") for source in found.fetched)
     assert not found.tags & {"script", "link", "iframe", "object", "embed"}
     assert not re.search(r"url\(|@import", page)
+
+
+def test_page_and_terminal_name_the_classes_that_macro_f1_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the score, wherever one is read; not a word where every class has images."""
+    probabilities, labels = guesses(40, 3, strength=3.0, seed=0)
+    without, whole = (report_on(probabilities, np.minimum(labels, last)) for last in (1, 2))
+
+    print_scores(without.evaluation)
+    print_scores(whole.evaluation)
+
+    said = "no images of class 2"
+    text = Sources(write_report(tmp_path / "one", without).page.read_text()).text
+    assert f"; {said}" in text
+    assert said not in Sources(write_report(tmp_path / "two", whole).page.read_text()).text
+    assert capsys.readouterr().out.count(f"left out of f1_macro: {said}") == 1
 
 
 def test_page_says_how_good_it_is_and_which_trial_was_selected(tmp_path: Path) -> None:
