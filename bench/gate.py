@@ -8,7 +8,8 @@ the most, and reports the exact posterior: so it is calibrated, and s fixes its 
 noise, a share is common to both classifiers; it fixes on how many images exactly one of them is
 right ("differing"). No common noise: they err independently, and differ as much as two classifiers
 that do not counteract each other can. Every verdict is one of `models.gate.decide` with default
-params, but for fewer bootstrap samples; it is not asked where accuracy shows nothing either way.
+params at the first look, but for fewer bootstrap samples; it is not asked where accuracy shows
+nothing either way.
 """
 
 from __future__ import annotations
@@ -28,11 +29,14 @@ from scipy import integrate, optimize, stats
 
 from models.config import GateParams
 from models.evaluation.intervals import wilson
+from models.gate.budget import level_of
 from models.gate.inputs import GateInput
 from models.gate.paired import POWER, mcnemar_p
 from models.gate.verdict import decide
 
 GATE = GateParams(resamples=400)
+FIRST = 2 * level_of(1, GATE)
+"""Significance of the first look, two-sided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +103,11 @@ def main() -> None:
 
 def report(pool: Executor, scale: float) -> Iterator[str]:
     """Yield the lines of the three tables."""
-    yield "Gate calibration: default params; the model of the pairs is in bench/gate.py."
+    yield f"Gate calibration: default params, first look, scale {scale:g}; see bench/gate.py."
     yield "exact: rate of PROMOTE by the accuracy rule alone (McNemar and minimum effect), summed"
     yield "over all outcomes; the guards can only lower it. held back: they did so."
     for title, cases in (
-        ("Challenger equal to champion: PROMOTE is false, at most 2.5 % is promised", A_A),
+        ("Challenger equal to champion: PROMOTE is false, at most 1.26 % at a first look", A_A),
         ("Challenger better: PROMOTE is right", BETTER),
         ("Challenger worse: PROMOTE is false, REJECT is right", WORSE),
     ):
@@ -144,7 +148,8 @@ def verdict(pair: SimulatedPair) -> str:
         return "none"
     decision = decide(pair.challenger(), pair.champion(), GATE)
     small = (ahead - behind) / len(pair.labels) < GATE.minimum_effect
-    return decision.verdict if small or decision.verdict == "PROMOTE" else "held back"
+    shown = mcnemar_p(ahead, behind) <= FIRST and not small
+    return "held back" if shown and decision.verdict != "PROMOTE" else decision.verdict
 
 
 def exact_rate(images: int, differing: float, lead: float) -> float:
@@ -154,7 +159,7 @@ def exact_rate(images: int, differing: float, lead: float) -> float:
     b ~ Binomial(m, (1 + lead / differing) / 2) right.
     """
     m = np.arange(images + 1)
-    significant = stats.binom.isf(GATE.significance / 2, m, 0.5) + 1
+    significant = stats.binom.isf(FIRST / 2, m, 0.5) + 1
     enough = np.ceil((m + GATE.minimum_effect * images) / 2 - 1e-9)
     least = np.maximum(significant, enough)
     promoted = stats.binom.sf(least - 1, m, (1 + lead / differing) / 2)
@@ -174,7 +179,7 @@ def images_needed(lead: float, differing: float, *, significance: float) -> int:
 def _line(case: Case, found: Found) -> str:
     pairs, lead = found.verdicts.total(), case.challenger - case.champion
     differing, exact = found.differing, exact_rate(case.images, found.differing, lead)
-    needed = images_needed(lead, differing, significance=GATE.significance) if lead > 0 else None
+    needed = images_needed(lead, differing, significance=FIRST) if lead > 0 else None
     held_back, rejected = (100 * found.verdicts[name] / pairs for name in ("held back", "REJECT"))
     accuracies = f"{100 * case.champion:5.1f} -> {100 * case.challenger:4.1f} %"
     return (

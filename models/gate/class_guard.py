@@ -11,6 +11,7 @@ passed is said.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +94,7 @@ def check_classes_not_worse(pair: Pair, gate: GateParams) -> RuleResult:
         value=min(p_values),
         threshold=gate.significance / 2 / len(changes),
         text=f"Recall is significantly more than {100 * margin:g} points worse in "
-        f"{_named(worse) if worse else 'no class'} (score tests of {len(changes)} classes, Holm's "
+        f"{named(worse) if worse else 'no class'} (score tests of {len(changes)} classes, Holm's "
         f"correction, lowest p = {min(p_values):.2g}).",
     )
 
@@ -140,7 +141,7 @@ def _is_suspect(one: ClassChange, margin: float, classes: int) -> bool:
 def _shown(lost: list[str], margin: float, *, guarded: int, classes: int) -> str:
     most = f"at most {100 * margin:g} points worse"
     if lost:
-        return f"Recall is not shown to be {most} in {_named(lost)}."
+        return f"Recall is not shown to be {most} in {named(lost)}."
     if guarded:
         return f"Recall is shown to be {most} in {guarded} of {classes} classes."
     return ""
@@ -152,7 +153,7 @@ def _too_few(few: list[ClassChange], needed: float, classes: int) -> str:
     fewest = min(few, key=lambda one: one.images)
     needs = "no number is enough" if math.isinf(needed) else f"{needed:,} are needed"
     return (
-        f"Too few images to guard {len(few)} of {classes} classes ({_named([fewest.name])} has "
+        f"Too few images to guard {len(few)} of {classes} classes ({named([fewest.name])} has "
         f"{fewest.images:,}; {needs})."
     )
 
@@ -161,12 +162,13 @@ def _could_have_passed(one: ClassChange, low: float) -> str:
     if low >= 0:
         return "A loss in any class is excluded."
     return (
-        f"A loss of {-100 * low:.1f} points in {_named([one.name])} ({100 * one.change:+.1f} on "
+        f"A loss of {-100 * low:.1f} points in {named([one.name])} ({100 * one.change:+.1f} on "
         f"{one.images:,} images) could have passed."
     )
 
 
-def _named(names: list[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """Name some classes in a sentence, the first five of many."""
     shown = ", ".join(names[:_MOST_NAMED])
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
     return f"class {shown}{more}"

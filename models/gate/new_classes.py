@@ -12,6 +12,7 @@ import numpy as np
 from models.config.policies import GateParams
 from models.evaluation.intervals import wilson
 from models.evaluation.outcomes import Outcomes
+from models.gate.class_guard import named
 from models.gate.records import Comparison, RuleResult
 
 
@@ -31,7 +32,7 @@ def check_new_classes(
     told = RuleResult(
         rule="new_classes",
         passed=True,
-        text=f"The champion does not know {_named(unknown)}: the two are compared on the "
+        text=f"The champion does not know {named(unknown)}: the two are compared on the "
         f"{comparison.images:,} test images of the classes that both know, where nothing may be "
         "lost; no lead is asked for.",
     )
@@ -76,8 +77,3 @@ def _recall(name: str, right: int, images: int, *, least: float, gate: GateParam
         f"minimum is {least:g}."
     )
     return RuleResult.at_least("new_class_recall", value, least, text=text)
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return f"class {', '.join(names[:5])}{more}"
