@@ -47,9 +47,9 @@ run: install
 up: install
 	$(BIN)/pitchpipe up
 
-# Not reordered: files of few tests, the slowest, would come last, beside an idle worker.
+# Three workers on two cores: tests of services mostly wait. Not reordered: files of few tests, the slowest, would come last, beside an idle worker.
 test: install-dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
