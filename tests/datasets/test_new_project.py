@@ -166,7 +166,7 @@ def test_a_wheel_is_enough(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "code")
-    draw(tmp_path / "photos", colour=True, counts=(120, 120))
+    draw(tmp_path / "photos", colour=True, counts=(200, 200))
     where = {"PYTHONPATH": str(tmp_path / "code")}
     outside = ProjectFolder(tmp_path, where)
 
