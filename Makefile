@@ -56,7 +56,7 @@ test-slow: install-dev
 
 # Hundreds of kills, damaged files, failing servers: docs/reliability.md. Longer than a test may last.
 chaos: install-dev
-	$(BIN)/python -m pytest -m chaos tests/faults --numprocesses 2 --dist load
+	$(BIN)/python -m pytest -m chaos tests/faults --numprocesses 3 --dist load
 
 # Dangerous calls, dependencies not used, releases with known faults (this one asks pypi.org).
 audit: install-dev

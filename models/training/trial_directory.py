@@ -94,10 +94,11 @@ class TrialDirectory:
 
     def _write(self, result: TrialResult) -> None:
         text = result.model_dump_json(indent=2) + "\n"
-        write_text(result_path(self.path, result.budget), text)
         largest = read_result(self.path / TrialFiles.RESULT)
         if largest is None or largest.budget <= result.budget:
             write_text(self.path / TrialFiles.RESULT, text)
+        # Last: it makes the budget count as done, so that a kill in between leaves none half done.
+        write_text(result_path(self.path, result.budget), text)
         (self.path / TrialFiles.FAILURE).unlink(missing_ok=True)
 
     def save_failure(self, failure: TrialFailure) -> None:

@@ -35,7 +35,7 @@ from models.optimizers import (
     SgdConfig,
 )
 from models.processes import children_context
-from models.trials import EpochRecord, TrialFiles, TrialResult
+from models.trials import EpochRecord, TrialFiles, TrialResult, read_outcome
 
 EPOCHS = 3
 NETWORKS: tuple[NetworkConfig, ...] = (
@@ -272,7 +272,7 @@ class _DiskFullError(OSError):
     pass
 
 
-@pytest.mark.parametrize("fatal", range(1, 14))
+@pytest.mark.parametrize("fatal", range(1, 23))
 def test_whichever_write_fails_the_next_attempt_ends_the_same(
     trials: Trials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
 ) -> None:
@@ -298,10 +298,19 @@ def test_whichever_write_fails_the_next_attempt_ends_the_same(
             assert calls == fatal
         else:
             pytest.fail(f"training flushes fewer than {fatal} times")
+    # What counts as done is not trained again, so nothing may be missing.
+    done = read_outcome(tmp_path / "failing", 2) is not None
+    assert not done or (tmp_path / "failing" / TrialFiles.RESULT).is_file()
     resumed = trials.result(tmp_path / "failing", CONFIG, 2)
     assert traces(trials, tmp_path / "failing", resumed) == traces(
         trials, tmp_path / "whole", whole
     )
+    assert files(tmp_path / "failing") == files(tmp_path / "whole")
+
+
+def files(directory: Path) -> set[str]:
+    """Names below a directory."""
+    return {path.relative_to(directory).as_posix() for path in directory.rglob("*")}
 
 
 def train_and_tell(prepared: Path, directory: Path, connection: Connection) -> None:
