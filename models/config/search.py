@@ -114,10 +114,11 @@ class SearchParams(Record):
     hyperband: halving that starts at each of the rungs, with a share of the trials each. median: a
     trial is stopped at a rung where it is worse than half of the earlier ones."""
     reduction_factor: int = Field(3, ge=2, le=100)
-    """Ratio of the epochs of a rung to those of the rung below; asha, hyperband: of the trials
-    below to those that continue."""
+    """Ratio of the epochs of a rung to those of the rung below, before rounding; asha, hyperband:
+    of the trials below to those that continue."""
     min_epochs: int = Field(1, ge=1, le=100_000)
-    """Epochs of the lowest rung, which every trial is given; ignored without a pruner."""
+    """Least epochs of the lowest rung, which every trial is given; ignored without a pruner. Rungs
+    divide `epochs` by the reduction factor, again and again, as long as this many are left."""
     min_trials: int = Field(5, ge=1, le=100_000)
     """median: earlier trials at a rung without which none is stopped there."""
     max_epochs_total: int | None = Field(None, ge=1)
@@ -156,13 +157,27 @@ class SearchParams(Record):
     @model_validator(mode="after")
     def _one_trial_can_be_paid(self) -> Self:
         pruned = self.pruner != "none"
-        first = min(self.min_epochs, self.epochs) if pruned else self.epochs
+        first = self.rungs[0] if pruned else self.epochs
+        way = "min_epochs" if pruned and self.min_epochs > 1 else "epochs"
         if self.max_epochs_total is not None and self.max_epochs_total < first:
             raise ValueError(
                 f"max_epochs_total {self.max_epochs_total} must not be below the {first} epochs of "
-                f"a first trial: raise it, or lower {'min_epochs' if pruned else 'epochs'}"
+                f"a first trial: raise it, or lower {way}"
             )
         return self
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs of each rung, ascending: `epochs` / reduction_factor^k, rounded, halves upwards.
+
+        k goes down from floor(log(epochs / min_epochs)), to the base reduction_factor, to 0: that
+        many rungs, and brackets, have ASHA (Li et al., 2020) and Hyperband (Li et al., 2018). So
+        the highest has exactly `epochs`, and each is about reduction_factor times the one below.
+        """
+        factors = [1]
+        while self.min_epochs * factors[-1] * self.reduction_factor <= self.epochs:
+            factors.append(factors[-1] * self.reduction_factor)
+        return tuple((2 * self.epochs + factor) // (2 * factor) for factor in reversed(factors))
 
     @property
     def extremes(self) -> dict[str, Sequence[JsonValue]]:

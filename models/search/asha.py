@@ -7,7 +7,7 @@ rung advances to the next rung, higher rungs first; if there is none, a new tria
 from collections.abc import Iterator
 
 from models.config.search import SearchParams
-from models.search.rungs import Bracket, Rung, epochs_of_rungs, rung_budgets
+from models.search.rungs import Bracket, Rung, epochs_of_rungs
 
 
 class HalvingRung(Rung):
@@ -23,7 +23,7 @@ class HalvingRung(Rung):
 
 def halving_bracket(search: SearchParams, *, first_rung: int = 0) -> Bracket:
     """Return a bracket of successive halving that stops no trial below first_rung."""
-    budgets, factor = rung_budgets(search), search.reduction_factor
+    budgets, factor = search.rungs, search.reduction_factor
     return Bracket(
         [
             *(Rung(budget) for budget in budgets[:first_rung]),
@@ -38,6 +38,6 @@ def halving_epochs(search: SearchParams, trials: int, *, first_rung: int = 0) ->
 
 
 def _trials_at_rungs(search: SearchParams, trials: int, first_rung: int) -> Iterator[int]:
-    for rung in range(len(rung_budgets(search))):
+    for rung in range(len(search.rungs)):
         advanced = trials // search.reduction_factor ** max(0, rung - first_rung)
         yield max(min(trials, 1), advanced)

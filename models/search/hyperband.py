@@ -5,27 +5,31 @@ Brackets get numbers of trials such that each takes about the same number of epo
 bracket depends on its number alone.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
 from models.config.search import SearchParams
 from models.search.asha import halving_bracket, halving_epochs
-from models.search.rungs import Bracket, rung_budgets
+from models.search.rungs import Bracket
 
 
 def hyperband_brackets(search: SearchParams) -> tuple[Bracket, ...]:
     """Return one bracket for each rung; the first may stop trials at any rung, the last at none."""
-    rungs = range(len(rung_budgets(search)))
+    rungs = range(len(search.rungs))
     return tuple(halving_bracket(search, first_rung=rung) for rung in rungs)
 
 
 def bracket_sizes(search: SearchParams) -> tuple[int, ...]:
-    """Trials of each bracket in one round of Hyperband, as in the paper."""
-    count = len(rung_budgets(search))
+    """Trials of each bracket in one round of Hyperband, as in the paper.
+
+    Bracket s of s_max + 1 has ceil((s_max + 1) / (s + 1) * reduction_factor^s) trials, s from s_max
+    to 0, where s is the number of its halvings.
+    """
+    count = len(search.rungs)
     return tuple(
-        math.ceil(count / (halvings + 1) * search.reduction_factor**halvings)
+        # Upwards in whole numbers: a float may lie a bit above the whole number that it stands for.
+        -(-count * search.reduction_factor**halvings // (halvings + 1))
         for halvings in reversed(range(count))
     )
 

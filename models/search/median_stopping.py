@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from models.config.search import SearchParams
-from models.search.rungs import Badness, Bracket, Rung, epochs_of_rungs, rung_budgets
+from models.search.rungs import Badness, Bracket, Rung, epochs_of_rungs
 
 
 class MedianRung(Rung):
@@ -37,9 +37,7 @@ class MedianRung(Rung):
 
 def median_bracket(search: SearchParams) -> Bracket:
     """Return the bracket in which every rung applies the median rule."""
-    return Bracket(
-        [MedianRung(budget, min_trials=search.min_trials) for budget in rung_budgets(search)]
-    )
+    return Bracket([MedianRung(budget, min_trials=search.min_trials) for budget in search.rungs])
 
 
 def median_epochs(search: SearchParams, trials: int) -> int:
@@ -48,7 +46,7 @@ def median_epochs(search: SearchParams, trials: int) -> int:
 
 
 def _trials_at_rungs(search: SearchParams, trials: int) -> Iterator[int]:
-    for _ in rung_budgets(search):
+    for _ in search.rungs:
         yield trials
         exempt = min(trials, search.min_trials)
         trials = exempt + (trials - exempt + 1) // 2

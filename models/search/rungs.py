@@ -90,20 +90,10 @@ class Bracket:
         return number, level + 1
 
 
-def rung_budgets(search: SearchParams) -> tuple[int, ...]:
-    """Epochs of each rung: min_epochs, reduction_factor times more each, finally epochs."""
-    budgets = []
-    budget = search.min_epochs
-    while budget < search.epochs:
-        budgets.append(budget)
-        budget *= search.reduction_factor
-    return (*budgets, search.epochs)
-
-
 def epochs_of_rungs(search: SearchParams, trials: Iterable[int]) -> int:
     """Epochs that all trials take in total, from the number of trials trained to each rung."""
     before = total = 0
-    for budget, count in zip(rung_budgets(search), trials, strict=False):
+    for budget, count in zip(search.rungs, trials, strict=False):
         total += count * (budget - before)
         before = budget
     return total

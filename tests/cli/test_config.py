@@ -99,7 +99,7 @@ def test_several_faults_are_named_at_once(tmp_path: Path) -> None:
 def test_a_budget_of_one_trial_is_enough(tmp_path: Path) -> None:
     """The whole of it without a pruner, its lowest rung with one."""
     assert load("search: {epochs: 5, max_epochs_total: 5}", tmp_path)
-    assert load("search: {pruner: asha, min_epochs: 2, max_epochs_total: 2}", tmp_path)
+    assert load("search: {pruner: asha, min_epochs: 2, max_epochs_total: 3}", tmp_path)
 
 
 @pytest.mark.parametrize("override", ["search.epochs", "=3", "search.epochs=[", "a.b=1"])

@@ -1,14 +1,15 @@
 """Successive halving: decisions worked by hand, and what holds in whatever order trials end."""
 
+import itertools
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import Params, SearchParams, TrialConfig
 from models.search.asha import halving_epochs
 from models.search.proposals import Proposal
-from models.search.rungs import rung_budgets
 from models.search.strategies import pruned_strategy, strategy_of
 from models.search.strategy import FixedProposer, Job, Strategy
 from models.trials import Scores
@@ -33,12 +34,52 @@ def asked(strategy: Strategy) -> tuple[int, int] | None:
     return (job.number, job.budget) if job else None
 
 
-def test_rungs_are_multiples_and_end_in_the_whole_budget() -> None:
-    """1, 3, 9 and then what is asked for."""
-    assert rung_budgets(searching(epochs=10)) == (1, 3, 9, 10)
-    assert rung_budgets(searching(epochs=9)) == (1, 3, 9)
-    assert rung_budgets(searching(epochs=16, min_epochs=2, reduction_factor=2)) == (2, 4, 8, 16)
-    assert rung_budgets(searching(epochs=1)) == (1,)
+@pytest.mark.parametrize(
+    ("factor", "epochs", "rungs"),
+    [
+        *((factor, 1, (1,)) for factor in (2, 3, 4)),
+        (2, 3, (2, 3)),  # 1.5 upwards
+        (2, 9, (1, 2, 5, 9)),  # 1.125, 2.25, 4.5
+        (2, 10, (1, 3, 5, 10)),  # 1.25, 2.5
+        (2, 27, (2, 3, 7, 14, 27)),  # 1.69, 3.375, 6.75, 13.5
+        (2, 81, (1, 3, 5, 10, 20, 41, 81)),  # 1.27, 2.53, 5.06, 10.125, 20.25, 40.5
+        (3, 3, (1, 3)),
+        (3, 9, (1, 3, 9)),
+        (3, 10, (1, 3, 10)),  # 1.11, 3.33
+        (3, 27, (1, 3, 9, 27)),
+        (3, 81, (1, 3, 9, 27, 81)),
+        (4, 3, (3,)),  # 3 / 4 is less than an epoch
+        (4, 9, (2, 9)),  # 2.25
+        (4, 10, (3, 10)),  # 2.5
+        (4, 27, (2, 7, 27)),  # 1.69, 6.75
+        (4, 81, (1, 5, 20, 81)),  # 1.27, 5.06, 20.25
+    ],
+)
+def test_rungs_worked_by_hand(factor: int, epochs: int, rungs: tuple[int, ...]) -> None:
+    """Epochs divided by the factor as often as an epoch is left, and rounded."""
+    assert searching(epochs=epochs, reduction_factor=factor).rungs == rungs
+
+
+@pytest.mark.parametrize(
+    ("least", "rungs"), [(1, (1, 2, 4, 8, 16)), (2, (2, 4, 8, 16)), (3, (4, 8, 16)), (16, (16,))]
+)
+def test_the_lowest_rung_has_the_least_epochs(least: int, rungs: tuple[int, ...]) -> None:
+    """A rung of fewer is left out, and none is put in its place."""
+    assert searching(epochs=16, min_epochs=least, reduction_factor=2).rungs == rungs
+
+
+@given(st.integers(1, 100_000), st.integers(2, 100), st.data())
+def test_rungs_are_about_the_factor_apart(epochs: int, factor: int, data: st.DataObject) -> None:
+    """They rise to the whole budget; rounding moves no ratio by more than half of the factor."""
+    least = data.draw(st.integers(1, epochs))
+    rungs = searching(epochs=epochs, reduction_factor=factor, min_epochs=least).rungs
+
+    assert rungs[-1] == epochs
+    assert least <= rungs[0]
+    assert epochs < least * factor ** len(rungs)  # one rung more would have fewer than the least
+    for lower, upper in itertools.pairwise(rungs):
+        assert lower < upper
+        assert 0.75 * factor <= upper / lower <= 1.5 * factor
 
 
 def test_expected_epochs_are_those_of_halving_in_step() -> None:
@@ -132,7 +173,7 @@ def test_in_whatever_order_trials_end(
     search = asha(trials, epochs=epochs, reduction_factor=reduction)
     order = random.Random(seed)
     quality = {number: order.random() for number in range(trials)}
-    rungs = rung_budgets(searching(epochs=epochs, reduction_factor=reduction))
+    rungs = searching(epochs=epochs, reduction_factor=reduction).rungs
     running: list[Job] = []
     seen: list[tuple[int, int]] = []
     while True:

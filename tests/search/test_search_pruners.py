@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.config import SearchParams, TrialConfig
 from models.search.hyperband import bracket_sequence, bracket_sizes
 from models.search.proposals import Proposal
-from models.search.rungs import Rung, rung_budgets
+from models.search.rungs import Rung
 from models.search.strategies import expected_epochs, pruned_strategy
 from models.search.strategy import FixedProposer, Job, Strategy
 from models.trials import Scores
@@ -90,11 +90,33 @@ def test_the_median_of_a_rung() -> None:
     assert rung.median == 0.2
 
 
-def test_brackets_of_hyperband_as_in_the_paper() -> None:
-    """R = 81 and eta = 3 give 81, 34, 15, 8 and 5 trials (table 1, Li et al., 2018)."""
-    assert bracket_sizes(searching("hyperband", epochs=81)) == (81, 34, 15, 8, 5)
-    assert bracket_sizes(searching("hyperband", epochs=9)) == (9, 5, 3)
-    assert bracket_sizes(searching("hyperband", epochs=1)) == (1,)
+@pytest.mark.parametrize(
+    ("factor", "epochs", "sizes"),
+    [
+        *((factor, 1, (1,)) for factor in (2, 3, 4)),
+        (2, 3, (2, 2)),
+        (2, 9, (8, 6, 4, 4)),  # 4/4 x 8, 4/3 x 4, 4/2 x 2, 4/1 x 1
+        (2, 10, (8, 6, 4, 4)),
+        (2, 27, (16, 10, 7, 5, 5)),  # 5/4 x 8 = 10, 5/3 x 4 = 6.7, 5/2 x 2
+        (2, 81, (64, 38, 23, 14, 10, 7, 7)),  # 7/6 x 32 = 37.3, 7/5 x 16 = 22.4, 7/3 x 4 = 9.3
+        (3, 3, (3, 2)),
+        (3, 9, (9, 5, 3)),  # 3/3 x 9, 3/2 x 3 = 4.5, 3/1 x 1
+        (3, 10, (9, 5, 3)),
+        (3, 27, (27, 12, 6, 4)),
+        (3, 81, (81, 34, 15, 8, 5)),  # table 1, Li et al., 2018
+        (4, 3, (1,)),
+        (4, 9, (4, 2)),
+        (4, 10, (4, 2)),
+        (4, 27, (16, 6, 3)),
+        (4, 81, (64, 22, 8, 4)),  # 4/3 x 16 = 21.3
+    ],
+)
+def test_sizes_of_brackets_worked_by_hand(factor: int, epochs: int, sizes: tuple[int, ...]) -> None:
+    """As many brackets as rungs, floor(log epochs) + 1, to the base factor, and no sliver's."""
+    search = searching("hyperband", epochs=epochs, reduction_factor=factor)
+
+    assert bracket_sizes(search) == sizes
+    assert len(sizes) == len(search.rungs)
 
 
 def test_trials_are_spread_over_brackets_worked_by_hand() -> None:
@@ -177,9 +199,9 @@ def test_in_whatever_order_trials_end_or_fail(
     assert len(jobs) == len(set(jobs))
     for number in range(trials):
         budgets = sorted(budget for one, budget in jobs if one == number)
-        assert tuple(budgets) == rung_budgets(search)[: len(budgets)] != ()
+        assert tuple(budgets) == search.rungs[: len(budgets)] != ()
     assert sorted(proposer.learned) == list(range(trials))
-    assert {job.budget for job, _ in told} <= set(rung_budgets(search))
+    assert {job.budget for job, _ in told} <= set(search.rungs)
     whole = [scores for job, scores in told if job.budget == epochs and scores]
     assert whole or not survivors(told)
 
