@@ -11,6 +11,7 @@ from flows.search.progress import format_scores
 from flows.search.tuning import SearchTrial, Tuning
 from models.config import Params
 from models.datasets.prepared import open_split
+from models.evaluation.generalisation_gap import measure_gap
 from models.evaluation.records import Calibration, Evaluation
 from models.evaluation.report.report_input import (
     LeaderboardRow,
@@ -118,6 +119,7 @@ def _report(tuning: Tuning, trial: TrainedTrial, served: Served, params: Params)
         ),
         dataset=dataset,
         config=best.config,
+        gap=measure_gap(trial),
         mistakes=params.evaluation.mistakes,
         bins=params.evaluation.calibration_bins,
     )

@@ -1,5 +1,8 @@
 """Confidence intervals of scores: Wilson for a share, drawn ones for the rest."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -41,6 +44,19 @@ def wilson(right: int, of: int) -> Interval:
     """Wilson's 95 % interval of a share (Brown, Cai & DasGupta, 2001); of must be positive."""
     bounds = stats.binomtest(right, of).proportion_ci(LEVEL, method="wilson")
     return Interval(low=max(float(bounds.low), 0.0), high=min(float(bounds.high), 1.0))
+
+
+def newcombe(right: Sequence[int], of: Sequence[int]) -> Interval:
+    """95 % interval of the difference of two independent shares, the first minus the second.
+
+    Method 10 of Newcombe (1998, Stat Med 17:873): Wilson's intervals, joined. right, of: two
+    numbers each; of must be positive.
+    """
+    (first, second), shares = map(wilson, right, of), np.divide(right, of)
+    below = math.hypot(shares[0] - first.low, second.high - shares[1])
+    above = math.hypot(first.high - shares[0], shares[1] - second.low)
+    difference = float(shares[0] - shares[1])
+    return Interval(low=difference - below, high=difference + above)
 
 
 def percentile_interval(draws: Floats) -> Interval:

@@ -75,7 +75,7 @@ def test_a_large_split_is_cut() -> None:
 
 
 def test_they_are_shown_beside_the_leaderboard(project: ProjectFolder) -> None:
-    """In the terminal and in the report."""
+    """In the terminal and in the report, which also has an answer about overfitting."""
     asked = overrides(*QUICK, "search.baselines=true", "search.axes={}", "search.epochs=3")
 
     ran = project.pitchpipe("run", *asked)
@@ -86,3 +86,4 @@ def test_they_are_shown_beside_the_leaderboard(project: ProjectFolder) -> None:
     assert "the selected trial is" in ran.out
     (page,) = project.root.glob("mlruns/trials/*/evaluations/*/report.html")
     assert all(name in page.read_text() for name in names)
+    assert "scored again without augmentation and dropout" in page.read_text()

@@ -1,4 +1,4 @@
-"""Sentences about overfitting, calibration and selection follow from the numbers."""
+"""Sentences about calibration and selection follow from the numbers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,97 +11,12 @@ from hypothesis import strategies as st
 
 from models.evaluation.calibration import diagnose_calibration
 from models.evaluation.outcomes import outcomes_of
-from models.evaluation.overfitting import OverfittingDiagnosis, diagnose_overfitting
 from models.evaluation.records import PointScores
 from models.evaluation.report.narrative import describe_mistakes, explain_selection, most_confused
 from models.evaluation.report.plot_style import short
 from models.evaluation.report.report_input import LeaderboardRow, Selection
 from models.evaluation.scores import evaluate
-from models.trials import EpochRecord, Scores
-
-
-def history(
-    train_loss: Sequence[float],
-    validation_loss: Sequence[float],
-    *,
-    accuracies: tuple[float, float],
-) -> list[EpochRecord]:
-    train, validation = accuracies
-    return [
-        EpochRecord(
-            epoch=epoch,
-            train_loss=loss,
-            train_accuracy=train,
-            validation_loss=other,
-            validation_accuracy=validation,
-            validation_f1_macro=validation,
-            learning_rate=0.001,
-            seconds=1.0,
-        )
-        for epoch, (loss, other) in enumerate(zip(train_loss, validation_loss, strict=True), 1)
-    ]
-
-
-def diagnosed(records: list[EpochRecord], *, images: int = 1000) -> OverfittingDiagnosis:
-    return diagnose_overfitting(records, kept_epoch=2, validation_images=images)
-
-
-def test_validation_loss_that_turned_is_overfitting() -> None:
-    """Lowest at epoch 2, then up by half while training loss falls: named with its epoch."""
-    found = diagnosed(history([0.9, 0.5, 0.2, 0.1], [0.8, 0.6, 0.7, 0.9], accuracies=(0.95, 0.94)))
-    assert (found.kind, found.turned) == ("overfitting", 2)
-    assert "from epoch 2 on" in found.text
-    assert "0.600 to 0.900" in found.text
-
-
-def test_a_rise_no_larger_than_the_usual_step_is_noise() -> None:
-    """A restless curve that ends 13 % above its lowest point has not turned."""
-    restless = [0.4, 0.2, 0.3, 0.25, 0.14, 0.06, 0.1, 0.17, 0.26, 0.059, 0.065, 0.067]
-    falling = [0.8, 0.2, 0.1, 0.1, 0.07, 0.05, 0.04, 0.06, 0.05, 0.06, 0.01, 0.005]
-    assert diagnosed(history(falling, restless, accuracies=(0.99, 0.99))).kind == "none"
-
-
-def test_both_losses_rising_is_no_overfitting() -> None:
-    """A step size too large raises training loss too."""
-    found = diagnosed(history([0.9, 0.5, 0.7, 0.9], [0.8, 0.6, 0.7, 0.9], accuracies=(0.9, 0.9)))
-    assert found.kind == "none"
-
-
-def test_a_gap_counts_only_where_chance_does_not_explain_it() -> None:
-    """Five points are telling on 1,000 validation images, and not on 20."""
-    records = history([0.5, 0.3], [0.4, 0.395], accuracies=(0.95, 0.90))
-    assert diagnosed(records, images=1000).kind == "gap"
-    assert diagnosed(records, images=20).kind == "none"
-
-
-def test_loss_that_still_falls_asks_for_more_epochs() -> None:
-    found = diagnosed(history([0.9, 0.6, 0.4], [0.9, 0.6, 0.45], accuracies=(0.90, 0.90)))
-    assert found.kind == "still learning"
-    assert "search.epochs" in found.text
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_fewer_than_two_epochs_say_nothing(count: int) -> None:
-    found = diagnosed(history([0.9], [0.9], accuracies=(0.5, 0.5))[:count])
-    assert found.kind == "unknown"
-    assert found.text.startswith(f"Unknown from {count} epoch")
-
-
-@given(
-    st.lists(st.tuples(*[st.floats(0, 50, allow_subnormal=False)] * 2), max_size=12),
-    st.integers(0, 14),
-    st.integers(0, 10_000),
-)
-def test_any_curves_have_a_verdict(
-    losses: list[tuple[float, float]], kept: int, images: int
-) -> None:
-    """Also where the kept epoch is not among them, and with no validation images at all."""
-    records = history(
-        [loss for loss, _ in losses], [loss for _, loss in losses], accuracies=(0.7, 0.6)
-    )
-    found = diagnose_overfitting(records, kept_epoch=kept, validation_images=images)
-    assert found.text.endswith((".", "needed."))
-    assert "{" not in found.text
+from models.trials import Scores
 
 
 @pytest.mark.parametrize(

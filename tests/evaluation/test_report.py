@@ -15,6 +15,7 @@ from PIL import Image
 
 from flows.cli.display.versions import print_scores
 from models.config import TrialConfig
+from models.evaluation.generalisation_gap import generalisation_gap
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.records import Calibration, Evaluation
 from models.evaluation.report.mistakes import confident_mistakes
@@ -115,6 +116,17 @@ def test_a_report_says_what_calibration_changed(tmp_path: Path) -> None:
 
     assert [page.count("divided by 1.250, fitted on 90") for page in pages] == [0, 1]
     assert "was 0.123 without it" in pages[1]
+
+
+def test_a_report_says_whether_the_kept_weights_overfit(tmp_path: Path) -> None:
+    """By their gap between train and validation, with its numbers."""
+    plain = report_on(*guesses(50, 3, strength=3.0, seed=0))
+    train, validation = (outcomes_of(*guesses(90, 3, strength=1.0, seed=seed)) for seed in (1, 2))
+    measured = replace(plain, gap=generalisation_gap(train, validation))
+
+    page = write_report(tmp_path, measured).page.read_text()
+
+    assert "on 90 train and 90 validation images: accuracy" in page
 
 
 def test_report_is_one_page_with_its_figures_and_scores(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from models.config.trial import Objective
+from models.config.trial import Objective, TrialConfig
+from models.evaluation.generalisation_gap import GeneralisationGap
 from models.evaluation.records import Baseline, Calibration, Evaluation
-from models.record import Record
 from models.trials import EpochRecord, Scores
 
 
@@ -79,8 +79,10 @@ class ReportInput:
     selection: Selection
     test: TestSplit
     dataset: ReportedDataset
-    config: Record
-    """Config of the selected trial, or the whole Params."""
+    config: TrialConfig
+    """Of the selected trial."""
+    gap: GeneralisationGap | None = None
+    """Of its kept weights; None: not measured."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Label -> address: http(s) or a relative path."""
     calibration: Calibration | None = None

@@ -77,7 +77,8 @@ def _summarise(report: ReportInput, outcomes: Outcomes) -> Summary:
         overfitting=diagnose_overfitting(
             report.selection.history,
             kept_epoch=report.selection.best_epoch,
-            validation_images=validation,
+            gap=report.gap,
+            config=report.config,
         ),
         calibration=diagnose_calibration(outcomes, report.bins),
         temperature=describe_temperature(report.calibration, report.evaluation),
