@@ -1,8 +1,9 @@
 """Embeddings of images by a registered network: the features that its last layer decides by.
 
-They are read off the exported graph itself: the input of the linear layer before the softmax. So
-they need the version's own checked files alone, an imported one's too, and neither the code nor the
-trial that made it. A network that ends otherwise is described by its log-probabilities.
+They are the input of the linear layer before the softmax: of a network that was built again from
+its config, heard while it runs; of an exported one, read off its graph, which needs the version's
+own checked files alone, and neither the code nor the trial that made it. Both are the same bits. A
+network that ends otherwise is described by its log-probabilities.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from models.evaluation.inference import MINIBATCH
 from models.evaluation.outcomes import SMALLEST
+from models.networks.serving import ServingNetwork
 
 _LINEAR, _SOFTMAX = torch.ops.aten.linear.default, torch.ops.aten.softmax.int
 _SCALING = torch.ops.aten.div.Tensor
@@ -36,13 +38,40 @@ def predict_and_embed(
 
 
 def _predict_and_embed(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    if isinstance(network, ServingNetwork):
+        probabilities, found = _heard(network, images)
+    else:
+        probabilities, found = _read_off(network, images)
+    if found is None:
+        return probabilities, probabilities.clamp_min(SMALLEST).log()
+    return probabilities, torch.flatten(found, 1)
+
+
+def _heard(serving: ServingNetwork, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Probabilities, and the input of the linear layer whose output are the logits."""
+    heard: list[tuple[Tensor, Tensor]] = []
+    ended: list[Tensor] = []
+    linear = [layer for layer in serving.network.modules() if isinstance(layer, nn.Linear)]
+    hooks = [
+        layer.register_forward_hook(lambda _, given, output: heard.append((given[0], output)))
+        for layer in linear
+    ]
+    hooks.append(serving.network.register_forward_hook(lambda *call: ended.append(call[2])))
+    try:
+        probabilities: Tensor = serving(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return probabilities, next((given for given, output in heard if output is ended[0]), None)
+
+
+def _read_off(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Probabilities, and the input of an exported network's last linear layer."""
     features = _features_node(network)
     if features is None or not isinstance(network, fx.GraphModule):
-        probabilities: Tensor = network(images)
-        return probabilities, probabilities.clamp_min(SMALLEST).log()
+        return network(images), None
     recorder = _NodeRecorder(network, features)
-    probabilities = recorder.run(images)
-    return probabilities, torch.flatten(recorder.value, 1)
+    return recorder.run(images), recorder.value
 
 
 class _NodeRecorder(fx.Interpreter):

@@ -105,17 +105,26 @@ def lineage_of(files: Path) -> Lineage:
 def test_every_network_is_built_again_to_the_bit(
     tmp_path: Path, kind: str, channels: int, side: int
 ) -> None:
-    """Whatever was trained, exported or built again: the same bits for any batch."""
+    """Whatever was trained, exported or built again: the same bits for any batch, and the same
+    features, the input of the last layer, for `monitor`.
+    """
     given = registration_of(KINDS[kind], channels, side)
     files = packed_into(tmp_path, given)
     images = np.random.default_rng(1).integers(0, 256, (7, channels, side, side), np.uint8)
     expected = predict(given.serving, images)
-    assert np.array_equal(predict(build_again(files, lineage_of(files)), images), expected)
-    assert np.array_equal(predict(load_exported(files), images), expected)
+    again, exported = rebuilt(files), load_exported(files)
+    assert np.array_equal(predict(again, images), expected)
+    assert np.array_equal(predict(exported, images), expected)
+    (probabilities, features), (others, read_off) = (
+        predict_and_embed(network, images, threads=1) for network in (again, exported)
+    )
+    assert np.array_equal(probabilities, others)
+    assert np.array_equal(features, read_off)
+    assert features.shape[1] != 3  # of the classes: no log-probabilities
 
 
 def test_a_calibrated_network_is_built_again_and_its_features_are_found(tmp_path: Path) -> None:
-    """The export divides its logits as well; drift still looks at what its last layer sees."""
+    """The export divides its logits as well; drift looks at what its last layer sees of either."""
     given = registration_of(KINDS["cnn"], 1, 12, calibration=CALIBRATION)
     plain = registration_of(KINDS["cnn"], 1, 12)
     files = packed_into(tmp_path, given)
@@ -123,12 +132,14 @@ def test_a_calibrated_network_is_built_again_and_its_features_are_found(tmp_path
 
     found = [predict(load(files), images) for load in (rebuilt, load_exported)]
     _, features = predict_and_embed(load_exported(files), images, threads=1)
+    _, heard = predict_and_embed(rebuilt(files), images, threads=1)
 
     assert lineage_of(files).calibration == CALIBRATION
     for probabilities in found:
         assert np.array_equal(probabilities, predict(given.serving, images))
     assert (found[0].max(1) < predict(plain.serving, images).max(1)).all()
     assert features.shape == (7, 8)
+    assert np.array_equal(heard, features)
     assert given.digest != plain.digest
 
 

@@ -21,6 +21,7 @@ from models.monitoring.figure import drift_figure
 from models.monitoring.report import compare
 from models.monitoring.sample import Sample, gather, sample_of
 from models.monitoring.two_sample_tests import count_shift, distribution_shift, domain_shift
+from models.networks.serving import ServingNetwork
 
 CLASSES = ("a", "b", "c")
 QUICK = DriftParams(permutations=199)
@@ -256,6 +257,17 @@ def test_another_kind_of_network_is_seen_by_its_log_probabilities() -> None:
     assert probabilities.tolist() == [[1, 0]] * 3
     assert np.isfinite(embeddings).all()
     assert embeddings[0, 0] == 0
+
+
+def test_a_network_built_again_that_ends_otherwise_is_seen_by_its_log_probabilities() -> None:
+    """A linear layer before the last one is not taken for the last; no hook is left behind."""
+    body = nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.Tanh())
+    serving = ServingNetwork(body, mean=(0.3,), std=(0.4,)).eval()
+
+    probabilities, embeddings = predict_and_embed(serving, random_images(3), threads=1)
+
+    assert np.allclose(np.exp(embeddings), probabilities)
+    assert not any(layer._forward_hooks for layer in serving.modules())
 
 
 def test_the_figure_is_a_picture_whatever_the_images() -> None:
