@@ -115,8 +115,8 @@ def test_decisions_that_the_strategy_would_not_take_are_dropped(
     path = tmp_path / "journal.jsonl"
     run(JournaledStrategy(asha(), path), random.Random(1))
 
-    asked = run(JournaledStrategy(asha(epochs=2), path), random.Random(1))
+    asked = run(JournaledStrategy(asha(epochs=4), path), random.Random(1))
 
     assert "another release" in caplog.text
-    assert {budget for _, budget in asked} == {1, 2}
-    assert run(JournaledStrategy(asha(epochs=2), path), random.Random(9)) == asked
+    assert {budget for _, budget in asked} == {1, 4}
+    assert run(JournaledStrategy(asha(epochs=4), path), random.Random(9)) == asked
