@@ -85,6 +85,12 @@ class Curve(Record):
         )
         return Scores(accuracy=accuracy, f1_macro=accuracy, cross_entropy=loss)
 
+    def averages(self, epochs: int) -> Scores:
+        """Mean scores over so many epochs."""
+        accuracy = statistics.fmean(self.accuracy[:epochs])
+        loss = statistics.fmean(self.cross_entropy[:epochs])
+        return Scores(accuracy=accuracy, f1_macro=accuracy, cross_entropy=loss)
+
 
 class Curves(Record):
     """All trials of the grid, in its order."""
@@ -161,7 +167,8 @@ def replay(curves: Curves, pruner: Pruner, order: list[int]) -> list[Step]:
         trial = order[number]
         steps += [(trial, epoch) for epoch in range(reached.get(number, 0) + 1, job.budget + 1)]
         reached[number] = job.budget
-        strategy.tell(job, curves.trials[trial].scores(job.budget))
+        one = curves.trials[trial]
+        strategy.tell(job, one.scores(job.budget), one.averages(job.budget))
 
 
 def peer(curves: Curves, name: str, orders: list[list[int]]) -> list[list[Step]] | None:

@@ -43,6 +43,8 @@ class OutcomeRecord(Record):
     budget: int
     scores: Scores | None
     """On validation; null: the trial failed."""
+    averages: Scores | None = None
+    """Means over the epochs so far; null: not known, or written by an earlier release."""
 
 
 Line = Annotated[JobRecord | OutcomeRecord, Field(discriminator="kind")]
@@ -81,11 +83,13 @@ class JournaledStrategy:
             self._append(_job_record(job))
         return job
 
-    def tell(self, job: Job, scores: Scores | None) -> None:
+    def tell(self, job: Job, scores: Scores | None, averages: Scores | None = None) -> None:
         if (job.number, job.budget) in self._told:
             return
-        self._append(OutcomeRecord(number=job.number, budget=job.budget, scores=scores))
-        self._strategy.tell(job, scores)
+        self._append(
+            OutcomeRecord(number=job.number, budget=job.budget, scores=scores, averages=averages)
+        )
+        self._strategy.tell(job, scores, averages)
 
     def _replay(self, lines: Sequence[Line]) -> list[Job]:
         """Replay the journal in the strategy; return the jobs that it had asked for."""
@@ -108,7 +112,7 @@ class JournaledStrategy:
         job = jobs.get((line.number, line.budget))
         if job is None or (line.scores is None and not self._stands(job)):
             return False
-        self._strategy.tell(job, line.scores)
+        self._strategy.tell(job, line.scores, line.averages)
         self._told.add((line.number, line.budget))
         return True
 

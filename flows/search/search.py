@@ -17,7 +17,7 @@ from models.digests import digest_of
 from models.search.proposals import Proposal
 from models.search.search_space import search_space
 from models.search.strategies import expected_epochs, strategy_of
-from models.search.strategy import Job, Strategy
+from models.search.strategy import Job, Strategy, mean_scores
 from models.training.source import package_versions, training_source_digest
 from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec, read_history
 
@@ -249,7 +249,8 @@ class SearchState:
         full = outcome.budget >= self._limits.epochs or isinstance(outcome, TrialFailure)
         if full and job.number not in self._reported:
             self._report(job.number, outcome)
-        self._strategy.tell(job, scores)
+        history = read_history(directory_of(outcome.key)) if job.rung is not None else ()
+        self._strategy.tell(job, scores, mean_scores(history[: job.budget]))
 
     def _report(self, number: int, outcome: Outcome) -> None:
         trial = self._trials[number]

@@ -112,7 +112,8 @@ class SearchParams(Record):
     pruner: Pruner = "none"
     """Early stopping of trials that are worse than others. asha: asynchronous successive halving.
     hyperband: halving that starts at each of the rungs, with a share of the trials each. median: a
-    trial is stopped at a rung where it is worse than half of the earlier ones."""
+    trial is stopped at a rung where its best epoch is worse than the median of the earlier ones'
+    averages over their epochs."""
     reduction_factor: int = Field(3, ge=2, le=100)
     """Ratio of the epochs of a rung to those of the rung below, before rounding; asha, hyperband:
     of the trials below to those that continue."""

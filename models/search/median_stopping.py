@@ -1,30 +1,40 @@
-"""The median stopping rule (Golovin et al., 2017), applied at rungs."""
+"""The median stopping rule of Vizier (Golovin et al., 2017), applied at rungs.
+
+A trial is stopped where the best it ever scored is strictly worse than the median of what the
+others scored on average up to that epoch: whoever stands still at its best is no worse than a
+median of averages that include poor beginnings.
+"""
 
 from collections import deque
 from collections.abc import Iterator
+from statistics import median
 
 from models.config.search import SearchParams
 from models.search.rungs import Badness, Bracket, Rung, epochs_of_rungs
 
 
 class MedianRung(Rung):
-    """A rung from which a trial advances if it is no worse than the median of earlier trials.
+    """A rung from which a trial advances if its best is no worse than the median of averages.
 
-    Failed trials are not compared with. If fewer than min_trials trials reached the rung before
-    without failing, every trial advances.
+    These are of the trials that reached the rung before. Failed trials are not compared with. If
+    fewer than min_trials trials reached the rung before without failing, every trial advances.
     """
 
     def __init__(self, budget: int, *, min_trials: int) -> None:
         super().__init__(budget)
         self._min_trials = min_trials
+        self._averages: list[float] = []
+        """Of the trials that did not fail, in the order in which they came."""
         self._waiting: deque[int] = deque()
 
-    def add(self, number: int, badness: Badness | None) -> None:
-        before, median = self.succeeded, self.median if self.succeeded else 0.0
+    def add(self, number: int, badness: Badness | None, average: float | None = None) -> None:
+        before = self.succeeded
         super().add(number, badness)
-        succeeds = self.succeeded > before
-        if badness and succeeds and (before < self._min_trials or badness[0] <= median):
+        if badness is None or self.succeeded == before:
+            return
+        if before < self._min_trials or badness[0] <= median(self._averages):
             self._waiting.append(number)
+        self._averages.append(badness[0] if average is None else average)
 
     def next_to_advance(self) -> int | None:
         return self._waiting[0] if self._waiting else None

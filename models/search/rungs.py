@@ -25,11 +25,14 @@ class Rung:
     def __len__(self) -> int:
         return len(self._ranking)
 
-    def add(self, number: int, badness: Badness | None) -> None:
+    def add(self, number: int, badness: Badness | None, average: float | None = None) -> None:
         """Rank a trial; ties go to the lower number.
 
         badness: None for a failed trial; it and scores that are not finite rank last, and count.
+        average: mean of the objective's badness over the trial's epochs, of which only the median
+        rule takes notice; None: not known.
         """
+        del average
         finite = badness is not None and all(map(math.isfinite, badness))
         self.succeeded += finite
         bisect.insort(self._ranking, (badness if badness and finite else _WORST, number))
@@ -47,12 +50,6 @@ class Rung:
     def mark_advanced(self, number: int) -> None:
         """Record that a trial advances to the next rung."""
         self._advanced.add(number)
-
-    @property
-    def median(self) -> float:
-        """Median of the objective's badness over the trials that did not fail, at least one."""
-        middle = ((self.succeeded - 1) // 2, self.succeeded // 2)
-        return sum(self._ranking[rank][0][0] for rank in middle) / 2
 
 
 class Bracket:

@@ -33,7 +33,8 @@ class FullBudgetSearch:
         self._asked += 1
         return job
 
-    def tell(self, job: Job, scores: Scores | None) -> None:
+    def tell(self, job: Job, scores: Scores | None, averages: Scores | None = None) -> None:
+        del averages  # nothing is stopped
         self._proposer.learn(job.number, scores)
 
 
@@ -72,12 +73,14 @@ class PrunedSearch:
             return self._job(len(self._trials) - 1, 0)
         return None if self._pending else self._advance_best()
 
-    def tell(self, job: Job, scores: Scores | None) -> None:
+    def tell(self, job: Job, scores: Scores | None, averages: Scores | None = None) -> None:
         """Rank the trial at its rung; the proposer learns scores at the lowest, which all reach."""
         assert job.rung is not None
         self._pending -= 1
         _, bracket = self._trials[job.number]
-        bracket.rungs[job.rung].add(job.number, scores.badness(self._by) if scores else None)
+        badness = scores.badness(self._by) if scores else None
+        average = averages.badness(self._by)[0] if averages else None
+        bracket.rungs[job.rung].add(job.number, badness, average)
         if job.rung == 0:
             self._proposer.learn(job.number, scores)
 

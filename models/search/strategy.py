@@ -2,10 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
 from models.search.proposals import Proposal
-from models.trials import Scores
+from models.trials import EpochRecord, Scores
+
+
+def mean_scores(history: Sequence[EpochRecord]) -> Scores | None:
+    """Return the mean of each validation score over the epochs; None where there are none."""
+    if not history:
+        return None
+    return Scores(
+        accuracy=fmean(record.validation_accuracy for record in history),
+        f1_macro=fmean(record.validation_f1_macro for record in history),
+        cross_entropy=fmean(record.validation_loss for record in history),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +46,12 @@ class Strategy(Protocol):
     def ask(self) -> Job | None:
         """Return the next job; None: an outcome must be told first, or the search is complete."""
 
-    def tell(self, job: Job, scores: Scores | None) -> None:
-        """Take a job's validation scores, of the best epoch so far; None: the trial failed."""
+    def tell(self, job: Job, scores: Scores | None, averages: Scores | None = None) -> None:
+        """Take a job's validation scores, of the best epoch so far; None: the trial failed.
+
+        averages: mean of each score over the epochs so far, as `mean_scores`; None: not known, and
+        the scores stand for them.
+        """
 
 
 class Proposer(Protocol):

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from itertools import islice
+from statistics import fmean
 from typing import Literal
 
 import pytest
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from models.config import SearchParams, TrialConfig
 from models.search.hyperband import bracket_sequence, bracket_sizes
 from models.search.proposals import Proposal
-from models.search.rungs import Rung
 from models.search.strategies import expected_epochs, pruned_strategy
 from models.search.strategy import FixedProposer, Job, Strategy
 from models.trials import Scores
@@ -80,14 +80,38 @@ def test_when_all_that_passed_fail_later_a_stopped_trial_goes_on() -> None:
     assert jobs == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
 
-def test_the_median_of_a_rung() -> None:
-    """The middle one of an odd number, the mean of the middle two of an even one."""
-    rung = Rung(1)
-    for number, badness in enumerate([(0.5, 0.0), None, (0.1, 0.0), (float("nan"), 0.0)]):
-        rung.add(number, badness)
-    assert rung.median == 0.3
-    rung.add(4, (0.2, 9.0))
-    assert rung.median == 0.2
+def epoch_by_epoch(strategy: Strategy, curves: list[list[int]]) -> list[tuple[int, int]]:
+    """Jobs of one worker; a curve has the accuracy of each epoch, in sixteenths."""
+    asked = []
+    while job := strategy.ask():
+        asked.append((job.number, job.budget))
+        seen = [sixteenths / 16 for sixteenths in curves[job.number][: job.budget]]
+        strategy.tell(job, scored(max(seen)), scored(fmean(seen)))
+    return asked
+
+
+def test_the_median_is_of_running_averages_worked_by_hand() -> None:
+    """Rungs 1, 2, 4; the best so far is held against what earlier trials had on average."""
+    search = searching("median", epochs=4, reduction_factor=2, min_trials=2)
+    curves = [
+        [4, 8, 12, 16],  # averages 4, 6, 10
+        [8, 12, 12, 12],  # averages 8, 10, 11
+        [6, 8, 8, 8],  # 6 of 6 and 8 of 8 go on: only strictly worse ones stop; averages 6, 7
+        [6, 6],  # 6 of 6; then 6 is below 7, the median of 6 10 7
+        [5],  # below 6, the median of 4 8 6 6
+        [7, 2, 2, 2],  # 7 beats 6; then the best so far counts, 7, against 6.5, of 6 10 7 6
+    ]
+
+    asked = epoch_by_epoch(strategy(6, search), curves)
+
+    assert asked == [
+        *((0, 1), (0, 2), (0, 4)),
+        *((1, 1), (1, 2), (1, 4)),
+        *((2, 1), (2, 2), (2, 4)),  # a median of bests, 10 of 8 12, would stop it
+        *((3, 1), (3, 2)),
+        (4, 1),
+        *((5, 1), (5, 2), (5, 4)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -225,17 +249,22 @@ def survivors(told: list[Told]) -> set[int]:
     return {job.number for job, _ in told} - {job.number for job, scores in told if not scores}
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 4), st.integers(1, 6))
+@given(
+    st.lists(st.lists(st.integers(0, 16), min_size=6, max_size=6), min_size=1, max_size=20),
+    st.integers(1, 4),
+    st.integers(1, 6),
+)
 def test_the_median_rule_never_stops_the_best_so_far(
-    quality: list[float], min_trials: int, epochs: int
+    curves: list[list[int]], min_trials: int, epochs: int
 ) -> None:
     """Whoever is at least as good as all before it at every rung has the whole budget."""
     search = searching("median", epochs=epochs, reduction_factor=2, min_trials=min_trials)
 
-    asked = one_by_one(strategy(len(quality), search), list(quality))
+    asked = epoch_by_epoch(strategy(len(curves), search), curves)
 
-    for number, accuracy in enumerate(quality):
-        if accuracy >= max(quality[: number + 1]):
+    for number, curve in enumerate(curves):
+        before = curves[: number + 1]
+        if all(max(curve[:r]) >= max(max(one[:r]) for one in before) for r in search.rungs):
             assert (number, epochs) in asked
 
 

@@ -334,3 +334,14 @@ def test_a_search_that_was_killed_is_to_go_on() -> None:
 
 def contents() -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def test_the_median_rule_is_told_averages_over_the_epochs() -> None:
+    """Accuracy grows by 0.001 an epoch: the best of three is the third, their mean the second."""
+    search_on(start(searching(pruner="median", epochs=3, axes={"seed": [4]})))
+
+    told = [line for line in journal() if line["kind"] == "told"]
+    assert [line["budget"] for line in told] == [1, 3]
+    assert [line["scores"]["accuracy"] for line in told] == pytest.approx([0.041, 0.043])
+    assert [line["averages"]["accuracy"] for line in told] == pytest.approx([0.041, 0.042])
+    assert [line["averages"]["cross_entropy"] for line in told] == pytest.approx([0.959, 0.958])
