@@ -8,7 +8,7 @@ from flows.records.choices import AskedDevice, EngineName
 from flows.records.promotion import Promotion
 from models.config import Params, Record, TrialConfig, load_params
 from models.decision import Decision, DriftScore, Trigger
-from models.evaluation.records import Baseline
+from models.evaluation.records import Baseline, Optimism
 from models.trials import Scores
 
 
@@ -106,6 +106,8 @@ class Retraining(Record):
     not_begun: int = 0
     """Trials that `search.max_seconds` or `search.max_epochs_total` left out."""
     best: BestTrial | None = None
+    optimism: Optimism | None = None
+    """How much too good the best trial's validation score is by the choice; null: no estimate."""
     test: Scores | None = None
     dataset: DatasetName | None = None
     leaderboard: tuple[LeaderboardEntry, ...] = ()

@@ -20,7 +20,14 @@ def with_verdict(result: Retraining, evaluated: Evaluated, promotion: Promotion)
     """Add the test scores and the verdict to the result of a search."""
     report = str(evaluated.directory / "report.html")
     test = evaluated.evaluation.scores
-    return result.model_copy(update={"promotion": promotion, "test": test, "report": report})
+    return result.model_copy(
+        update={
+            "promotion": promotion,
+            "optimism": evaluated.optimism,
+            "test": test,
+            "report": report,
+        }
+    )
 
 
 def conclude(

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from models.config.trial import Objective
 from models.evaluation.confusion import ConfusionMatrix
 from models.record import Record
 from models.trials import Scores
@@ -33,6 +34,35 @@ class Baseline(Record):
     name: str
     scores: Scores
     """On validation."""
+
+
+class Optimism(Record):
+    """How much too good the selected trial's validation score is, for it was selected by it."""
+
+    objective: Objective
+    """The score that decided."""
+    validation: float
+    """Best score on the images."""
+    excess: float
+    """Estimate of how much better that is than on new images, in the score's unit; negative where
+    it is not."""
+    trials: int
+    """Among which was chosen."""
+    images: int
+    """Of validation, from which was drawn."""
+
+    @property
+    def sentence(self) -> str:
+        """Estimate in words: `optimism: +1.2 points`, and the score without it."""
+        if self.objective == "cross_entropy":
+            score, excess = self.validation + self.excess, f"{self.excess:+.4f} nats"
+        else:
+            score, excess = self.validation - self.excess, f"{100 * self.excess:+.1f} points"
+        name = self.objective.replace("f1_macro", "macro F1").replace("_", "-")
+        return (
+            f"optimism: {excess}, by the choice among {self.trials} trials on {self.images:,} "
+            f"validation images; without it {name} is about {score:.4f}"
+        )
 
 
 class ClassScores(Record):

@@ -61,7 +61,7 @@ FAULTS = [
     ("search: {axes: {network.name: [cnn, transformer]}}", "network.name", "'cnn'"),
     ("search: {epochs: 0}", "search.epochs", "greater than or equal to 1"),
     ("search: {epochs: 5, max_epochs_total: 4}", "search: max_epochs_total 4", "or lower epochs"),
-    ("search: {pruner: asha, min_epochs: 2, max_epochs_total: 1}", "the 2", "or lower min_epochs"),
+    ("search: {pruner: asha, min_epochs: 2, max_epochs_total: 1}", "the 3", "or lower min_epochs"),
     ("search: {strategy: annealing}", "search.strategy", "'grid'"),
     ("data: {image_size: 8}", "data.image_size", "too small for 3 convolutions"),
     ("data: {channels: 2}", "data.channels", "1 or 3"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.evaluation.calibration import diagnose_calibration
 from models.evaluation.outcomes import outcomes_of
-from models.evaluation.records import PointScores
+from models.evaluation.records import Optimism, PointScores
 from models.evaluation.report.narrative import describe_mistakes, explain_selection, most_confused
 from models.evaluation.report.plot_style import short
 from models.evaluation.report.report_input import LeaderboardRow, Selection
@@ -78,6 +78,19 @@ def test_selection_says_what_broke_a_tie() -> None:
     ):
         assert f"The tie went to {breaker}." in explain_selection(tied, validation_images=100)
     assert "tie" not in explain_selection(board(0.9, 0.8), validation_images=100)
+
+
+def test_selection_says_how_much_the_choice_flatters() -> None:
+    """In points of the score that decided, or in nats; a lower cross-entropy is better."""
+    chosen = Optimism(objective="accuracy", validation=0.9, excess=0.012, trials=2, images=1000)
+    flattered = replace(board(0.9, 0.8), optimism=chosen)
+    found = explain_selection(flattered, validation_images=1000)
+    assert "optimism: +1.2 points, by the choice among 2 trials on 1,000" in found
+    assert "without it accuracy is about 0.8880" in found
+
+    by_loss = chosen.model_copy(update={"objective": "cross_entropy", "validation": 0.3})
+    assert "+0.0120 nats" in by_loss.sentence
+    assert "cross-entropy is about 0.3120" in by_loss.sentence
 
 
 def test_selection_by_cross_entropy_claims_nothing_about_chance() -> None:

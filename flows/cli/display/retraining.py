@@ -33,6 +33,8 @@ def print_retraining(result: Retraining) -> None:
     if result.not_begun:
         limits = "search.max_seconds or search.max_epochs_total"
         console.print(f"{result.not_begun} more were not started: {limits} was reached")
+    if result.optimism is not None:
+        console.print(f"Validation, {result.optimism.sentence}", highlight=False)
     if result.test is not None:
         console.print(f"Test, the selected trial: {format_scores(result.test)}", highlight=False)
     if result.promotion is not None:

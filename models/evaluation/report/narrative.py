@@ -40,7 +40,8 @@ def explain_selection(selection: Selection, *, validation_images: int) -> str:
         text += f" The tie went to {_tie_breaker(rows)}."
     if selection.objective == "accuracy":
         text += _within_chance(rows, validation_images)
-    return text
+    optimism = selection.optimism
+    return text if optimism is None else f"{text} Estimated {optimism.sentence}."
 
 
 def most_confused(scores: PointScores, most: int) -> tuple[Confusion, ...]:

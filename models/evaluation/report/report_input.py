@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from models.config.trial import Objective, TrialConfig
 from models.evaluation.generalisation_gap import GeneralisationGap
-from models.evaluation.records import Baseline, Calibration, Evaluation
+from models.evaluation.records import Baseline, Calibration, Evaluation, Optimism
 from models.trials import EpochRecord, Scores
 
 
@@ -43,6 +43,8 @@ class Selection:
     """Validation score that decided; ties went to cross-entropy, then to the earlier trial."""
     baselines: Sequence[Baseline] = ()
     """Simple classifiers on the same pixels; best first."""
+    optimism: Optimism | None = None
+    """None: there was no choice, or the weights of the others are gone."""
 
 
 @dataclass(frozen=True, slots=True)
