@@ -11,7 +11,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flows.cli import data, networks, project, registry, run, schedule, trials, versions
+from flows.cli import (
+    data,
+    learning_rate,
+    networks,
+    project,
+    registry,
+    run,
+    schedule,
+    trials,
+    versions,
+)
 from flows.cli.options import reserve_standard_output
 from models.errors import PitchpipeError
 
@@ -40,7 +50,8 @@ def choose_root(
     context.obj = root
 
 
-for part in (run, data, networks, trials, registry, versions, schedule, project):
+PARTS = (run, data, networks, learning_rate, trials, registry, versions, schedule, project)
+for part in PARTS:
     part.mount(app)
 
 
