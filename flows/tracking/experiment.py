@@ -15,6 +15,8 @@ RETRAININGS, TRIALS, REPORTS = "retrainings", "trials", "drift"
 """Views: retrainings, newest first; trials, best first; drift reports."""
 MONITOR = "pitchpipe monitor"
 """Source of runs that are drift reports."""
+LR_FIND = "pitchpipe lr-find"
+"""Source of runs that are learning rate range tests."""
 REPORT = "drift.report"
 """Tag of such a run: the report's id."""
 _VIEW = "mlflow.sharedViewState."
@@ -56,7 +58,11 @@ def _retrainings() -> str:
             "attributes.`Dataset`",
         ),
         # Not by a tag of retrainings: the runs of their trials must pass the filter, too.
-        facets={"searchFilter": f"tags.`{MLFLOW_SOURCE_NAME}` != '{MONITOR}'"},
+        facets={
+            "searchFilter": " and ".join(
+                f"tags.`{MLFLOW_SOURCE_NAME}` != '{source}'" for source in (MONITOR, LR_FIND)
+            )
+        },
     )
 
 

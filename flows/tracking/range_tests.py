@@ -7,13 +7,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME, MLFLOW
 from flows.records.lineage import flattened
 from flows.records.range_tests import RangeTestRecord, range_figure_of
 from flows.runtime.scratch import scratch_folder
+from flows.tracking.experiment import LR_FIND
 from flows.tracking.projection import OWNER
 from flows.tracking.runs import Runs, metrics_of
 from flows.tracking.store import Tracking, mlflow_errors
 from models.processes import this_process
 
-LR_FIND = "pitchpipe lr-find"
-"""Source of such runs."""
 RANGE_TEST = "lr_find.test"
 """Tag of such a run: the record's id."""
 

@@ -179,12 +179,15 @@ def test_a_report_that_mlflow_never_saw_goes_too(
 
 
 def test_each_view_lists_its_own(bars_tracking: Tracking) -> None:
-    """Retrainings with their trials, imported versions too, and no report; reports alone."""
+    """Retrainings with their trials, imported versions too, no report and no range test; reports
+    alone.
+    """
     record, runs = asked(bars_tracking), Runs(bars_tracking)
     others = {
         runs.create(name, tags={"mlflow.source.name": f"pitchpipe {name}"}, at=1)
         for name in ("run", "import")
     }
+    runs.create("lr-find", tags={"mlflow.source.name": "pitchpipe lr-find"}, at=1)
     tags = bars_tracking.client.get_experiment(bars_tracking.experiment_id).tags
     views = {name: state_of(tags[VIEW + name]) for name in ("retrainings", "drift")}
     listed = {run.info.run_id for run in runs.search(views["retrainings"]["searchFilter"])}
