@@ -47,9 +47,10 @@ run: install
 up: install
 	$(BIN)/pitchpipe up
 
-# Three workers on two cores: tests of services mostly wait. Not reordered: files of few tests, the slowest, would come last, beside an idle worker.
+# Three workers on two cores: tests of services mostly wait; one thread each, as torch's wait busily.
+# Not reordered: files of few tests, the slowest, would come last, beside an idle worker.
 test: install-dev
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow

@@ -279,8 +279,9 @@ def weights(folder: ProjectFolder, key: str) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, 20])
 def test_up_killed_in_the_middle_loses_and_doubles_nothing(
     project: ProjectFolder, tmp_path: Path, kills: int
 ) -> None:

@@ -122,6 +122,7 @@ def odd_project(tmp_path: Path) -> ProjectFolder:
     return ProjectFolder(link, {"TMPDIR": str(temporary)})
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_project_works_in_any_folder_by_any_path_with_any_tmpdir(
     odd_project: ProjectFolder, retrained: tuple[ProjectFolder, Ran], tmp_path: Path
@@ -144,6 +145,7 @@ def test_a_project_works_in_any_folder_by_any_path_with_any_tmpdir(
     assert list(Path(odd_project.environment["TMPDIR"]).rglob("listener-*")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_without_what_linux_alone_has_a_retraining_is_the_same(
     project: ProjectFolder, retrained: tuple[ProjectFolder, Ran], macos: dict[str, str]
@@ -201,6 +203,7 @@ def command_of(process: psutil.Process) -> str:
         return ""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ctrl_c_is_not_for_trials_that_are_starting(
     training: tuple[subprocess.Popen[str], list[psutil.Process]],
@@ -217,6 +220,7 @@ def test_ctrl_c_is_not_for_trials_that_are_starting(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_trials_end_with_a_killed_retraining_without_the_kernels_help(
     training: tuple[subprocess.Popen[str], list[psutil.Process]],
