@@ -334,6 +334,7 @@ def wait_for_epoch(root: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_to_the_same_leaderboard(
     prepared_project: ProjectFolder, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def journal(root: Path) -> list[str]:
     return text[: text.rfind("\n") + 1].splitlines()
 
 
+@pytest.mark.slow
 def test_killed_it_repeats_its_decisions_and_goes_on(
     searched: tuple[ProjectFolder, Any], tmp_path: Path
 ) -> None:

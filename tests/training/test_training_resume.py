@@ -324,6 +324,7 @@ def train_and_tell(prepared: Path, directory: Path, connection: Connection) -> N
 KILLED_EPOCHS = 12
 
 
+@pytest.mark.slow
 def test_killed_with_9_again_and_again_a_trial_ends_as_if_never_killed(
     trials: Trials, tmp_path: Path
 ) -> None:
