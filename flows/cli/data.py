@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.options import DatasetOption, JsonOption, Project, emit, with_params
+from flows.cli.options import (
+    DatasetOption,
+    JsonOption,
+    Project,
+    SkipBadOption,
+    emit,
+    with_params,
+)
 
 data_app = typer.Typer(help="Add, check, list and restore images.", no_args_is_help=True)
 
@@ -42,10 +49,7 @@ def add(
     name: Annotated[str | None, typer.Option("--name", help="Name of the batch.")] = None,
     kind: FormatOption = None,
     split: SplitOption = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Leave unreadable files out, with a warning for each."),
-    ] = False,
+    skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add images as a new immutable batch, checked and versioned.

@@ -7,6 +7,9 @@ import typer
 from flows.cli.options import JsonOption, Project, emit, with_params
 from models.errors import ConfigError
 
+MOST = 100.0
+"""Highest learning rate that any optimiser takes."""
+
 
 def mount(app: typer.Typer) -> None:
     """Add this command."""
@@ -38,7 +41,3 @@ def lr_find(
 
     record = find_learning_rate(params, low=low, high=high)
     emit(record) if as_json else typer.echo(describe_range_test(record))
-
-
-MOST = 100.0
-"""Highest learning rate that any optimiser takes."""

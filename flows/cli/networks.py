@@ -4,6 +4,9 @@ import typer
 
 from flows.cli.options import JsonOption, Project, emit, with_params
 
+ASSUMED_CLASSES = 10
+"""Where no image of the dataset is here yet."""
+
 
 def mount(app: typer.Typer) -> None:
     """Add this command."""
@@ -37,7 +40,3 @@ def networks(project: Project, *, as_json: JsonOption = False) -> None:
             "networks": kinds,
         }
     )
-
-
-ASSUMED_CLASSES = 10
-"""Where no image of the dataset is here yet."""

@@ -36,6 +36,10 @@ ModelOption = Annotated[
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="Dataset; default: data.name of the params.")
 ]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave unreadable files out, with a warning for each."),
+]
 VersionArgument = Annotated[str, typer.Argument(help="Number or alias.", show_default=False)]
 FOLDERS = ("data", "mlruns", "mlruns/trials", ".prefect")
 """Folders of a project."""

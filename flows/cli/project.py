@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import JsonOption, Project, emit, enter_root, with_params
+from flows.cli.options import (
+    JsonOption,
+    Project,
+    SkipBadOption,
+    emit,
+    enter_root,
+    with_params,
+)
 
 
 def mount(app: typer.Typer) -> None:
@@ -22,10 +29,7 @@ def init(
         Path | None,
         typer.Option("--from", help="Images to begin with: any source of `data add`."),
     ] = None,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Leave unreadable files out, with a warning for each."),
-    ] = False,
+    skip_bad: SkipBadOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a project of your own in a folder, with params for the images and these as first batch.
@@ -35,16 +39,12 @@ def init(
     Example: pitchpipe init pets --from photos/
     """
     from flows.cli.display.project import print_new_project
-    from flows.datasets.new_project import create_project
+    from flows.datasets.new_project import add_first_batch, create_project
 
     source = images.resolve() if images else None
     created = create_project(folder, source)
     enter_root(created.folder)
-    added = None
-    if source is not None:
-        from flows.datasets.new_project import add_first_batch
-
-        added = add_first_batch(created, source, skip_bad=skip_bad)
+    added = add_first_batch(created, source, skip_bad=skip_bad) if source else None
     if as_json:
         emit({"project": created, "added": added})
     else:

@@ -35,6 +35,10 @@ TEMPLATES: Mapping[str, str] = {
     "schedules.yaml": "schedules.yaml",
 }
 """File of a project -> template. params.yaml, which makes a folder a project, is written last."""
+_REQUIREMENTS = """\
+# Where your package index has no pitchpipe, the path or address of a wheel or of its repository.
+pitchpipe=={}
+"""
 OWN = (PARAMS.name, "dvc.yaml", "schedules.yaml")
 """Files that must not be there before: they would be somebody's."""
 
@@ -117,7 +121,7 @@ def _contents(
     for name, template in TEMPLATES.items():
         yield name, (templates / template).read_text(encoding="utf-8")
     yield "mlruns/.gitkeep", ""
-    yield "requirements.txt", f"pitchpipe=={importlib.metadata.version('pitchpipe')}\n"
+    yield "requirements.txt", _REQUIREMENTS.format(importlib.metadata.version("pitchpipe"))
     text = (templates / PARAMS.name).read_text(encoding="utf-8")
     yield PARAMS.name, text.format(name=dataset, seen=_describe(seen), **asdict(values))
 

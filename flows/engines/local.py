@@ -155,9 +155,8 @@ class LocalEngine:
         with _interrupt_kept_from_children():
             child.start()
         self._children.add(child)
-        if (
-            self._is_stopping()
-        ):  # `stop` may have looked through the children before this one was there
+        # `stop` may have looked through the children before this one was among them.
+        if self._is_stopping():
             child.terminate()
         return child
 

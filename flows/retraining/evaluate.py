@@ -99,6 +99,8 @@ def optimism_of(tuning: Tuning, dataset: DatasetVersion) -> Optimism | None:
     Of the 30 best trials those whose weights are there predict the first 10,000 validation images,
     in order of their digests: for each what the validation of one epoch takes, or less.
     """
+    if sum(1 for _ in tuning.ranked()) < 2:
+        return None
     validation = open_split(dataset.prepared, "validation", verify=True)
     images, labels = validation.images[:_MOST_IMAGES], validation.labels[:_MOST_IMAGES]
     predictions: list[Outcomes] = []

@@ -19,6 +19,7 @@ from models.datasets.prepared import Manifest, Split
 from models.evaluation.outcomes import Floats
 from models.networks.serving import channel_constants, normalise
 from models.record import Record
+from models.training.checkpoint import build_network
 from models.training.losses import TrainingLoss
 from models.training.minibatches import Chunk, Minibatches, Slice
 from models.training.seeding import derived_seed, seed_global
@@ -103,11 +104,7 @@ def _losses(
     """Yield the mean loss of each step's minibatch, then take the step."""
     seed_global(config.seed, "weights")
     with network_faults():
-        network = config.network.build(
-            channels=manifest.channels,
-            image_size=manifest.image_size,
-            classes=len(manifest.classes),
-        )
+        network = build_network(config, manifest)
     sweep = _Sweep(config, manifest, network.train())
     step, summed = 0, 0.0
     for epoch, chunk, part in _slices(Minibatches(train, config)):

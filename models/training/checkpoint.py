@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.config import TrialConfig
 from models.datasets.prepared import Manifest
 from models.digests import digest_file
 from models.errors import IntegrityError
@@ -102,6 +103,15 @@ def weights_digest(weights: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def build_network(config: TrialConfig, manifest: Manifest) -> nn.Module:
+    """Build the network of a config for prepared images, with new weights."""
+    return config.network.build(
+        channels=manifest.channels,
+        image_size=manifest.image_size,
+        classes=len(manifest.classes),
+    )
+
+
 def load_serving(
     directory: Path,
     result: TrialResult,
@@ -118,11 +128,7 @@ def load_serving(
     """
     path = directory / result.checkpoint
     weights = load_weights(path, result.checkpoint_digest)
-    network = result.config.network.build(
-        channels=manifest.channels,
-        image_size=manifest.image_size,
-        classes=len(manifest.classes),
-    )
+    network = build_network(result.config, manifest)
     try:
         network.load_state_dict(weights)
     except RuntimeError:

@@ -15,7 +15,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from models.config import TrialConfig
 from models.datasets.prepared import open_split, read_manifest
 from models.errors import IntegrityError
-from models.training.checkpoint import TrainingState
+from models.training.checkpoint import TrainingState, build_network
 from models.training.classifier import Classifier, TrialData
 from models.training.early_stopping import should_stop_early
 from models.training.recorder import Recorder
@@ -120,11 +120,7 @@ def _fit(
     _prepare_process(config)
     seed_global(config.seed, "weights")
     with network_faults():
-        network = config.network.build(
-            channels=manifest.channels,
-            image_size=manifest.image_size,
-            classes=len(manifest.classes),
-        )
+        network = build_network(config, manifest)
     if state is not None:
         network.load_state_dict(state.weights)
     recorder = Recorder(trial, state=state, on_epoch=on_epoch)
