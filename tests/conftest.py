@@ -26,6 +26,18 @@ settings.load_profile("pitchpipe")
 
 
 ADDRESS = "MLFLOW_TRACKING_URI"
+WAITING = "house"
+"""Folder of tests that mostly wait, for services and processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files that wait among those that compute: side by side, workers would be idle."""
+    files = list(dict.fromkeys(item.path for item in items))
+    place = dict[Path, float]()
+    for waits in (True, False):
+        alike = [path for path in files if (path.parent.name == WAITING) is waits]
+        place |= {path: number / len(alike) for number, path in enumerate(alike)}
+    items.sort(key=lambda item: place[item.path])  # stable: the order within a file stays
 
 
 @pytest.fixture(autouse=True)
