@@ -50,14 +50,14 @@ up: install
 # Three workers on two cores: tests of services mostly wait; one thread each, as torch's wait busily.
 # Not reordered: files of few tests, the slowest, would come last, beside an idle worker.
 test: install-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
 # Hundreds of kills, damaged files, failing servers: docs/reliability.md. Longer than a test may last.
 chaos: install-dev
-	$(BIN)/python -m pytest -m chaos tests/faults --numprocesses 3 --dist load
+	$(BIN)/python -m pytest -m chaos tests/faults --numprocesses 5 --dist load
 
 # Dangerous calls, dependencies not used, releases with known faults (this one asks pypi.org).
 audit: install-dev

@@ -28,6 +28,8 @@ from models.processes import ProcessIdentity
 SERVICES = PREFECT_HOME / "services.json"
 UP_PREFECT, UP_MLFLOW = "http://127.0.0.1:4200", "http://127.0.0.1:5000"
 """Addresses of `pitchpipe up`, unless the ports are taken."""
+_PATIENCE_SECONDS = 20.0
+"""For each answer to the questions whether the user's server serves us."""
 
 
 class RunningServices(Record):
@@ -138,13 +140,17 @@ def _names_up(services: RunningServices | None) -> bool:
 def _ask_users_server() -> None:
     """See that the server that the user named serves us.
 
-    Raises PitchpipeError where it does not answer, ConfigError where it asks for another password.
+    Raises PitchpipeError where it does not answer as Prefect does, ConfigError where it asks for
+    another password.
     """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - costs 2 s
     from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings  # noqa: PLC0415
 
     named = f"PREFECT_API_URL {without_credentials(os.environ['PREFECT_API_URL'])}"
-    with get_client(sync_client=True) as client:
+    once = temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})  # six times in silence else
+    patience = {"timeout": _PATIENCE_SECONDS}
+    with once, get_client(httpx_settings=patience, sync_client=True) as client:
         error = client.api_healthcheck()
         if error is not None:
             raise PitchpipeError(
@@ -158,6 +164,11 @@ def _ask_users_server() -> None:
                 raise
             raise ConfigError(
                 f"{named}: asks for a password; set PREFECT_API_AUTH_STRING to USER:PASSWORD"
+            ) from None
+        except ValueError:  # no JSON, such as a page of the UI
+            raise PitchpipeError(
+                f"{named}: answers, but not as Prefect's API, whose address ends in /api; name "
+                "that, or unset the variable to let pitchpipe start a server"
             ) from None
 
 

@@ -1,6 +1,7 @@
 """`pitchpipe up`: MLflow's UI, Prefect's server and the schedules, on loopback until Ctrl-C."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -50,14 +51,14 @@ def serve_until_interrupted(
     with mlflow_errors():
         # Fails here where the tracking server is away, before any server is started.
         _ = tracking.experiment_id
-    prefect = prefect_server(free_port(prefect_port))
+    prefect = prefect_server(_port_for("the Prefect server", prefect_port))
     api, password = f"{prefect.url}/api", new_password()
     with contextlib.ExitStack() as stack:
         stack.callback(SERVICES.unlink, missing_ok=True)
         servers = [stack.enter_context(prefect.start(server_environment(api, password)))]
         mlflow_url = tracking_uri()
         if not _has_ui(mlflow_url):
-            mlflow = mlflow_server(free_port(mlflow_port))
+            mlflow = mlflow_server(_port_for("the MLflow UI", mlflow_port))
             environment = mlflow_environment(mlflow_url, password)
             servers.append(stack.enter_context(mlflow.start(environment)))
             mlflow_url = mlflow.url
@@ -68,6 +69,15 @@ def serve_until_interrupted(
         services = announce(prefect.url, mlflow_url, password)
         with StatusPage(links(services, tracking), SCHEDULES_LOG, read_params) as page:
             _wait_for_the_end_of_one(worker, servers, page.refresh)
+
+
+def _port_for(title: str, preferred: int) -> int:
+    """Return the preferred port if it is free, else another, and say so."""
+    port = free_port(preferred)
+    if port != preferred:
+        said = f"pitchpipe: port {preferred} is taken by another program; {title} takes {port}"
+        print(said, file=sys.stderr, flush=True)  # noqa: T201 - beside the page, not in it
+    return port
 
 
 def _refuse_second() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 
 from flows.records.drift_reports import DriftRecord, drift_records, remember_drift
 from flows.tracking.drift import is_being_logged, log_missing_report
@@ -104,9 +104,15 @@ def _log_report(tracking: Tracking, record: DriftRecord) -> str | None:
 
 
 def _raise_if_down(tracking: Tracking, error: Exception) -> None:
-    """Raise MlflowException where MLflow is down, rather than refusing this one event."""
-    if isinstance(error, MlflowException | OSError) and is_outage(error):
-        tracking.client.get_experiment(tracking.experiment_id)
+    """Raise MlflowException where MLflow is down, rather than refusing this one event.
+
+    It is down where it did not answer; where it failed, another question tells.
+    """
+    if not isinstance(error, MlflowException | OSError) or not is_outage(error):
+        return
+    if isinstance(error, MlflowException) and not isinstance(error, RestException):
+        raise error
+    tracking.client.get_experiment(tracking.experiment_id)
 
 
 def _log_journal(tracking: Tracking, journal: Path) -> str | None:

@@ -117,6 +117,7 @@ def open_tracking(name: str) -> Tracking:
     uri = tracking_uri()
     _refuse_unknown(uri)
     database = _database_of(uri)
+    _quiet_loggers()
     # A progress bar for eight small files, in the middle of other output on standard error.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     if database is not None:
@@ -167,7 +168,8 @@ def mlflow_errors() -> Iterator[None]:
         said = f"MLflow at {uri}: {str(error).strip().splitlines()[0]}"
         outage = _may_recover(error, of_file=uri.startswith("sqlite"))
         kind = TrackingOutageError if outage else TrackingError
-        raise kind(f"{without_credentials(said)}; {_way_out(_database_of(uri))}") from error
+        way_out = _way_out(_database_of(uri), locked=outage)
+        raise kind(f"{without_credentials(said)}; {way_out}") from error
     finally:
         waited_for.cancel()
 
@@ -185,6 +187,12 @@ def _say_who_is_waited_for(uri: str) -> None:
             os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "120"),
             os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "7"),
         )
+
+
+def _quiet_loggers() -> None:
+    """Errors of the database are raised too, and said by us; MLflow logs them with a traceback."""
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def _refuse_unknown(uri: str) -> None:
@@ -205,9 +213,11 @@ def _refuse_unknown(uri: str) -> None:
             ) from None
 
 
-def _way_out(database: Path | None) -> str:
+def _way_out(database: Path | None, *, locked: bool) -> str:
     if database is None:
         return "see that it runs and that MLFLOW_TRACKING_URI names it"
+    if locked:
+        return "another program writes to it; end that, or try again when it is done"
     return (
         f"look at the disk and at who may write to {database}; where the file is damaged, put a "
         "copy of it back, or move it away, and `pitchpipe sync` shows the retrainings in a new one"
@@ -230,11 +240,11 @@ def _lock(database: Path) -> FileLock:
 
 def _create_schema(database: Path, uri: str) -> None:
     """Create or complete the schema. Unlocked, three processes ruin the file: MLflow #19943."""
-    for name in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     with _lock(database):
         if not database.exists():
             _make_database(database)
+        elif database.stat().st_size == 0:  # SQLite takes it for a database without tables
+            raise sqlite3.DatabaseError("the file is empty")
         _ = MlflowClient(uri).search_experiments(max_results=1)
         with contextlib.closing(sqlite3.connect(database)) as connection:
             # So that readers (the UI) never wait for writes. The mode is stored in the file.

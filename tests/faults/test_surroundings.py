@@ -14,7 +14,7 @@ import psutil
 import pytest
 from dying_command import Fate
 from invariants import broken_invariants, champion
-from project_folder import ProjectFolder, Ran, overrides
+from project_folder import ProjectFolder, Ran, overrides, read_until
 from stored_project import NAME, copied
 from stub_server import failing_server
 from warm_commands import WarmCommands
@@ -189,16 +189,20 @@ def test_a_locked_database_is_waited_for_or_said(
 
 @pytest.mark.slow
 @pytest.mark.chaos
-def test_taken_ports_are_said(warm: WarmCommands, stored: Path, tmp_path: Path) -> None:
-    """`up` names the port that somebody else listens on, and starts nothing."""
-    root = copied(stored, tmp_path / "project")
+def test_taken_ports_are_said(stored: Path, tmp_path: Path) -> None:
+    """`up` serves at other ports than one that somebody listens on, and says so."""
+    folder = ProjectFolder(copied(stored, tmp_path / "project"))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        ran = warm.run(root, "up", "--mlflow-port", port, "--prefect-port", port, seconds=60)
-    assert_own_end(ran, (1, 2))
-    assert port in ran.err
+        process = folder.start("up", "--mlflow-port", port, "--prefect-port", port)
+        said = read_until(process, "Runs")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert f":{port}" not in said
+    assert err.count(f"port {port} is taken by another program") == 2
+    assert broken_invariants(folder.root, at_rest=True) == []
 
 
 @pytest.mark.slow
