@@ -39,6 +39,14 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        from importlib.metadata import version  # 20 ms that others need not
+
+        typer.echo(f"pitchpipe {version('pitchpipe')}")
+        raise typer.Exit
+
+
 @app.callback()
 def choose_root(
     context: typer.Context,
@@ -46,7 +54,15 @@ def choose_root(
         Path | None,
         typer.Option("--root", help="Project folder; default: nearest upwards with params.yaml."),
     ] = None,
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
+    del version  # its callback has answered
     context.obj = root
 
 

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
-from project_folder import ProjectFolder, clean_environment
+from project_folder import REPOSITORY, ProjectFolder, clean_environment
 
 from flows.cli.main import app
 
@@ -191,22 +192,25 @@ def test_json_is_all_there_is_on_standard_output(project: ProjectFolder) -> None
     assert ran.code == 0
 
 
-def test_help_starts_without_anything_heavy() -> None:
-    """Asking for help waits for no framework."""
+def test_help_and_version_start_without_anything_heavy(tmp_path: Path) -> None:
+    """Asking for them waits for no framework, inside a project or not."""
     script = (
         "import sys\nfrom flows.cli import main\n"
+        "print(main.app(args=['--version'], standalone_mode=False))\n"
         "heavy = ('torch', 'mlflow', 'prefect', 'dvc', 'sklearn', 'pydantic', 'numpy')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     ran = subprocess.run(
         [sys.executable, "-c", script],
+        cwd=tmp_path,
         env=clean_environment(),
         capture_output=True,
         text=True,
         check=True,
     )
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-    assert ran.stdout.strip() == "[]"
+    assert ran.stdout.splitlines() == [f"pitchpipe {project['version']}", "0", "[]"]
 
 
 def test_a_reader_that_goes_away_is_no_error(project: ProjectFolder) -> None:
