@@ -19,6 +19,7 @@ from flows.datasets.files import (
     raw_version,
 )
 from flows.datasets.ingest import add_builtin, ensure_ingested, known_classes, settle_version
+from flows.datasets.versions import arrivals
 from models.config import DataParams, Record, read_record
 from models.config.yaml_reader import read_yaml
 from models.datasets.labelled_images import SPLITS
@@ -115,7 +116,7 @@ def prepare_here(data: DataParams) -> Manifest:
     # Not data_lock, which the process that runs the stage through DVC holds.
     with FileLock("data/.prepare.lock"):
         remove_abandoned(PREPARED)
-        return prepare(RAW / data.name, PREPARED, data)
+        return prepare(RAW / data.name, PREPARED, data, arrivals=arrivals(data.name))
 
 
 class _Resolved(Record):

@@ -206,7 +206,7 @@ def _add(source: Source, data: DataParams, *, name: str | None, skip_bad: bool =
         else:
             # The process that placed it may have been killed before DVC tracked it.
             track(data.name)
-    remember_ids(digest, ingested.scanned)
+    remember_ids(digest, ingested.scanned, data)
     log_version(data.name)
     push(data.name)
     again = Finding(code="already_added", message="an identical batch was there", where=str(target))

@@ -1,21 +1,24 @@
-"""Proof for every `data add` that no image changed its split, computed from content ids."""
+"""Proof for every `data add` that no picture changed its split, computed from ids and prints."""
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.datasets.files import batch_digests
+from flows.datasets.versions import arrivals
 from models.config import DataParams
 from models.datasets.batches import read_batch, read_piece
 from models.datasets.scanning import Scanned, concatenate_scans, scan_pieces
-from models.datasets.splits import Ids, carve_validation, picture_splits
+from models.datasets.split_assignment import Pictures, picture_splits
+from models.datasets.splits import Ids, carve_validation
+from models.digests import digest_of
 from models.files import replacing
 
 _IDS = Path("data/.ids")
-"""Ids and claims of each batch, by its digest; a cache, because decoding is slow."""
+"""Ids, prints and claims of each batch, by its digest; a cache, because decoding is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +31,43 @@ class Moves:
     """Of these, those in another split now: only a new declaration does that."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    ids: Ids
-    claims: NDArray[np.int8]
-
-
-def remember_ids(digest: str, scanned: Scanned) -> None:
-    """Cache the ids of a batch that was just scanned."""
+def remember_ids(digest: str, scanned: Scanned, data: DataParams) -> None:
+    """Cache what a batch that was just scanned, for arrays as `data` wants them, is split by."""
+    pictures = scanned.pictures
     with replacing(_file(digest)) as temporary, temporary.open("wb") as file:
-        np.savez(file, ids=scanned.pictures.ids, claims=scanned.pictures.claims)
+        np.savez(
+            file,
+            ids=pictures.ids,
+            prints=pictures.prints,
+            claims=pictures.claims,
+            form=np.array(digest_of(data.form)),
+        )
 
 
 def count_moves(added: str, data: DataParams) -> Moves:
     """Compare the splits of the dataset's images with the batch of digest `added` and without."""
-    batches = [(digest, _rows(path, digest, data)) for path, digest in batch_digests(data.name)]
-    before = [rows for digest, rows in batches if digest != added]
+    came = arrivals(data.name)
+    batches = [
+        (digest, _pictures(path, digest, data, rank=came.get(path.name, len(came))))
+        for path, digest in batch_digests(data.name)
+    ]
+    before = [pictures for digest, pictures in batches if digest != added]
     if not before:
         return Moves(0, 0)
-    old_ids, old = _splits(before, data)
-    new_ids, new = _splits([rows for _, rows in batches], data)
+    old_ids, old = picture_splits(_joined(before), data)
+    new_ids, new = picture_splits(_joined([pictures for _, pictures in batches]), data)
     places = _places(old_ids, new_ids)
     return Moves(before=len(old_ids), moved=int(np.count_nonzero(old != new[places])))
 
 
-def _splits(batches: list[_Rows], data: DataParams) -> tuple[Ids, NDArray[np.int8]]:
-    ids = np.concatenate([rows.ids for rows in batches])
-    claims = np.concatenate([rows.claims for rows in batches])
-    return picture_splits(ids, claims, data.fractions)
+def _joined(batches: list[Pictures]) -> Pictures:
+    return Pictures(
+        ids=np.concatenate([one.ids for one in batches]),
+        prints=np.concatenate([one.prints for one in batches]),
+        labels=np.concatenate([one.labels for one in batches]),
+        claims=np.concatenate([one.claims for one in batches]),
+        arrivals=np.concatenate([one.ranks for one in batches]),
+    )
 
 
 def _places(some: Ids, among: Ids) -> NDArray[np.intp]:
@@ -68,22 +80,31 @@ def _sortable(ids: Ids) -> NDArray[np.bytes_]:
     return np.array([row.tobytes().hex() for row in ids], dtype="S64")
 
 
-def _rows(path: Path, digest: str, data: DataParams) -> _Rows:
-    cached = _read_cached(_file(digest))
-    if cached is not None:
-        return cached
-    batch = read_batch(path)
-    pieces = (read_piece(batch, piece) for piece in range(len(batch.piece_lengths)))
-    scanned = concatenate_scans(scanned for _, scanned, _ in scan_pieces(pieces, data))
-    remember_ids(digest, scanned)
-    return _Rows(scanned.pictures.ids, carve_validation(scanned.pictures.claims))
+def _pictures(path: Path, digest: str, data: DataParams, *, rank: int) -> Pictures:
+    """Return what a batch is split by; labels, which do not count for that, are all 0."""
+    found = _read_cached(_file(digest), data)
+    if found is None:
+        batch = read_batch(path)
+        pieces = (read_piece(batch, piece) for piece in range(len(batch.piece_lengths)))
+        scanned = concatenate_scans(scanned for _, scanned, _ in scan_pieces(pieces, data))
+        remember_ids(digest, scanned, data)
+        found = scanned.pictures
+    return replace(
+        found,
+        labels=np.zeros(len(found.ids), np.int64),
+        claims=carve_validation(found.claims),
+        arrivals=np.full(len(found.ids), rank),
+    )
 
 
-def _read_cached(path: Path) -> _Rows | None:
-    """Return cached rows; None where there are none, or the file is damaged."""
+def _read_cached(path: Path, data: DataParams) -> Pictures | None:
+    """Return cached rows; None where there are none of this image form, or the file is damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return _Rows(arrays["ids"], carve_validation(arrays["claims"]))
+            if str(arrays["form"]) != digest_of(data.form):
+                return None
+            none = np.empty(0, np.int64)
+            return Pictures(arrays["ids"], arrays["prints"], none, arrays["claims"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

@@ -92,6 +92,15 @@ def log_version(name: str) -> None:
         append_line(VERSIONS, version.model_dump_json())
 
 
+def arrivals(name: str) -> dict[str, int]:
+    """Return for each batch that the dataset ever had the number of its first version, from 0."""
+    first: dict[str, int] = {}
+    for number, version in enumerate(logged_versions(name)):
+        for batch in version.batches:
+            first.setdefault(batch.name, number)
+    return first
+
+
 def _current(name: str) -> LoggedVersion:
     raw = open_raw(RAW / name)
     md5s = {batch.digest: batch.md5 for version in all_versions() for batch in version.batches}

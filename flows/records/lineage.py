@@ -72,7 +72,7 @@ class Lineage(Record):
     environment: dict[str, str]
     """Package -> version, python included."""
     trained_images: int
-    """Rows of trained_ids.npy: ids of images that the gate seeks in later test splits."""
+    """Rows of trained_ids.npy and trained_prints.npy, which the gate seeks in later test splits."""
     validation_images: int | None = Field(None, ge=0)
     """Number of the last of these rows, images selected on; null in earlier releases."""
     calibration: Calibration | None = None

@@ -13,7 +13,13 @@ from flows.registry.description import facts_of
 from flows.registry.listing import find_files
 from flows.registry.packing import files_digest
 from flows.registry.probing import probe
-from flows.registry.records import EVALUATION, LINEAGE, read_extra, read_trained_ids
+from flows.registry.records import (
+    EVALUATION,
+    LINEAGE,
+    read_extra,
+    read_trained_ids,
+    read_trained_prints,
+)
 from flows.registry.safety.files import check_safe
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms
@@ -59,6 +65,7 @@ def check_files(directory: Path, tags: Mapping[str, str], *, whose: str) -> str:
     read_extra(Lineage, directory, LINEAGE, whose=f"{whose}: the version")
     read_extra(Evaluation, directory, EVALUATION, whose=f"{whose}: the version")
     read_trained_ids(directory, whose=f"{whose}: the version")
+    read_trained_prints(directory, whose=f"{whose}: the version")
     return digest
 
 

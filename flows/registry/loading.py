@@ -13,7 +13,14 @@ from flows.registry.fetching import fetch_files
 from flows.registry.listing import find_version
 from flows.registry.networks import load_network
 from flows.registry.packing import files_digest
-from flows.registry.records import EVALUATION, LINEAGE, VersionRecord, read_extra, read_trained_ids
+from flows.registry.records import (
+    EVALUATION,
+    LINEAGE,
+    VersionRecord,
+    read_extra,
+    read_trained_ids,
+    read_trained_prints,
+)
 from flows.registry.safety.files import check_safe
 from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import IntegrityError
@@ -49,6 +56,11 @@ class VersionFiles:
     def trained_ids(self) -> NDArray[np.uint8]:
         """Ids of the images it was trained or selected on, (n, 32)."""
         return read_trained_ids(self.directory, whose=self.called)
+
+    @cached_property
+    def trained_prints(self) -> NDArray[np.uint8] | None:
+        """Prints of these images as it took them, (n, 32); None: an earlier release made it."""
+        return read_trained_prints(self.directory, whose=self.called)
 
     @cached_property
     def validation_ids(self) -> NDArray[np.uint8] | None:

@@ -15,7 +15,14 @@ from mlflow.types import Schema, TensorSpec
 
 from flows.records.lineage import Lineage, environment_facts
 from flows.registry.networks import build_again, load_exported, predict, write_weights
-from flows.registry.records import EVALUATION, EXTRAS, LINEAGE, TRAINED_IDS, Registration
+from flows.registry.records import (
+    EVALUATION,
+    EXTRAS,
+    LINEAGE,
+    TRAINED_IDS,
+    TRAINED_PRINTS,
+    Registration,
+)
 from flows.registry.safety.archive import StrangeArchiveError
 from models.digests import digest_file, digest_of
 from models.errors import IntegrityError
@@ -119,6 +126,8 @@ def _write_extras(extras: Path, registration: Registration) -> Lineage:
     evaluation = registration.evaluation.model_dump_json(indent=2)
     (extras / EVALUATION).write_text(evaluation, encoding="utf-8")
     np.save(extras / TRAINED_IDS, registration.trained_ids, allow_pickle=False)
+    if registration.trained_prints is not None:
+        np.save(extras / TRAINED_PRINTS, registration.trained_prints, allow_pickle=False)
     return lineage
 
 

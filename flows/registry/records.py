@@ -47,6 +47,9 @@ class Registration:
     """The parent run in MLflow."""
     why: str
     """Markdown: which trial won, and against which."""
+    trained_prints: NDArray[np.uint8] | None = None
+    """(n, 32): prints of these images as the network took them, in the order of their ids; None:
+    not known."""
     calibration: Calibration | None = None
     """What `serving` divides its logits by; None: they are as they are."""
 
@@ -92,7 +95,8 @@ class VersionRecord:
 
 EXTRAS = "pitchpipe"
 """Folder inside a version's files that MLflow ignores."""
-LINEAGE, TRAINED_IDS, EVALUATION = "lineage.json", "trained_ids.npy", "evaluation.json"
+LINEAGE, EVALUATION = "lineage.json", "evaluation.json"
+TRAINED_IDS, TRAINED_PRINTS = "trained_ids.npy", "trained_prints.npy"
 
 _Kind = TypeVar("_Kind", bound=Record)
 
@@ -116,14 +120,36 @@ def read_trained_ids(directory: Path, *, whose: str) -> NDArray[np.uint8]:
 
     Raises IntegrityError where they are missing or are something else.
     """
-    path = directory / EXTRAS / TRAINED_IDS
+    return _read_digests(directory, TRAINED_IDS, whose=whose)
+
+
+def read_trained_prints(directory: Path, *, whose: str) -> NDArray[np.uint8] | None:
+    """Map the prints of these images, (n, 32), as the network took them.
+
+    None where there are none: an earlier release made the version. Raises as `read_trained_ids`
+    does, and where there is not one for each id.
+    """
+    if not (directory / EXTRAS / TRAINED_PRINTS).exists():
+        return None
+    prints = _read_digests(directory, TRAINED_PRINTS, whose=whose)
+    ids = read_trained_ids(directory, whose=whose)
+    if len(prints) != len(ids):
+        raise IntegrityError(
+            f"{whose}: {TRAINED_PRINTS} holds {len(prints)} prints for {len(ids)} ids; {_WAY}"
+        )
+    return prints
+
+
+def _read_digests(directory: Path, name: str, *, whose: str) -> NDArray[np.uint8]:
     try:
-        ids: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+        found: NDArray[np.uint8] = np.load(
+            directory / EXTRAS / name, mmap_mode="r", allow_pickle=False
+        )
     except (OSError, ValueError, EOFError) as error:
-        raise IntegrityError(f"{whose} has no readable {TRAINED_IDS} ({error}); {_WAY}") from None
-    if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.shape[1] != 32:
-        raise IntegrityError(f"{whose}: {TRAINED_IDS} does not hold ids of 32 bytes; {_WAY}")
-    return ids
+        raise IntegrityError(f"{whose} has no readable {name} ({error}); {_WAY}") from None
+    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.shape[1] != 32:
+        raise IntegrityError(f"{whose}: {name} does not hold ids of 32 bytes; {_WAY}")
+    return found
 
 
 def another_release(error: ValidationError, *, whose: str, where: str) -> IntegrityError:

@@ -12,6 +12,8 @@ from flows.registry.registering import register
 from flows.retraining.evaluate import Evaluated, trained_trial
 from flows.retraining.session import Session, dataset_facts
 from models.config import Params
+from models.datasets.by_id import prints_of
+from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import open_split
 from models.evaluation.records import Evaluation
 
@@ -30,8 +32,8 @@ def register_selected(evaluated: Evaluated, params: Params, session: Session) ->
 def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Registration:
     trial = trained_trial(evaluated.result, evaluated.dataset)
     prepared, manifest = trial.prepared, trial.manifest
-    test = open_split(prepared, "test", verify=False)
-    validation = open_split(prepared, "validation", verify=False)
+    # No image trained or selected on may be in a later test split.
+    train, validation, test = (open_split(prepared, name, verify=False) for name in SPLITS)
     return Registration(
         serving=trial.serving(evaluated.calibration),
         spec=read_trial(trial.directory).spec,
@@ -40,10 +42,8 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
         dataset=dataset_facts(evaluated.dataset),
         classes=manifest.classes,
         example=np.array(test.images[:EXAMPLES]),
-        # No image trained or selected on may be in a later test split.
-        trained_ids=np.concatenate(
-            [open_split(prepared, "train", verify=False).ids, validation.ids]
-        ),
+        trained_ids=np.concatenate([train.ids, validation.ids]),
+        trained_prints=np.concatenate([prints_of(one.images) for one in (train, validation)]),
         validation_images=len(validation.ids),
         params=params,
         code=CodeFacts.read(),

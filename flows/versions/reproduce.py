@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from flows.datasets.files import data_lock
 from flows.datasets.restore import copy_batches, find_version
+from flows.datasets.versions import arrivals
 from flows.engines.local import LocalEngine, stop_on_signals, warm_up
 from flows.records.lineage import Lineage, environment_facts
 from flows.records.trial_store import directory_of
@@ -104,7 +105,7 @@ def _prepare(lineage: Lineage, data: DataParams, folder: Path, *, say: Say) -> M
     with data_lock():
         copy_batches(logged, raw)
     say(f"preparing {logged.images:,} images")
-    return prepare(raw, folder / "prepared", data)
+    return prepare(raw, folder / "prepared", data, arrivals=arrivals(dataset.name))
 
 
 def _environment(manifest: Manifest | None) -> Environment:

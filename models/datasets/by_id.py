@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.config import SplitName
 from models.config.data import ImageForm
 from models.datasets.array_writer import write_split
+from models.datasets.pixels import content_ids
 from models.datasets.prepared import Split, open_split, read_manifest
 from models.datasets.raw import open_raw
 from models.datasets.scanning import scan
@@ -23,6 +24,14 @@ def among(ids: Ids, known: Ids) -> NDArray[np.bool_]:
     """Return for each of ids (n, 32) whether it is among the known ones (m, 32)."""
     there = {row.tobytes() for row in np.ascontiguousarray(known)}
     return np.fromiter((row.tobytes() in there for row in ids), np.bool_, len(ids))
+
+
+def prints_of(images: NDArray[np.uint8]) -> Ids:
+    """Return the prints (n, 32) of prepared images (n, channels, height, width).
+
+    Two images have one print where a network that takes them so cannot tell them apart.
+    """
+    return content_ids(images.transpose(0, 2, 3, 1))
 
 
 def open_split_as(

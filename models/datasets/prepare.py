@@ -13,7 +13,7 @@ from models.datasets.array_writer import mean_and_std, write_split
 from models.datasets.checks import Examined, describe, examine
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import MANIFEST, Finding, Manifest, SplitInfo
-from models.datasets.raw import RawDataset, open_raw
+from models.datasets.raw import Arrivals, RawDataset, open_raw
 from models.datasets.scanning import scan
 from models.datasets.split_assignment import Assignment, Pictures, assign
 from models.digests import digest_of
@@ -21,14 +21,16 @@ from models.errors import InputError
 from models.files import write_text
 
 
-def prepare(raw: Path, prepared: Path, data: DataParams) -> Manifest:
-    """Make prepared/ from the batches in raw/; the same batches and params give the same bytes.
+def prepare(
+    raw: Path, prepared: Path, data: DataParams, *, arrivals: Arrivals | None = None
+) -> Manifest:
+    """Make prepared/ from the batches in raw/; the same arguments give the same bytes.
 
-    It is built beside prepared/ and swapped in whole, with scratch space of its own size. Raises
-    InputError where there is nothing to prepare or a split would be empty, IntegrityError where a
-    batch is damaged.
+    arrivals: in what order the batches came; None: at once. It is built beside prepared/ and
+    swapped in whole, with scratch space of its own size. Raises InputError where there is nothing
+    to prepare or a split would be empty, IntegrityError where a batch is damaged.
     """
-    batches = open_raw(raw)
+    batches = open_raw(raw, arrivals)
     with _replacement_for(prepared) as building:
         scratch = building / "scratch"
         scanned = scan(batches, scratch, data)

@@ -1,13 +1,17 @@
 """Raw datasets: the batches of data/raw/<name>/, their digests and common classes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from models.datasets.batches import Batch, label_counts, read_batch
 from models.digests import digest_file, digest_of
 from models.errors import InputError
+
+Arrivals: TypeAlias = Mapping[str, int]
+"""File name of a batch -> number of the dataset version that it came with, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,8 @@ class RawDataset:
 
     batches: tuple[Batch, ...]
     classes: tuple[str, ...]
+    ranks: tuple[int, ...]
+    """Of each batch, by which it came before others."""
 
     @property
     def images(self) -> int:
@@ -45,12 +51,18 @@ def raw_digest(batch_digests: Sequence[str]) -> str:
     return digest_of([*sorted(batch_digests)])
 
 
-def open_raw(raw: Path) -> RawDataset:
-    """Read the footers of all batches. Raises InputError where there are none."""
+def open_raw(raw: Path, arrivals: Arrivals | None = None) -> RawDataset:
+    """Read the footers of all batches. Raises InputError where there are none.
+
+    arrivals: batches that it does not name came last; None: all came at once.
+    """
     batches = tuple(read_batch(path) for path in batch_files(raw))
     if not batches:
         raise InputError(f"{raw}: holds no batches; add images with `pitchpipe data add SOURCE`")
-    return RawDataset(batches, common_classes([batch.classes for batch in batches]))
+    known = arrivals or {}
+    last = max(known.values(), default=-1) + 1
+    ranks = tuple(known.get(batch.path.name, last) for batch in batches)
+    return RawDataset(batches, common_classes([batch.classes for batch in batches]), ranks)
 
 
 def common_classes(lists: list[tuple[str, ...]]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -94,6 +94,7 @@ def scan(raw: RawDataset, scratch: Path, data: DataParams) -> Scanned:
         scanned = concatenate_scans(map(scan_one, _pieces(raw)))
     else:
         scanned = concatenate_scans(found for _, found in map_on_cores(scan_one, _pieces(raw)))
+    ranks = np.repeat(np.array(raw.ranks, np.int64), [batch.images for batch in raw.batches])
     start = 0
     for batch in raw.batches:
         mine = slice(start, start + batch.images)
@@ -101,7 +102,7 @@ def scan(raw: RawDataset, scratch: Path, data: DataParams) -> Scanned:
         labels[mine] = map_labels(labels[mine], batch.classes, raw.classes)
         claims[mine] = carve_validation(claims[mine])
         start += batch.images
-    return scanned
+    return replace(scanned, pictures=replace(scanned.pictures, arrivals=ranks))
 
 
 def scan_rows(rows: Rows, data: DataParams) -> tuple[Scanned, NDArray[np.uint8], list[Fault]]:

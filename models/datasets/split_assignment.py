@@ -33,6 +33,13 @@ class Pictures:
     """Ids of the images as prepared: equal where resizing made two images equal."""
     labels: Labels
     claims: NDArray[np.int8]
+    arrivals: NDArray[np.int64] | None = None
+    """Ranks, from 0, by which a row came before another; None: all came at once."""
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """Arrivals, 0 where all came at once."""
+        return np.zeros(len(self.ids), np.int64) if self.arrivals is None else self.arrivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +53,29 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class _Distinct:
-    """One row of each different image, by id, with its claim and split."""
+    """One row of each different image, by id, with its claim, split and arrival."""
 
     rows: Indices
     claims: NDArray[np.int8]
     splits: NDArray[np.int8]
+    ranks: NDArray[np.int64]
+    """Of the copy that came first."""
 
     def take(self, places: Indices) -> "_Distinct":
-        return _Distinct(self.rows[places], self.claims[places], self.splits[places])
+        return _Distinct(
+            self.rows[places], self.claims[places], self.splits[places], self.ranks[places]
+        )
+
+    @property
+    def precedence(self) -> NDArray[np.int64]:
+        """Greatest for the image that stays of those that resizing makes equal.
+
+        Declared test counts as having come first, then what came first; of images that came at
+        once: test before validation before train.
+        """
+        came = np.where(self.claims == Claim.TEST, 0, self.ranks)
+        precedence: NDArray[np.int64] = self.splits.astype(np.int64) - len(SPLITS) * came
+        return precedence
 
 
 def assign(pictures: Pictures, data: DataParams) -> Assignment:
@@ -61,14 +83,16 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
 
     Copies count once, in the split of their greatest claim. Images with two labels are dropped,
     with all their copies (data.conflicts: refuse raises InputError). Images that resizing makes
-    equal count once: test before validation before train, then the smallest id. data.limit keeps
-    the smallest ids of each split and every image that is declared test.
+    equal count once: the one that came first, so that none moves when others come; of those that
+    came at once test before validation before train, then the smallest id. One that is declared
+    test counts as having come first. data.limit keeps the smallest ids of each split and every
+    image that is declared test.
     """
     copies = group_copies(pictures.ids)
     conflicting = has_two_labels(copies, pictures.labels)
     every = _distinct(pictures, copies, data)
     labelled = every.take(np.flatnonzero(~conflicting))
-    twins = group_copies(pictures.prints[labelled.rows], best_first=labelled.splits)
+    twins = group_copies(pictures.prints[labelled.rows], best_first=labelled.precedence)
     conflicting_twins = has_two_labels(twins, pictures.labels[labelled.rows])
     unlike = labelled.take(np.sort(twins.first[~conflicting_twins]))
     conflicts = int(copies.lengths[conflicting].sum()) + int(twins.lengths[conflicting_twins].sum())
@@ -93,10 +117,23 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
     )
 
 
+def picture_splits(pictures: Pictures, data: DataParams) -> tuple[Ids, NDArray[np.int8]]:
+    """Return the distinct ids, ascending, and the split in which each picture is kept.
+
+    Labels and data.limit do not count.
+    """
+    every = _distinct(pictures, group_copies(pictures.ids), data)
+    twins = group_copies(pictures.prints[every.rows], best_first=every.precedence)
+    kept = np.empty_like(every.splits)
+    kept[twins.order] = every.splits[twins.first][twins.group]
+    return pictures.ids[every.rows], kept
+
+
 def _distinct(pictures: Pictures, copies: Copies, data: DataParams) -> _Distinct:
     claims = np.maximum.reduceat(pictures.claims[copies.order], copies.starts)
+    ranks = np.minimum.reduceat(pictures.ranks[copies.order], copies.starts)
     rows = copies.first
-    return _Distinct(rows, claims, split_of(pictures.ids[rows], claims, data.fractions))
+    return _Distinct(rows, claims, split_of(pictures.ids[rows], claims, data.fractions), ranks)
 
 
 def _refusal(conflicts: int) -> str:

@@ -60,7 +60,7 @@ class Copies:
         return np.repeat(np.arange(len(self.starts)), self.lengths)
 
 
-def group_copies(ids: Ids, *, best_first: NDArray[np.int8] | None = None) -> Copies:
+def group_copies(ids: Ids, *, best_first: NDArray[np.int64] | None = None) -> Copies:
     """Group equal ids; within a group by greatest `best_first` first, then by row."""
     words = np.ascontiguousarray(ids).view(">u8").astype(np.uint64)
     keys = [*words.T[::-1]] if best_first is None else [-best_first, *words.T[::-1]]
@@ -97,13 +97,3 @@ def split_of(ids: Ids, claims: NDArray[np.int8], fractions: Fractions) -> NDArra
     declared = claims.astype(np.int8) - np.int8(Claim.TRAIN)
     splits = np.where(claims == Claim.NONE, hashed, declared)
     return np.where(claims == Claim.CARVED, carved, splits).astype(np.int8)
-
-
-def picture_splits(
-    ids: Ids, claims: NDArray[np.int8], fractions: Fractions
-) -> tuple[Ids, NDArray[np.int8]]:
-    """Return the distinct ids, ascending, and the split of each by its greatest claim."""
-    copies = group_copies(ids)
-    greatest = np.maximum.reduceat(claims[copies.order], copies.starts)
-    once = ids[copies.first]
-    return once, split_of(once, greatest, fractions)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from models.config import DataParams, Fractions
 from models.datasets.labelled_images import SPLITS
-from models.datasets.split_assignment import Assignment, Pictures, assign
-from models.datasets.splits import TEST, TRAIN, VALIDATION, Claim, picture_splits, split_of
+from models.datasets.split_assignment import Assignment, Pictures, assign, picture_splits
+from models.datasets.splits import TEST, TRAIN, VALIDATION, Claim, split_of
 from models.errors import InputError
 
 Row = tuple[int, int, Claim]
@@ -51,6 +51,49 @@ def test_adding_undeclared_images_moves_none(old: list[int], new: list[int]) -> 
     before = placed([(number, 0, Claim.NONE) for number in old])
     after = placed([(number, 0, Claim.NONE) for number in old + new])
     assert before.items() <= after.items()
+
+
+Made = tuple[int, int]
+"""Which picture, and which image it becomes by resizing."""
+MADE = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), unique_by=lambda one: one[0])
+
+
+def arriving(batches: list[list[Made]], claim: Claim = Claim.NONE) -> dict[int, str]:
+    """Picture -> split, of batches that came one after another; the last one claims."""
+    made = [one for batch in batches for one in batch]
+    ranks = np.repeat(np.arange(len(batches)), [len(batch) for batch in batches])
+    pictures = Pictures(
+        ids=ids_of([number for number, _ in made]),
+        prints=ids_of([1000 + image for _, image in made]),
+        labels=np.zeros(len(made), np.int64),
+        claims=np.where(ranks == len(batches) - 1, claim, Claim.NONE).astype(np.int8),
+        arrivals=ranks,
+    )
+    rows = assign(pictures, DataParams()).rows
+    return {
+        made[row][0]: split for split, chosen in zip(SPLITS, rows, strict=True) for row in chosen
+    }
+
+
+@given(MADE, MADE, st.sampled_from([Claim.NONE, Claim.CARVED, Claim.TRAIN, Claim.VALIDATION]))
+def test_pictures_that_resizing_makes_equal_to_older_ones_move_none(
+    old: list[Made], new: list[Made], claim: Claim
+) -> None:
+    """Each that is there stays and keeps its split, unless it comes again or is declared test."""
+    kept = {number for number, _ in old}
+    others = [one for one in new if one[0] not in kept]
+
+    assert arriving([old, []]).items() <= arriving([old, others], claim).items()
+
+
+def test_of_pictures_that_come_at_once_the_one_in_test_stays() -> None:
+    """By their ids 3 is in train and 8 in test; of what comes later the older one stays."""
+    assert arriving([[(3, 0), (8, 1)]]) == {3: "train", 8: "test"}
+
+    assert arriving([[(3, 0), (8, 0)]]) == {8: "test"}
+    assert arriving([[(3, 0)], [(8, 0)]]) == {3: "train"}
+    assert arriving([[(8, 0)], [(3, 0)]]) == {8: "test"}
+    assert arriving([[(3, 0)], [(1, 0)]], Claim.TEST) == {1: "test"}
 
 
 @given(ROWS, st.randoms())
@@ -194,9 +237,8 @@ def test_a_worked_example_stays_where_it_is() -> None:
 
 def test_pictures_are_listed_once_with_their_split() -> None:
     """Two rows of one picture are one entry, with the greater claim's split."""
+    rows: list[Row] = [(1, 0, Claim.TRAIN), (2, 0, Claim.TRAIN), (1, 0, Claim.TEST)]
     ids = ids_of([1, 2, 1])
-    once, splits = picture_splits(
-        ids, np.array([Claim.TRAIN, Claim.TRAIN, Claim.TEST], np.int8), Fractions()
-    )
+    once, splits = picture_splits(pictures_of(rows), DataParams())
     found = {bytes(row): int(split) for row, split in zip(once, splits, strict=True)}
     assert found == {bytes(ids[0]): TEST, bytes(ids[1]): TRAIN}

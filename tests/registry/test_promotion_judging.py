@@ -30,6 +30,7 @@ from flows.retraining.forecast import Forecast
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
 from models.datasets.batches import write_batch
+from models.datasets.by_id import prints_of
 from models.datasets.labelled_images import SPLITS, PixelRows
 from models.datasets.prepared import open_split, read_manifest
 from models.decision import Decision
@@ -244,6 +245,24 @@ def test_a_champion_trained_on_todays_test_images_is_not_compared(bars_tracking:
     force_promotion(bars_tracking, register(bars_tracking, leaky), reason="before the test grew")
     decision = judge(bars_tracking, RIGHT, GATE).decision
     assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_unseen"})
+
+
+def test_a_test_image_seen_under_another_id_is_known_by_its_print(bars_tracking: Tracking) -> None:
+    """A picture that became the same image was another one: its id tells nothing."""
+    test = open_split(PREPARED, "test", verify=False)
+    leaky = bars_registration(BarsNetwork().eval(), run_of(bars_tracking), seed=8)
+    prints = np.array(leaky.trained_ids)
+    prints[:2] = prints_of(test.images[:2])
+    leaky = dataclasses.replace(leaky, trained_prints=prints)
+    version = register(bars_tracking, leaky)
+    force_promotion(bars_tracking, version, reason="before grey copies came")
+
+    decision = judge(bars_tracking, RIGHT, GATE).decision
+
+    assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_unseen"})
+    assert "trained on 2 of today's test images" in decision.reasons[0]
+    again = judge(bars_tracking, version, GATE).decision
+    assert (again.verdict, failed(again)) == ("REJECT", {"unseen_test_images"})
 
 
 class AnyShape(torch.nn.Module):

@@ -173,6 +173,7 @@ CRAFTED: dict[str, tuple[dict[str, bytes | None], str]] = {
     "no lineage": ({"pitchpipe/lineage.json": None}, r"no readable lineage\.json"),
     "evaluation": ({"pitchpipe/evaluation.json": b"[]"}, "another release"),
     "ids": ({"pitchpipe/trained_ids.npy": b"\x93NUMPY"}, r"no readable trained_ids\.npy"),
+    "prints": ({"pitchpipe/trained_prints.npy": b"PK"}, r"no readable trained_prints\.npy"),
 }
 
 

@@ -30,6 +30,7 @@ from project_folder import (
 )
 
 from flows.runtime.servers import answers, free_port
+from models.datasets.by_id import prints_of
 from models.datasets.prepared import open_split, read_manifest
 from models.training.checkpoint import load_serving
 from models.trials import TrialResult, read_outcome
@@ -292,12 +293,15 @@ def test_the_version_tells_what_it_was_trained_on_from_what_it_was_selected_on(
     folder, _ = retrained
     (extras,) = (folder.root / "mlruns/artifacts").glob("*/models/*/artifacts/pitchpipe")
     ids, lineage = np.load(extras / "trained_ids.npy"), (extras / "lineage.json").read_text()
-    validation = open_split(folder.root / "data/prepared", "validation", verify=True).ids
+    validation = open_split(folder.root / "data/prepared", "validation", verify=True)
 
     count = json.loads(lineage)["validation_images"]
 
     assert 0 < count < len(ids)
-    assert np.array_equal(ids[-count:], validation)
+    assert np.array_equal(ids[-count:], validation.ids)
+    prints = np.load(extras / "trained_prints.npy")
+    assert prints.shape == ids.shape
+    assert np.array_equal(prints[-count:], prints_of(validation.images))
 
 
 def wait_for_line(process: subprocess.Popen[str], pattern: str) -> str:

@@ -5,14 +5,14 @@ import numpy as np
 from flows.datasets.files import PREPARED
 from flows.records.looks import past_looks
 from flows.records.promotion import Judgement
-from flows.registry.loading import LoadedVersion, load_version
+from flows.registry.loading import LoadedVersion, VersionFiles, load_version
 from flows.registry.promotion.aliases import edit_aliases
 from flows.registry.splits import open_split_for
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams
-from models.datasets.by_id import among
+from models.datasets.by_id import among, prints_of
 from models.datasets.class_order import widen_columns
-from models.datasets.prepared import Manifest, digest_array, read_manifest
+from models.datasets.prepared import Manifest, Split, digest_array, read_manifest
 from models.errors import InputError, PitchpipeError
 from models.gate.budget import looks_taken
 from models.gate.inputs import ChampionUnusable, GateInput
@@ -81,8 +81,20 @@ def _score(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> Gate
         labels=test.labels,
         test_digest=digest_array(test.ids),
         classes=manifest.classes,
-        trained_on_test=int(np.count_nonzero(among(test.ids, version.files.trained_ids))),
+        trained_on_test=_seen(version.files, test),
         weights_megabytes=version.files.weights_bytes / 1e6,
         unknown=unknown,
         latency_ms=measure_latency_ms(version.network, test.images[:1]) if measured else None,
     )
+
+
+def _seen(files: VersionFiles, test: Split) -> int:
+    """Count the test images that a version was trained or selected on.
+
+    By id, and by what it took: an image that is equal to one of these in the version's own form was
+    seen, whatever the pictures were before. Versions of earlier releases are known by ids alone.
+    """
+    seen = among(test.ids, files.trained_ids)
+    if files.trained_prints is not None:
+        seen |= among(prints_of(test.images), files.trained_prints)
+    return int(np.count_nonzero(seen))
