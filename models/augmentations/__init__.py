@@ -6,8 +6,10 @@ from pydantic import BeforeValidator, Field
 
 from models.augmentations.affine import AffineAugmentation
 from models.augmentations.color import ColorAugmentation
+from models.augmentations.crop import CropAugmentation
 from models.augmentations.erasing import ErasingAugmentation
 from models.augmentations.none import NoAugmentation
+from models.augmentations.rand_augment import RandAugmentation
 from models.augmentations.sequence import SequenceAugmentation, Step
 from models.augmentations.shift import ShiftAugmentation
 
@@ -30,8 +32,10 @@ __all__ = [
     "AffineAugmentation",
     "AugmentationConfig",
     "ColorAugmentation",
+    "CropAugmentation",
     "ErasingAugmentation",
     "NoAugmentation",
+    "RandAugmentation",
     "SequenceAugmentation",
     "ShiftAugmentation",
 ]

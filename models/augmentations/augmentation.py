@@ -20,3 +20,6 @@ class Augmentation(Record):
         The seed, one for each (trial seed, epoch, minibatch), decides every change.
         """
         raise NotImplementedError
+
+    def check_fits(self, image_size: int) -> None:
+        """Raise ValueError where images of image_size pixels a side cannot be changed so."""

@@ -7,8 +7,10 @@ from pydantic import Field
 from models.augmentations.affine import AffineAugmentation
 from models.augmentations.augmentation import Augmentation
 from models.augmentations.color import ColorAugmentation
+from models.augmentations.crop import CropAugmentation
 from models.augmentations.erasing import ErasingAugmentation
 from models.augmentations.none import NoAugmentation
+from models.augmentations.rand_augment import RandAugmentation
 from models.augmentations.shift import ShiftAugmentation
 
 if TYPE_CHECKING:
@@ -18,9 +20,11 @@ Step = Annotated[
     # One augmentation, the table of them; docs/extending.md adds one.
     NoAugmentation
     | ShiftAugmentation
+    | CropAugmentation
     | AffineAugmentation
     | ColorAugmentation
-    | ErasingAugmentation,
+    | ErasingAugmentation
+    | RandAugmentation,
     Field(discriminator="name"),
 ]
 
@@ -31,6 +35,11 @@ class SequenceAugmentation(Augmentation):
     name: Literal["sequence"] = "sequence"
     steps: tuple[Step, ...] = Field(min_length=1)
     """Augmentations, each with random numbers of its own."""
+
+    def check_fits(self, image_size: int) -> None:
+        """Raise ValueError where a step does."""
+        for step in self.steps:
+            step.check_fits(image_size)
 
     def augment(self, images: "Tensor", seed: int) -> "Tensor":
         import numpy as np  # noqa: PLC0415 - see Augmentation

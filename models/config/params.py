@@ -43,8 +43,9 @@ class Params(Record):
     retention: RetentionParams = RetentionParams()
 
     @model_validator(mode="after")
-    def _images_fit_the_network(self) -> Self:
+    def _images_fit_the_trial(self) -> Self:
         self.trial.network.check_fits(self.data.image_size)
+        self.trial.augmentation.check_fits(self.data.image_size)
         return self
 
     @model_validator(mode="after")

@@ -53,6 +53,7 @@ def make_proposal(params: Params, point: Mapping[str, JsonValue]) -> Proposal:
     try:
         config = apply_point(params.trial, point).for_epochs(params.search.epochs)
         config.network.check_fits(params.data.image_size)
+        config.augmentation.check_fits(params.data.image_size)
     except ValueError as error:
         raise ConfigError(
             f"search.axes: no trial can have {_listed(point)}: {_broken_rule(error)}; "

@@ -1,5 +1,7 @@
 """Augmentations: what they change, and by which random numbers."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image, ImageEnhance, ImageOps
 from pydantic import TypeAdapter, ValidationError
 from training_fixtures import SMALL_CNN, Trials
 
@@ -14,19 +17,24 @@ from models.augmentations import (
     AffineAugmentation,
     AugmentationConfig,
     ColorAugmentation,
+    CropAugmentation,
     ErasingAugmentation,
     NoAugmentation,
+    RandAugmentation,
     SequenceAugmentation,
     ShiftAugmentation,
 )
 from models.augmentations.mixing import Cutmix, Mixup, NoMixing
-from models.config import TrialConfig
+from models.augmentations.rand_operations import DEGREES, OPERATIONS, SHEAR, apply_operations
+from models.config import Params, TrialConfig
 
 EVERY: tuple[AugmentationConfig, ...] = (
     ShiftAugmentation(pixels=2, mirror=True),
     AffineAugmentation(mirror=True),
     ColorAugmentation(saturation=0.3),
     ErasingAugmentation(probability=1.0),
+    CropAugmentation(padding=3, mirror=True),
+    RandAugmentation(),
     SequenceAugmentation(steps=(AffineAugmentation(), ColorAugmentation())),
 )
 NOTHING: tuple[AugmentationConfig, ...] = (
@@ -35,6 +43,7 @@ NOTHING: tuple[AugmentationConfig, ...] = (
     AffineAugmentation(degrees=0, scale=0, translate=0),
     ColorAugmentation(brightness=0, contrast=0, saturation=0),
     ErasingAugmentation(probability=0),
+    CropAugmentation(padding=0),
     SequenceAugmentation(steps=(NoAugmentation(), ShiftAugmentation(pixels=0))),
 )
 
@@ -200,3 +209,111 @@ def test_erasing_fills_with_the_image_s_mean() -> None:
         rows, columns = np.flatnonzero(grey.any(1)), np.flatnonzero(grey.any(0))
         assert grey.sum() == len(rows) * len(columns)
     assert int((changed == 100).sum()) > 0
+
+
+@given(padding=st.integers(0, 7), seed=st.integers(0, 1000))
+def test_a_crop_is_one_of_the_image_that_numpy_pads(padding: int, seed: int) -> None:
+    """Reflected without its border, at one place for all channels."""
+    images = noise(3, side=8, seed=seed)
+
+    cropped = CropAugmentation(padding=padding).augment(images, seed)
+
+    sides = ((0, 0), (padding, padding), (padding, padding))
+    for image, found in zip(images.numpy(), cropped.numpy(), strict=True):
+        padded = np.pad(image, sides, mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (8, 8), (1, 2))
+        assert (windows == found[:, None, None]).all((0, 3, 4)).any()
+
+
+def test_a_crop_of_black_padding_is_a_shift() -> None:
+    """The same random numbers, to the bit."""
+    images = noise(20)
+    crop = CropAugmentation(padding=3, fill="zeros", mirror=True)
+
+    shifted = ShiftAugmentation(pixels=3, mirror=True).augment(images, 5)
+
+    assert torch.equal(crop.augment(images, 5), shifted)
+
+
+def test_more_than_there_is_of_an_image_is_not_mirrored() -> None:
+    """Refused with the params, in a list as well; of black there is as much as is asked for."""
+    crop: dict[str, object] = {"name": "crop", "padding": 28}
+
+    with pytest.raises(ValidationError, match="padding 28 must be below the image's 28 pixels"):
+        Params.model_validate({"trial": {"augmentation": [{"name": "none"}, crop]}})
+    Params.model_validate({"trial": {"augmentation": crop | {"fill": "zeros"}}})
+
+
+def picture_of(image: torch.Tensor) -> Image.Image:
+    """As Pillow has it."""
+    pixels = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels if len(image) == 3 else pixels[:, :, 0])
+
+
+PILLOW: dict[str, Callable[[Image.Image, float], Image.Image]] = {
+    "identity": lambda picture, _: picture,
+    "brightness": lambda picture, level: ImageEnhance.Brightness(picture).enhance(1 + 0.9 * level),
+    "colour": lambda picture, level: ImageEnhance.Color(picture).enhance(1 + 0.9 * level),
+    "contrast": lambda picture, level: ImageEnhance.Contrast(picture).enhance(1 + 0.9 * level),
+    "sharpness": lambda picture, level: ImageEnhance.Sharpness(picture).enhance(1 + 0.9 * level),
+    "posterize": lambda picture, level: ImageOps.posterize(picture, round(8 - 4 * abs(level))),
+    "solarize": lambda picture, level: ImageOps.solarize(
+        picture, math.ceil(256 * (1 - abs(level)))
+    ),
+    "autocontrast": lambda picture, _: ImageOps.autocontrast(picture),
+    "equalize": lambda picture, _: ImageOps.equalize(picture),
+}
+"""Operations on light and colour by the library that the paper's code used."""
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", PILLOW)
+def test_light_and_colour_change_as_pillow_changes_them(name: str, channels: int) -> None:
+    """To two levels of 255: Pillow cuts fractions off, and where it blurs it does so twice."""
+    ranges = torch.tensor([1, 2, 4, 8], dtype=torch.uint8).repeat(3).reshape(-1, 1, 1, 1)
+    images = noise(12, channels=channels) // ranges
+    images[0] = 77
+    levels = torch.linspace(-1, 1, 12)
+
+    changed = OPERATIONS[name](images, levels)
+
+    for image, level, found in zip(images, levels, changed, strict=True):
+        expected = np.atleast_3d(np.asarray(PILLOW[name](picture_of(image), float(level))))
+        assert np.abs(found.permute(1, 2, 0).numpy().astype(int) - expected).max() <= 2
+
+
+def test_maps_worked_by_hand() -> None:
+    """One bright pixel beside the centre: a slope moves it by rows, a turn by its angle."""
+    images = torch.zeros(1, 1, 21, 21, dtype=torch.uint8)
+    images[0, 0, 0, 10] = 255
+    full = torch.ones(1)
+
+    sheared = OPERATIONS["shear x"](images, full)[0, 0]
+    turned = OPERATIONS["rotate"](images, full)[0, 0]
+    moved = OPERATIONS["translate y"](images, full)[0, 0]
+
+    assert brightest(sheared) == (0, 10 + 10 * SHEAR)
+    angle = math.radians(DEGREES)
+    assert brightest(turned) == (round(10 - 10 * math.cos(angle)), round(10 - 10 * math.sin(angle)))
+    assert int(moved.sum()) == 0  # by 9.5 pixels upwards, out of the image
+
+
+def brightest(image: torch.Tensor) -> tuple[int, int]:
+    """Row and column."""
+    place = int(image.flatten().argmax())
+    return place // image.shape[1], place % image.shape[1]
+
+
+def test_every_operation_is_drawn_alike_and_each_image_has_its_own() -> None:
+    """Of 1,400 images each of the 14 gets about 100; images for none of them stay."""
+    chosen = torch.arange(28) % 14
+    images = noise(28)
+    changed = apply_operations(images, chosen, torch.full((28,), 0.5))
+    for number, operation in enumerate(OPERATIONS.values()):
+        rows = chosen == number
+        assert torch.equal(changed[rows], operation(images[rows], torch.full((2,), 0.5)))
+
+    flat = torch.full((1400, 1, 4, 4), 100, dtype=torch.uint8)
+    found = RandAugmentation(operations=1, magnitude=30).augment(flat, 3)
+    # Of a flat grey image brightness, solarize and posterize alone change anything.
+    assert 230 <= int((found[:, 0, 0, 0] != 100).sum()) <= 370
