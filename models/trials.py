@@ -26,6 +26,8 @@ class TrialFiles:
 _LATER_FIELDS: tuple[tuple[str, str, JsonValue], ...] = (
     ("", "mixing", {"name": "none"}),
     ("", "class_weights", "none"),
+    ("", "sampling", "uniform"),
+    ("", "focal_gamma", 0.0),
     ("optimizer", "epsilon", 1e-8),
     ("optimizer", "bias_correction", True),
     ("optimizer", "decay_biases_and_norms", False),

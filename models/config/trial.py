@@ -39,6 +39,13 @@ class TrialConfig(Record):
     """Mixing of training images with one another."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: in the training loss, every class counts the same, however few its images."""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """uniform: every training image once an epoch. balanced: as many images an epoch as there are,
+    the same number of each class; those of large classes take turns over the epochs, those of small
+    ones come several times."""
+    focal_gamma: float = Field(0.0, ge=0, le=10)
+    """Focal loss (Lin et al., 2017): each image's loss is multiplied by (1 - p)^gamma, p the
+    probability of its class, so that images that are right already count less. 0: cross-entropy."""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     """When to stop before the budget."""
     objective: Objective = "accuracy"
@@ -69,6 +76,30 @@ class TrialConfig(Record):
         A schedule that says no horizon ends with them. Raises ValueError where one ends before.
         """
         return self.model_copy(update={"schedule": self.schedule.for_epochs(epochs)})
+
+    @model_validator(mode="after")
+    def _balance_is_made_once(self) -> Self:
+        if self.sampling == "balanced" and self.class_weights == "balanced":
+            raise ValueError(
+                "sampling: balanced and class_weights: balanced would each make up for rare "
+                "classes, together twice: choose one"
+            )
+        if self.sampling == "balanced" and self.optimizer.name == "gd":
+            raise ValueError(
+                "sampling: balanced draws minibatches, and gd takes every image once a step: "
+                "choose class_weights: balanced, or another optimizer.name"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _focal_loss_has_one_class_an_image(self) -> Self:
+        if self.focal_gamma and self.label_smoothing:
+            raise ValueError(
+                f"focal_gamma {self.focal_gamma:g} and label_smoothing {self.label_smoothing:g}: "
+                "the focal loss weighs by the probability of one class, and smoothing spreads the "
+                "label over all; set one of them to 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _each_device_has_an_image(self) -> Self:

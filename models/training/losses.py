@@ -9,10 +9,13 @@ from models.datasets.prepared import Manifest
 
 
 class TrainingLoss:
-    """Cross-entropy with label smoothing, class weights and mixed labels, as the trial asks."""
+    """Cross-entropy or focal loss, with class weights and mixed labels, as the trial asks.
+
+    Of mixed labels each has its own loss, focal or with smoothing, and the two are weighed.
+    """
 
     def __init__(self, config: TrialConfig, manifest: Manifest) -> None:
-        self._smoothing = config.label_smoothing
+        self._smoothing, self._gamma = config.label_smoothing, config.focal_gamma
         self._weights = _balanced(manifest) if config.class_weights == "balanced" else None
 
     def __call__(self, logits: Tensor, labels: Tensor, others: Tensor, share: float) -> Tensor:
@@ -25,9 +28,19 @@ class TrainingLoss:
 
     def _sum(self, logits: Tensor, labels: Tensor) -> Tensor:
         weights = None if self._weights is None else self._weights.to(logits.device, logits.dtype)
+        if self._gamma:
+            return _focal_sum(logits, labels, gamma=self._gamma, weights=weights)
         return functional.cross_entropy(
             logits, labels, weight=weights, reduction="sum", label_smoothing=self._smoothing
         )
+
+
+def _focal_sum(logits: Tensor, labels: Tensor, *, gamma: float, weights: Tensor | None) -> Tensor:
+    """Sum of -w (1 - p)^gamma log p, p the probability of the label (Lin et al., 2017, eq. 5)."""
+    surprises = functional.cross_entropy(logits, labels, reduction="none")  # -log p
+    # The power of 0 has no finite slope for gamma < 1; where p is 1 there is nothing to learn.
+    losses = (-torch.expm1(-surprises)).clamp(min=1e-12) ** gamma * surprises
+    return losses.sum() if weights is None else (weights[labels] * losses).sum()
 
 
 def _balanced(manifest: Manifest) -> Tensor:

@@ -48,15 +48,16 @@ class Chunk:
 
 
 class Minibatches:
-    """The train split in an order that is a function of (seed, epoch); every image once an epoch.
+    """The train split in an order that is a function of (seed, epoch).
 
+    An epoch has as many images as the split: every image once, or of each class the same number.
     Images are gathered from the memory map: a split larger than memory trains, and concurrent
     trials share the pages.
     """
 
     def __init__(self, split: Split, config: TrialConfig) -> None:
         self._split = split
-        self._seed = config.seed
+        self._seed, self._balanced = config.seed, config.sampling == "balanced"
         count = len(split.labels)
         full = isinstance(config.optimizer, GdConfig)
         self._chunks = _chunked(list(_slices(count, count if full else config.minibatch_size)))
@@ -81,9 +82,39 @@ class Minibatches:
     def _rows(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         if epoch != self._order_epoch:
             source = generator(self._seed, "order", epoch=epoch)
-            self._order = torch.randperm(len(self._split.labels), generator=source).numpy()
+            self._order = self._draw(source).numpy()
             self._order_epoch = epoch
         return self._order
+
+    def _draw(self, source: torch.Generator) -> Tensor:
+        if self._balanced:
+            return balanced_order(torch.from_numpy(np.array(self._split.labels)), source)
+        return torch.randperm(len(self._split.labels), generator=source)
+
+
+def balanced_order(labels: Tensor, source: torch.Generator) -> Tensor:
+    """Draw n rows of n labels, (n,), int64: of each class that occurs as many, in random order.
+
+    Where n does not divide, classes chosen at random have one more: each place of the order has
+    each class with the same probability. A class's images come all once before any comes again.
+    """
+    classes = torch.bincount(labels).nonzero().flatten()
+    shares = torch.full((len(classes),), len(labels) // len(classes))
+    shares[torch.randperm(len(classes), generator=source)[: len(labels) % len(classes)]] += 1
+    rows = torch.cat(
+        [
+            _in_turns((labels == one).nonzero().flatten(), int(share), source)
+            for one, share in zip(classes, shares, strict=True)
+        ]
+    )
+    return rows[torch.randperm(len(rows), generator=source)]
+
+
+def _in_turns(rows: Tensor, count: int, source: torch.Generator) -> Tensor:
+    """Draw `count` of the rows, again and again in an order of its own each time round."""
+    rounds = -(-count // len(rows))
+    orders = torch.rand(rounds, len(rows), generator=source).argsort(dim=1, stable=True)
+    return rows[orders].flatten()[:count]
 
 
 def _slices(count: int, size: int) -> Iterator[Slice]:
