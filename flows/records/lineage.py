@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from models.config import Record
 from models.config.data import ImageForm, Interpolation, Resize
+from models.config.policies import Flips
 from models.errors import InputError
 from models.evaluation.records import Calibration
 from models.record import leaves
@@ -77,6 +78,8 @@ class Lineage(Record):
     """Number of the last of these rows, images selected on; null in earlier releases."""
     calibration: Calibration | None = None
     """By what the version divides its logits; null: as they are, and in earlier releases."""
+    flips: Flips = "none"
+    """evaluation.flips; earlier releases flipped nothing."""
     created: str
     """When it was registered, ISO 8601 in UTC."""
 

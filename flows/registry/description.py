@@ -68,4 +68,6 @@ def _scores(registration: Registration) -> str:
         before = f"{calibration.uncalibrated_ece:.4f} before logits were divided by"
         ece = f"- calibration error **{evaluation.ece:.4f}**"
         rows.append(f"{ece} ({before} {calibration.temperature:.3f})")
+    if registration.params.evaluation.flips != "none":
+        rows.append("- probabilities are means over each image and its mirror image")
     return "\n".join([f"On {evaluation.n:,} test images:", "", *rows])

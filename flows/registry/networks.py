@@ -93,6 +93,7 @@ def build_again(directory: Path, lineage: Lineage) -> "nn.Module":
                 mean=[0.0] * channels,
                 std=[1.0] * channels,
                 temperature=lineage.calibration.temperature if lineage.calibration else None,
+                mirror=lineage.flips == "horizontal",
             ).eval()
         _check_shapes(serving, weights, lineage)
         serving.to_empty(device="cpu").load_state_dict(weights)

@@ -120,6 +120,7 @@ def _write_extras(extras: Path, registration: Registration) -> Lineage:
         trained_images=len(registration.trained_ids),
         validation_images=registration.validation_images,
         calibration=registration.calibration,
+        flips=registration.params.evaluation.flips,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     (extras / LINEAGE).write_text(lineage.model_dump_json(indent=2), encoding="utf-8")

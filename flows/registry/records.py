@@ -51,7 +51,8 @@ class Registration:
     """(n, 32): prints of these images as the network took them, in the order of their ids; None:
     not known."""
     calibration: Calibration | None = None
-    """What `serving` divides its logits by; None: they are as they are."""
+    """What `serving` divides its logits by; None: they are as they are. What it flips is in the
+    params."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -64,7 +65,9 @@ class Registration:
         """Identity of this registration: equal weights with equal test scores are one version."""
         result = self.result
         calibrated = [digest_of(self.calibration)] if self.calibration else []
-        facts = [result.weights_digest, digest_of(self.evaluation), *calibrated]
+        flips = self.params.evaluation.flips
+        served = [*calibrated, *([] if flips == "none" else [flips])]
+        facts = [result.weights_digest, digest_of(self.evaluation), *served]
         return digest_of([result.key, result.budget, *facts])
 
 

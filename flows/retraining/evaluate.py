@@ -149,6 +149,7 @@ def _report(tuning: Tuning, trial: TrainedTrial, served: Served, params: Params)
         title=params.registered_name,
         evaluation=served.evaluation,
         calibration=served.calibration,
+        flips=params.evaluation.flips,
         selection=selection,
         test=TestSplit(
             images=images.images, labels=images.labels, probabilities=served.probabilities

@@ -35,7 +35,7 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
     # No image trained or selected on may be in a later test split.
     train, validation, test = (open_split(prepared, name, verify=False) for name in SPLITS)
     return Registration(
-        serving=trial.serving(evaluated.calibration),
+        serving=trial.serving(evaluated.calibration, flips=params.evaluation.flips),
         spec=read_trial(trial.directory).spec,
         result=trial.result,
         evaluation=evaluated.evaluation,

@@ -35,9 +35,16 @@ class DriftParams(Record):
         return self
 
 
+Flips = Literal["none", "horizontal"]
+
+
 class EvaluationParams(Record):
     """How the selected trial is evaluated."""
 
+    flips: Flips = "none"
+    """horizontal: the version's probabilities are the mean of those of an image and of its mirror
+    image, at twice the cost; a calibration is fitted to that mean. Trials are selected without. For
+    classes that a mirror image still belongs to: not for digits."""
     calibration: Literal["none", "temperature"] = "none"
     """temperature: the version divides its logits by one number, fitted on validation, so that of
     predictions with a confidence of 0.9 nine in ten are right; no label changes by it."""

@@ -1,4 +1,4 @@
-"""A trial as it is served: calibrated where the params say so, and scored on the test split."""
+"""A trial as it is served, mirrored or calibrated where the params say so, scored on test."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import EvaluationParams
+from models.config.policies import Flips
 from models.datasets.prepared import Manifest, Split, open_split
 from models.evaluation.calibration import fit_temperature
 from models.evaluation.inference import predict_logits, predict_probabilities
@@ -43,29 +44,36 @@ class TrainedTrial:
         """CPU threads that it was trained with, which give the same bits."""
         return self.result.config.threads
 
-    def serving(self, calibration: Calibration | None = None) -> ServingNetwork:
+    def serving(
+        self, calibration: Calibration | None = None, *, flips: Flips = "none"
+    ) -> ServingNetwork:
         """Load the network; raises IntegrityError where its weights have not their digest."""
-        temperature = None if calibration is None else calibration.temperature
-        return load_serving(self.directory, self.result, self.manifest, temperature=temperature)
+        return load_serving(
+            self.directory,
+            self.result,
+            self.manifest,
+            temperature=None if calibration is None else calibration.temperature,
+            mirror=flips == "horizontal",
+        )
 
 
 def score_served(trial: TrainedTrial, params: EvaluationParams) -> Served:
-    """Fit the temperature on validation where it is asked for, then score on test.
+    """Fit the temperature on validation where it is asked for, of what is served, score on test.
 
     Raises IntegrityError where weights or arrays do not match their digests.
     """
     test = open_split(trial.prepared, "test", verify=True)
     calibration = _calibrate(trial, test, params) if params.calibration == "temperature" else None
-    probabilities = predict_probabilities(
-        trial.serving(calibration), test.images, threads=trial.threads
-    )
+    network = trial.serving(calibration, flips=params.flips)
+    probabilities = predict_probabilities(network, test.images, threads=trial.threads)
     classes, bins = trial.manifest.classes, params.calibration_bins
     evaluation = evaluate(probabilities, test.labels, classes=classes, bins=bins)
     return Served(probabilities, evaluation, calibration)
 
 
 def _calibrate(trial: TrainedTrial, test: Split, params: EvaluationParams) -> Calibration:
-    network, validation = trial.serving(), open_split(trial.prepared, "validation", verify=True)
+    network = trial.serving(flips=params.flips)
+    validation = open_split(trial.prepared, "validation", verify=True)
     logits = predict_logits(network, validation.images, threads=trial.threads)
     probabilities = predict_probabilities(network, test.images, threads=trial.threads)
     uncalibrated = score(

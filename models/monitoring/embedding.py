@@ -16,8 +16,14 @@ from models.evaluation.outcomes import SMALLEST
 from models.networks.serving import ServingNetwork
 
 _LINEAR, _SOFTMAX = torch.ops.aten.linear.default, torch.ops.aten.softmax.int
-_SCALING = torch.ops.aten.div.Tensor
-"""Of logits, by a version's temperature."""
+_AFTER_LOGITS = (
+    torch.ops.aten.div.Tensor,
+    torch.ops.aten.logsumexp.default,
+    torch.ops.aten.log_softmax.int,
+    torch.ops.aten.stack.default,
+)
+"""What a version's temperature, and the mean over an image and its mirror image, do to logits. Of
+the two the features are the image's, which come first."""
 
 
 def predict_and_embed(
@@ -91,7 +97,10 @@ class _NodeRecorder(fx.Interpreter):
 
 
 def _features_node(network: nn.Module) -> fx.Node | None:
-    """Find x in output = softmax(linear(x, ...) / t); None where the graph ends otherwise."""
+    """Find x in output = softmax(linear(x, ...) / t), or in the mean over it and its mirror image.
+
+    None where the graph ends otherwise.
+    """
     if not isinstance(network, fx.GraphModule):
         return None
     node: fx.Node | None = network.graph.output_node()
@@ -99,6 +108,6 @@ def _features_node(network: nn.Module) -> fx.Node | None:
         if node is None or node.target != target or not node.all_input_nodes:
             return None
         node = node.all_input_nodes[0]
-        if node.target == _SCALING:
+        while node.target in _AFTER_LOGITS and node.all_input_nodes:
             node = node.all_input_nodes[0]
     return node

@@ -34,10 +34,15 @@ class ServingNetwork(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         temperature: float | None = None,
+        mirror: bool = False,
     ) -> None:
-        """temperature: logits are divided by it; None: they are left as they are."""
+        """temperature: logits are divided by it; None: they are left as they are.
+
+        mirror: probabilities, before that, are the mean of an image's and its mirror image's.
+        """
         super().__init__()
         self.network = network
+        self.mirror = mirror
         calibrated = temperature is not None
         self.register_buffer("temperature", torch.tensor(temperature) if calibrated else None)
         self.register_buffer("mean", channel_constants(mean))
@@ -49,5 +54,9 @@ class ServingNetwork(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logarithms of probabilities up to a constant an image; images as they are stored."""
-        logits: Tensor = self.network(normalise(images, self.mean, self.std))
+        pixels = normalise(images, self.mean, self.std)
+        logits: Tensor = self.network(pixels)
+        if self.mirror:
+            views = torch.stack([logits, self.network(pixels.flip(3))])
+            logits = torch.logsumexp(torch.log_softmax(views, dim=2), dim=0)
         return logits if self.temperature is None else logits / self.temperature

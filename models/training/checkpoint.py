@@ -118,11 +118,12 @@ def load_serving(
     manifest: Manifest,
     *,
     temperature: float | None = None,
+    mirror: bool = False,
 ) -> ServingNetwork:
     """Load a trial's best weights into the network as it is served, in evaluation mode.
 
-    directory: of the trial;  manifest: of the prepared data it was trained on;  temperature: by
-    which logits are divided.
+    directory: of the trial;  manifest: of the prepared data it was trained on;  temperature,
+    mirror: as `ServingNetwork` takes them.
     Raises IntegrityError where the file is gone or has not the digest recorded, and where another
     release trained it, whose network of this config had other layers.
     """
@@ -138,5 +139,5 @@ def load_serving(
             "network and can be used"
         ) from None
     return ServingNetwork(
-        network, mean=manifest.mean, std=manifest.std, temperature=temperature
+        network, mean=manifest.mean, std=manifest.std, temperature=temperature, mirror=mirror
     ).eval()

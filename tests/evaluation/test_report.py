@@ -118,6 +118,15 @@ def test_a_report_says_what_calibration_changed(tmp_path: Path) -> None:
     assert "was 0.123 without it" in pages[1]
 
 
+def test_a_report_says_that_mirror_images_were_asked_as_well(tmp_path: Path) -> None:
+    """Where they were."""
+    plain = report_on(*guesses(50, 3, strength=3.0, seed=0))
+
+    page = write_report(tmp_path, replace(plain, flips="horizontal")).page.read_text()
+
+    assert "means over each test image and its mirror image" in page
+
+
 def test_a_report_says_whether_the_kept_weights_overfit(tmp_path: Path) -> None:
     """By their gap between train and validation, with its numbers."""
     plain = report_on(*guesses(50, 3, strength=3.0, seed=0))

@@ -1,4 +1,4 @@
-"""Temperature scaling: fitted on validation, part of what is served, and of nothing else."""
+"""What is served: mirror images asked as well, and temperatures, fitted on validation alone."""
 
 import math
 import shutil
@@ -14,6 +14,7 @@ from torch import nn
 from training_fixtures import Trials, write_prepared
 
 from models.config import EvaluationParams, MlpConfig, TrialConfig
+from models.config.policies import Flips
 from models.evaluation.calibration import MOST_TEMPERATURE, fit_temperature
 from models.evaluation.inference import predict_logits
 from models.evaluation.report.narrative import describe_temperature
@@ -75,6 +76,20 @@ def test_the_served_network_divides_its_logits() -> None:
     assert set(warm.state_dict()) - set(plain.state_dict()) == {"temperature"}
 
 
+def test_the_served_network_takes_the_mean_over_an_image_and_its_mirror_image() -> None:
+    """Of probabilities, not of logits; then it divides by the temperature."""
+    images = torch.randint(256, (5, 1, 2, 2), generator=torch.Generator().manual_seed(1))
+    images = images.to(torch.uint8)
+    plain = ServingNetwork(nn.Flatten(), mean=(0.1,), std=(0.3,))
+    both = ServingNetwork(nn.Flatten(), mean=(0.1,), std=(0.3,), mirror=True)
+    warm = ServingNetwork(nn.Flatten(), mean=(0.1,), std=(0.3,), mirror=True, temperature=2.5)
+
+    mean = (plain(images) + plain(images.flip(3))) / 2
+    torch.testing.assert_close(both(images), mean)
+    torch.testing.assert_close(both(images.flip(3)), both(images))
+    torch.testing.assert_close(warm(images), torch.softmax(mean.log() / 2.5, 1))
+
+
 @pytest.fixture(scope="module")
 def overfitted(tmp_path_factory: pytest.TempPathFactory) -> TrainedTrial:
     """A network that knows by heart what cannot be learnt: labels that mean nothing."""
@@ -112,35 +127,41 @@ def test_an_overconfident_network_is_calibrated_and_names_the_same_classes(
     )
 
 
-def test_what_is_fitted_is_validation_alone(overfitted: TrainedTrial) -> None:
-    """Logits of the served network, before they are divided."""
-    found = score_served(overfitted, TEMPERATURE).calibration
+@pytest.mark.parametrize("flips", ["none", "horizontal"])
+def test_what_is_fitted_is_validation_alone(overfitted: TrainedTrial, flips: Flips) -> None:
+    """Logits of the served network, mirror images and all, before they are divided."""
+    params = EvaluationParams(calibration="temperature", flips=flips)
+    found = score_served(overfitted, params).calibration
     validation = overfitted.prepared / "validation"
     images, labels = (np.load(validation / f"{name}.npy") for name in ("images", "labels"))
-    logits = predict_logits(overfitted.serving(), images, threads=1)
+    logits = predict_logits(overfitted.serving(flips=flips), images, threads=1)
 
     assert found is not None
     assert found.temperature == fit_temperature(logits, labels)
 
 
-def test_a_calibrated_version_is_registered_and_made_again(
+def test_a_calibrated_version_that_mirrors_is_registered_and_made_again(
     retrained: tuple[ProjectFolder, Ran], tmp_path: Path
 ) -> None:
-    """Nothing is trained; made again, it has the same scores. trace tells its temperature."""
+    """Nothing is trained; made again, it has the same scores. trace tells what it does."""
     project = ProjectFolder(tmp_path / "project")
     shutil.copytree(retrained[0].root, project.root)
 
     ran = project.pitchpipe(
-        "run", "--json", *overrides(*QUICK, "evaluation.calibration=temperature")
+        "run",
+        "--json",
+        *overrides(*QUICK, "evaluation.calibration=temperature", "evaluation.flips=horizontal"),
     )
     traced = project.pitchpipe("trace", "2", "--json").document
     again = project.pitchpipe("reproduce", "2", "--json").document
 
     assert ran.code in (0, 3), ran.err
     assert (ran.document["version"], ran.document["trials"]["trained"]) == (2, 0)
-    first = retrained[1].document["test"]
-    assert ran.document["test"]["accuracy"] == first["accuracy"]
+    first, test = retrained[1].document["test"], ran.document["test"]
     found = traced["calibration"]
-    assert found["uncalibrated_cross_entropy"] == pytest.approx(first["cross_entropy"])
+    assert traced["flips"] == "horizontal"
     assert found["temperature"] != 1
+    # Of mirrored digits the network knows little: the mean over both is another network's.
+    assert found["uncalibrated_cross_entropy"] != pytest.approx(first["cross_entropy"], rel=0.01)
+    assert test["cross_entropy"] < found["uncalibrated_cross_entropy"]
     assert again == {"version": 2, "bit_equal": True, "differences": []}

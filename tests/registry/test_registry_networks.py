@@ -24,7 +24,15 @@ from flows.registry.records import Registration
 from flows.registry.registering import register
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking
-from models.config import CnnConfig, MlpConfig, NetworkConfig, ResnetConfig, RnnConfig
+from models.config import (
+    CnnConfig,
+    EvaluationParams,
+    MlpConfig,
+    NetworkConfig,
+    ResnetConfig,
+    RnnConfig,
+)
+from models.config.policies import Flips
 from models.errors import IntegrityError
 from models.evaluation.records import Calibration
 from models.monitoring.embedding import predict_and_embed
@@ -57,7 +65,12 @@ CALIBRATION = Calibration(
 
 
 def registration_of(
-    network: NetworkConfig, channels: int, side: int, *, calibration: Calibration | None = None
+    network: NetworkConfig,
+    channels: int,
+    side: int,
+    *,
+    calibration: Calibration | None = None,
+    flips: Flips = "none",
 ) -> Registration:
     """A network of a config, whose lineage says so."""
     temperature = None if calibration is None else calibration.temperature
@@ -69,8 +82,13 @@ def registration_of(
     return dataclasses.replace(
         given,
         serving=ServingNetwork(
-            built, mean=(0.3,) * channels, std=(0.4,) * channels, temperature=temperature
+            built,
+            mean=(0.3,) * channels,
+            std=(0.4,) * channels,
+            temperature=temperature,
+            mirror=flips == "horizontal",
         ).eval(),
+        params=given.params.model_copy(update={"evaluation": EvaluationParams(flips=flips)}),
         calibration=calibration,
         spec=spec,
         result=given.result.model_copy(update={"key": spec.key, "config": config}),
@@ -123,10 +141,15 @@ def test_every_network_is_built_again_to_the_bit(
     assert features.shape[1] != 3  # of the classes: no log-probabilities
 
 
-def test_a_calibrated_network_is_built_again_and_its_features_are_found(tmp_path: Path) -> None:
-    """The export divides its logits as well; drift looks at what its last layer sees of either."""
-    given = registration_of(KINDS["cnn"], 1, 12, calibration=CALIBRATION)
-    plain = registration_of(KINDS["cnn"], 1, 12)
+@pytest.mark.parametrize("flips", ["none", "horizontal"])
+def test_a_calibrated_network_is_built_again_and_its_features_are_found(
+    tmp_path: Path, flips: Flips
+) -> None:
+    """The export divides its logits and takes means over mirror images as well; drift looks at
+    what its last layer sees of either.
+    """
+    given = registration_of(KINDS["cnn"], 1, 12, calibration=CALIBRATION, flips=flips)
+    plain = registration_of(KINDS["cnn"], 1, 12, flips=flips)
     files = packed_into(tmp_path, given)
     images = np.random.default_rng(1).integers(0, 256, (7, 1, 12, 12), np.uint8)
 
@@ -135,6 +158,7 @@ def test_a_calibrated_network_is_built_again_and_its_features_are_found(tmp_path
     _, heard = predict_and_embed(rebuilt(files), images, threads=1)
 
     assert lineage_of(files).calibration == CALIBRATION
+    assert lineage_of(files).flips == flips
     for probabilities in found:
         assert np.array_equal(probabilities, predict(given.serving, images))
     assert (found[0].max(1) < predict(plain.serving, images).max(1)).all()

@@ -65,6 +65,7 @@ def trace_document(files: VersionFiles) -> Document:
         "weights": lineage.result.weights_digest,
         "run": files.record.run_id,
         "calibration": calibration.model_dump() if calibration else None,
+        "flips": lineage.flips,
         "registered": lineage.created,
     }
 

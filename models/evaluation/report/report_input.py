@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from models.config.policies import Flips
 from models.config.trial import Objective, TrialConfig
 from models.evaluation.generalisation_gap import GeneralisationGap
 from models.evaluation.records import Baseline, Calibration, Evaluation, Optimism
@@ -88,7 +89,9 @@ class ReportInput:
     links: Mapping[str, str] = field(default_factory=dict)
     """Label -> address: http(s) or a relative path."""
     calibration: Calibration | None = None
-    """None: probabilities are those of the network as it was trained."""
+    """None: logits are those of the network as it was trained."""
+    flips: Flips = "none"
+    """horizontal: probabilities are means over each image and its mirror image."""
     mistakes: int = 24
     """Most confident mistakes shown."""
     bins: int = 15
