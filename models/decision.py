@@ -58,6 +58,8 @@ class DriftScore(Record):
     threshold: float
     drift: bool
     """Whether the test detected drift."""
+    too_small: bool = False
+    """Whether it detected a shift that is too small to act on."""
 
 
 class TriggerContext(Record):
@@ -139,6 +141,8 @@ def _unchanged(last: Completed, context: TriggerContext | None) -> str:
 
 def _no_drift(changed: Sequence[str], scores: Sequence[DriftScore]) -> str:
     measured = f"none of {len(scores)} tests found drift" if scores else "no drift was measured"
+    if small := ", ".join(score.name for score in scores if score.too_small):
+        measured += f" (shift seen, too small to act on: {small})"
     return f"changed: {', '.join(changed)}; but {measured}, and the trigger is drift"
 
 

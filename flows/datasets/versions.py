@@ -84,6 +84,24 @@ def logged_versions(name: str) -> list[LoggedVersion]:
     return [version for version in all_versions() if version.dataset == name]
 
 
+def batches_after(digest: str, name: str) -> tuple[Path, ...] | None:
+    """Return the batches of a dataset that its version of this digest lacks, by content.
+
+    None, with a warning, where no such version is logged.
+    """
+    found = [version for version in logged_versions(name) if version.digest == digest]
+    if not found:
+        log.warning(
+            "data/versions.jsonl has no version %s of %s, the last one trained on: new batches "
+            "cannot be identified, and none was compared; the next retraining logs its version",
+            digest[:12],
+            name,
+        )
+        return None
+    known = {batch.digest for batch in found[-1].batches}
+    return tuple(path for path, batch in batch_digests(name) if batch not in known)
+
+
 def log_version(name: str) -> None:
     """Append the current version of a dataset, unless the last line describes it already."""
     versions = logged_versions(name)

@@ -23,7 +23,7 @@ class DriftRecord(Record):
     source: str
     """The path that was given, or where the batches are."""
     batches: tuple[str, ...] = ()
-    """New batches that a schedule pooled; empty for a command."""
+    """Batches that a schedule pooled; empty for a command."""
     batch_digest: str
     reference_digest: str
     trained_on: int
@@ -66,6 +66,16 @@ def drift_records(name: str) -> list[DriftRecord]:
     files = sorted((REPORTS / name).glob("*.json"))
     found = [read_record(path, DriftRecord) for path in files]
     return sorted((record for record in found if record is not None), key=lambda one: one.at)
+
+
+def look_number(name: str, version: int, identity: str) -> int:
+    """Number of a report among those about a version, from 1, whoever asked for them.
+
+    A comparison that was made before keeps its number, so that it gives the same report.
+    """
+    known = [record for record in drift_records(name) if record.version == version]
+    places = {record.id: record.report.look or at for at, record in enumerate(known, start=1)}
+    return places.get(identity, max(places.values(), default=0) + 1)
 
 
 def _path(name: str, identity: str) -> Path:

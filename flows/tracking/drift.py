@@ -14,6 +14,7 @@ from flows.tracking.experiment import MONITOR, REPORT
 from flows.tracking.projection import OWNER, owner_of
 from flows.tracking.runs import Runs, metrics_of
 from flows.tracking.store import Tracking, mlflow_errors
+from models.monitoring.records import DriftTest
 from models.processes import this_process
 
 
@@ -59,9 +60,10 @@ def is_being_logged(tracking: Tracking, record: DriftRecord) -> bool:
 def markdown(record: DriftRecord) -> str:
     """Describe a report on the page of its run."""
     report = record.report
-    answer = "**Drift**" if report.drift else "No drift"
+    limit = report.tests[0].threshold
+    answer = "**Drift**" if report.drift else report.answer.capitalize()
     rows = [
-        f"| {test.name} | {test.words} | {test.p_value:.2g} | {'yes' if test.shifted else ''} |"
+        f"| {test.name} | {test.words} | {_effect(test)} | {test.p_value:.2g} | {test.answer} |"
         for test in report.tests
     ]
     sentence = (
@@ -71,12 +73,14 @@ def markdown(record: DriftRecord) -> str:
     )
     if report.batch_copies:
         sentence += f" {report.batch_copies:,} copies were left out."
+    if report.look is not None:
+        sentence += f" Report {report.look:,} about this version."
     return "\n".join(
         [
             sentence,
             "",
-            f"| test | these images | p | shifted (p <= {report.tests[0].threshold:g}) |",
-            "|---|---|---|---|",
+            f"| test | these images | effect | p | shifted (p <= {limit:.2g}) |",
+            "|---|---|---|---|---|",
             *rows,
         ]
     )
@@ -113,13 +117,20 @@ def _name(record: DriftRecord) -> str:
 
 
 def _answer(record: DriftRecord) -> str:
-    return "drift" if record.report.drift else "no drift"
+    return record.report.answer
+
+
+def _effect(test: DriftTest) -> str:
+    return "" if test.effect is None else f"{test.effect:.3f}"
 
 
 def _metrics(record: DriftRecord) -> dict[str, float]:
     tests = record.report.tests
     metrics = {f"drift/{test.name}_p": test.p_value for test in tests}
     metrics |= {f"drift/{test.name}": test.statistic for test in tests}
+    metrics |= {
+        f"drift/{test.name}_effect": test.effect for test in tests if test.effect is not None
+    }
     return metrics | {"drift/images": record.report.batch_images}
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from flows.records import ledger
+from flows.records.drift_reports import drift_records, files_of
 from flows.records.ledger import EVIDENCE, LEDGER
 from flows.records.search_journal import JOURNALS
 from flows.records.trial_store import STORE
@@ -170,9 +172,15 @@ def retrainings(
 
 
 def drift_reports(tracking: Tracking, policy: RetentionParams) -> Iterator[Candidate]:
-    """Drift reports: the run in MLflow, the record and its figure. Nothing requires them."""
+    """Drift reports: the run in MLflow, the record and its figure.
+
+    Those about the champion are its looks, which fix the level of the next, and are kept.
+    """
+    champion = ledger.read().champion_of(tracking.name)
+    looks = {files_of(one) for one in drift_records(tracking.name) if one.version == champion}
     for record in mirrored_reports(tracking):
-        yield _mirrored("drift report", record, tracking, days=policy.runs_days)
+        needed = "a look at the champion's drift" if record.sources in looks else None
+        yield _mirrored("drift report", record, tracking, days=policy.runs_days, needed_by=needed)
 
 
 def _mirrored(

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from flows.datasets.files import PREPARED
-from flows.records.drift_reports import DriftRecord, known_drift, remember_drift
+from flows.records.drift_reports import DriftRecord, known_drift, look_number, remember_drift
 from flows.registry.loading import LoadedVersion, VersionFiles, load_version
 from flows.registry.splits import open_split_for
 from flows.tracking.drift import log_report
 from flows.tracking.store import Tracking, TrackingError
+from flows.versions.answered_drift import answered_batches
 from models.config import DriftParams
 from models.datasets.by_id import among
 from models.datasets.pixels import content_ids
@@ -65,28 +66,39 @@ def monitor_version(
     return _report(tracking, question, _sample(loaded, source, most=drift.most_images))
 
 
-def monitor_batches(tracking: Tracking, batches: Sequence[Path], drift: DriftParams) -> DriftRecord:
+def monitor_batches(
+    tracking: Tracking, batches: Sequence[Path], drift: DriftParams, *, earlier: Sequence[Path] = ()
+) -> DriftRecord:
     """Compare all images of batches, pooled, with the champion's validation images.
 
-    One report: one for each batch would raise more false alarms the more batches there are.
+    One report: one for each batch would raise more false alarms the more batches there are. Where
+    they hold fewer than drift.window_images, the first ones of `earlier` make up for it.
     A batch that cannot be read is left out, and logged. Raises as `monitor_version` does;
     InputError also where no batch can be read.
     """
     loaded = load_version(tracking, "champion")
-    pool: Sample | None = None
-    read = []
+    samples = dict(_readable(loaded, batches, drift))
+    if not samples:
+        raise InputError(f"none of {len(batches)} new batches can be read")
+    pool = gather(samples.values(), most=drift.most_images)
+    further = _readable(loaded, earlier, drift)
+    while len(pool) < drift.window_images and (added := next(further, None)):
+        pool = gather([pool, added[1]], most=drift.most_images)
+        samples[added[0]] = added[1]
+    read = tuple(map(shown, samples))
+    source = read[0] if len(read) == 1 else f"{shown(batches[0].parent)} ({len(read)} batches)"
+    return _report(tracking, _Question(loaded, drift, source, read), pool)
+
+
+def _readable(
+    loaded: LoadedVersion, batches: Iterable[Path], drift: DriftParams
+) -> Iterator[tuple[Path, Sample]]:
+    """Describe the images of each batch that can be read; of another, log a warning."""
     for batch in batches:
         try:
-            sample = _sample(loaded, batch, most=drift.most_images)
+            yield batch, _sample(loaded, batch, most=drift.most_images)
         except (InputError, IntegrityError) as error:
             log.warning("%s was not compared: %s", batch, error)
-            continue
-        pool = gather([sample] if pool is None else [pool, sample], most=drift.most_images)
-        read.append(shown(batch))
-    if pool is None:
-        raise InputError(f"none of {len(batches)} new batches can be read")
-    source = read[0] if len(read) == 1 else f"{shown(batches[0].parent)} ({len(read)} batches)"
-    return _report(tracking, _Question(loaded, drift, source, tuple(read)), pool)
 
 
 def _sample(loaded: LoadedVersion, source: Path, *, most: int) -> Sample:
@@ -94,8 +106,7 @@ def _sample(loaded: LoadedVersion, source: Path, *, most: int) -> Sample:
 
 
 def _report(tracking: Tracking, question: _Question, batch: Sample) -> DriftRecord:
-    loaded, most = question.loaded, question.drift.most_images
-    reference = gather(_samples(loaded, _reference(loaded)), most=most)
+    reference = _known(question.loaded, question.drift)
     record = _compare(question, reference, batch)
     if known := known_drift(record.name, record.id):
         record = record.model_copy(update={"at": known.at})
@@ -111,20 +122,35 @@ def _report(tracking: Tracking, question: _Question, batch: Sample) -> DriftReco
     return record
 
 
+def _known(loaded: LoadedVersion, drift: DriftParams) -> Sample:
+    """Describe what images are compared with: validation, and drift that was answered in vain."""
+    record = loaded.files.record
+    validation = gather(_samples(loaded, _reference(loaded)), most=drift.most_images)
+    answered = _readable(loaded, answered_batches(record.name, record.version), drift)
+    return gather([validation, *(sample for _, sample in answered)], most=drift.most_images)
+
+
 def _compare(question: _Question, reference: Sample, batch: Sample) -> DriftRecord:
     files = question.loaded.files
-    report = compare(reference, batch, question.drift, classes=files.lineage.classes)
     identity: list[JsonValue] = [
         files.record.tags["model.digest"],
         batch.digest,
         reference.digest,
         question.drift.model_dump(mode="json"),
     ]
+    name, version, digest = files.record.name, files.record.version, digest_of(identity)
+    report = compare(
+        reference,
+        batch,
+        question.drift,
+        classes=files.lineage.classes,
+        look=look_number(name, version, digest),
+    )
     return DriftRecord(
-        id=digest_of(identity),
+        id=digest,
         at=datetime.now(UTC),
-        name=files.record.name,
-        version=files.record.version,
+        name=name,
+        version=version,
         source=question.source,
         batches=question.batches,
         batch_digest=batch.digest,

@@ -1,38 +1,40 @@
 """Sections of params.yaml that set policies: gate, drift, evaluation, notify, retention, ..."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from models.config.trial import Objective
 from models.record import Record
 
 DRIFT_TESTS = 5
-"""Tests of a report, between which `significance` is divided."""
+"""Tests of a report, between which the level of a look is divided."""
 
 
 class DriftParams(Record):
     """How images are compared with the validation split."""
 
-    significance: float = Field(0.05, gt=0, le=0.5)
-    """Rate of false alarms: share of reports on unchanged images that may say drift."""
+    significance: float = Field(0.05, ge=0.001, le=0.5)
+    """Probability, at most, that any of `looks` reports about one version calls unchanged images
+    drift: a year of false alarms, not one report's."""
+    looks: int = Field(365, ge=1)
+    """Reports about one version that `significance` is spent on: half of it on the first, half
+    evenly. After so many it is spent once more."""
+    minimum_effect: float = Field(0.05, ge=0, lt=1)
+    """Smallest shift that is drift: share of the images that must have changed for what is seen, at
+    least. One that is shown but smaller is reported as too small to act on."""
     minimum_images: int = Field(50, ge=20)
     """Fewest images that are compared, of either side."""
+    window_images: int = Field(1_000, ge=20)
+    """Images that a schedule's look compares, if there are so many: new batches, each looked at
+    once, and as far as these hold fewer, the newest of those looked at before."""
     most_images: int = Field(10_000, ge=100)
     """Most images that are compared, of either side; of more, a sample chosen by their content."""
     permutations: int = Field(999, ge=99, le=100_000)
-    """Shuffles behind a p-value whose test has no exact one; the smallest is 1 / (these + 1)."""
+    """Shuffles behind the p-value of the class shares. Where fewer than ten of them reach what is
+    seen there are more, as many as the level of the look asks for."""
     seed: int = Field(0, ge=0)
     """Of the shuffles, together with the content of the images."""
-
-    @model_validator(mode="after")
-    def _can_alarm(self) -> Self:
-        if self.significance / DRIFT_TESTS * (self.permutations + 1) < 1:
-            raise ValueError(
-                f"{self.permutations} permutations give no p-value below significance / "
-                f"{DRIFT_TESTS}, so that nothing would ever be drift: raise permutations"
-            )
-        return self
 
 
 Flips = Literal["none", "horizontal"]

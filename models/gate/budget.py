@@ -57,7 +57,12 @@ def level_of(look: int, gate: GateParams) -> float:
     Half of the budget goes to the first looks, as 1 / (k (k + 1)), half is divided evenly between
     `gate.looks`; after these there is none.
     """
-    if look > gate.looks:
+    return spent_level(look, significance=gate.significance, looks=gate.looks)
+
+
+def spent_level(look: int, *, significance: float, looks: int) -> float:
+    """Level of look number `look`, from 1; those of all `looks` sum to the significance at most."""
+    if look > looks:
         return 0.0
-    early, even = 1 / (look * (look + 1)), 1 / gate.looks
-    return gate.significance * (early + even) / 2
+    early, even = 1 / (look * (look + 1)), 1 / looks
+    return significance * (early + even) / 2

@@ -35,7 +35,7 @@ def drift_figure(reference: Sample, batch: Sample, report: DriftReport) -> bytes
 
 def _set_title(axes: Axes, test: DriftTest, *, x: str, y: str) -> None:
     plain(axes, x=x, y=y, title=f"{test.name}: p = {test.p_value:.2g}")
-    if test.shifted:
+    if test.drifted:
         axes.set_title(axes.get_title(loc="left"), loc="left", color=RED, fontweight="bold")
 
 

@@ -17,7 +17,8 @@ from flows.records.drift_reports import drift_records, remember_drift
 from flows.records.ledger import LedgerAction
 from flows.retraining.decide import remember
 from flows.schedules.config import Schedule
-from flows.schedules.triggers import measure_drift, pending_triggers
+from flows.schedules.drift import measure_drift
+from flows.schedules.triggers import pending_triggers
 from flows.tracking.store import Tracking
 from flows.versions.monitor import monitor_version
 from models.config import Params, load_params
@@ -25,6 +26,7 @@ from models.datasets.batches import write_batch
 from models.datasets.labelled_images import PixelRows
 from models.datasets.prepared import read_manifest
 from models.decision import Completed, Fingerprint
+from models.monitoring.records import threshold_of
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
@@ -48,8 +50,12 @@ def _served(bars_tracking: Tracking) -> None:
     log_version("bars")
 
 
-def params() -> Params:
-    return load_params(Path("params.yaml"))
+def params(drift: str = "window_images: 1000") -> Params:
+    """Read params.yaml, with a further line of its section on drift."""
+    text = Path("params.yaml").read_text()
+    path = Path("asked.yaml")
+    path.write_text(text.replace("drift: {", f"drift: {{{drift}, "))
+    return load_params(path)
 
 
 def deliver(name: str, *, seed: int, count: int = 40, inverted: bool = False) -> Path:
@@ -100,7 +106,7 @@ def test_new_batches_are_one_sample_and_one_report() -> None:
         deliver(f"new-{number}", seed=number, count=12)
     scores = measure_drift(params())
     assert [score.name for score in scores] == TESTS
-    assert [score.threshold for score in scores] == [0.01] * 5
+    assert {score.threshold for score in scores} == {threshold_of(1, params().drift)}
     assert not any(score.drift for score in scores)
     [record] = drift_records(BARS)
     assert record.report.batch_images == 96
@@ -108,6 +114,43 @@ def test_new_batches_are_one_sample_and_one_report() -> None:
     assert record.source == "data/raw/bars (8 batches)"
     assert measure_drift(params()) == scores
     assert len(drift_records(BARS)) == 1
+
+
+def test_a_look_is_at_images_not_looked_at_before() -> None:
+    """After "no drift" the pool does not grow: the next look has the new batch, at its own level.
+
+    Only as far as that has fewer images than a window do the newest of the earlier ones join it.
+    """
+    retrained()
+    for number in range(3):
+        deliver(f"new-{number}", seed=number)
+        measure_drift(params("window_images: 60"))
+    one, two, three = drift_records(BARS)
+    assert [record.report.look for record in (one, two, three)] == [1, 2, 3]
+    thresholds = [record.report.tests[0].threshold for record in (one, two, three)]
+    assert thresholds == sorted(thresholds, reverse=True)
+    assert one.batches == ("data/raw/bars/new-0.parquet",)
+    assert two.batches == ("data/raw/bars/new-1.parquet", "data/raw/bars/new-0.parquet")
+    assert three.batches == ("data/raw/bars/new-2.parquet", "data/raw/bars/new-1.parquet")
+
+
+def test_an_alarm_stands_until_a_retraining_has_its_batches() -> None:
+    """Images that come meanwhile are not asked; afterwards the batches are what is known."""
+    retrained()
+    deliver("other", seed=1, inverted=True)
+    alarm = measure_drift(params())
+    assert any(score.drift for score in alarm)
+    deliver("calm", seed=2)
+    assert measure_drift(params()) == alarm
+    assert len(drift_records(BARS)) == 1
+    log_version("bars")
+    retrained()
+    deliver("other-again", seed=3, inverted=True)
+    measure_drift(params())
+    [_, answered] = drift_records(BARS)
+    assert answered.report.look == 2
+    assert answered.batches == ("data/raw/bars/other-again.parquet",)
+    assert answered.report.reference_images == 30 + 40
 
 
 def test_batches_that_drifted_together_are_drift() -> None:

@@ -181,6 +181,8 @@ def monitor_document(record: DriftRecord) -> dict[str, JsonValue]:
     report = record.report
     return {
         "drift": report.drift,
+        "answer": report.answer,
+        "look": report.look,
         "tests": [test.model_dump() for test in report.tests],
         "classes": [share.model_dump() for share in report.classes],
         "reference": {"images": report.reference_images, "digest": record.reference_digest},
@@ -201,21 +203,24 @@ def monitor_document(record: DriftRecord) -> dict[str, JsonValue]:
 def print_monitored(record: DriftRecord) -> None:
     """Print whether images drifted, and each test."""
     console, report = Console(), record.report
-    shifted = [test.name for test in report.tests if test.shifted]
-    answer = f"drift, by {', '.join(shifted)}" if shifted else "no drift"
+    answer = report.answer + (f", by {', '.join(report.shifted)}" if report.shifted else "")
     console.print(
         f"{escape(record.source)}: {answer}. {report.batch_images:,} images against "
         f"{report.reference_images:,} of validation, as version {record.version} sees them"
     )
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for heading in ("test", "statistic", "p-value", "drift if <="):
+    for heading in ("test", "statistic", "effect", "p-value", "shift if <="):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "test" else "right")
     table.add_column("these images", overflow="fold")
     for test in report.tests:
-        mark = "[bold red]" if test.shifted else ""
-        cells = (f"{test.statistic:.4g}", f"{test.p_value:.4f}", f"{test.threshold:g}", test.words)
+        mark = "[bold red]" if test.drifted else ""
+        effect = "" if test.effect is None else f"{test.effect:.3f}"
+        tail = (f"{test.p_value:.2g}", f"{test.threshold:.2g}", test.words)
+        cells = (f"{test.statistic:.4g}", effect, *tail)
         table.add_row(f"{mark}{test.name}", *map(escape, cells))
     console.print(table)
+    if report.look is not None:
+        console.print(f"report {report.look:,} about version {record.version}")
     if report.batch_copies:
         console.print(
             f"{report.batch_copies:,} copies of these images were left out: each image counts once"
