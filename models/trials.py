@@ -28,6 +28,7 @@ _LATER_FIELDS: tuple[tuple[str, str, JsonValue], ...] = (
     ("", "class_weights", "none"),
     ("", "sampling", "uniform"),
     ("", "focal_gamma", 0.0),
+    ("", "learning_rate_scaling", {"rule": "none", "base": 32}),
     ("optimizer", "epsilon", 1e-8),
     ("optimizer", "bias_correction", True),
     ("optimizer", "decay_biases_and_norms", False),

@@ -1,5 +1,6 @@
 """`trial:` of the params: network, optimiser, seed, ...; any field can be an axis."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -21,6 +22,21 @@ class EarlyStoppingConfig(Record):
     """Smallest change that counts as better, in the objective's unit."""
 
 
+class LearningRateScaling(Record):
+    """Learning rate for another minibatch than the one that it was chosen for."""
+
+    rule: Literal["none", "linear", "square_root"] = "none"
+    """linear: optimizer.learning_rate is multiplied by minibatch_size / base (Goyal et al., 2017),
+    with a schedule.warmup of some epochs where that is much; square_root: by its root."""
+    base: int = Field(32, ge=1, le=65536)
+    """Images of the minibatch at which optimizer.learning_rate is meant as it stands."""
+
+    def factor(self, minibatch_size: int) -> float:
+        """Factor on the learning rate."""
+        ratio = minibatch_size / self.base
+        return {"none": 1.0, "linear": ratio, "square_root": math.sqrt(ratio)}[self.rule]
+
+
 Objective = Literal["accuracy", "f1_macro", "cross_entropy"]
 
 
@@ -33,6 +49,8 @@ class TrialConfig(Record):
     """Optimiser of the weights."""
     schedule: ScheduleConfig = ConstantSchedule()
     """Schedule of the learning rate."""
+    learning_rate_scaling: LearningRateScaling = LearningRateScaling()
+    """How the learning rate follows minibatch_size; by itself it does not."""
     augmentation: AugmentationConfig = NoAugmentation()
     """Random changes of training images, drawn by (seed, epoch, step)."""
     mixing: MixingConfig = NoMixing()
@@ -70,6 +88,12 @@ class TrialConfig(Record):
     precision: Literal["float32", "bf16"] = "float32"
     """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32."""
 
+    @property
+    def rate(self) -> float:
+        """Learning rate for this minibatch, before any schedule."""
+        factor = self.learning_rate_scaling.factor(self.minibatch_size)
+        return self.optimizer.learning_rate * factor
+
     def for_epochs(self, epochs: int) -> Self:
         """Return the config of a trial in a search of so many epochs a trial.
 
@@ -88,6 +112,16 @@ class TrialConfig(Record):
             raise ValueError(
                 "sampling: balanced draws minibatches, and gd takes every image once a step: "
                 "choose class_weights: balanced, or another optimizer.name"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_scales_the_rate_is_used(self) -> Self:
+        if self.learning_rate_scaling.rule != "none" and self.optimizer.name == "gd":
+            raise ValueError(
+                f"learning_rate_scaling.rule: {self.learning_rate_scaling.rule} goes by "
+                "minibatch_size, which gd has no use for: choose rule: none, or another "
+                "optimizer.name"
             )
         return self
 

@@ -151,9 +151,10 @@ class _Sweep:
         return float(loss.detach())
 
     def step(self, rate: float) -> None:
-        """Take a step at a rate, and clear the gradients."""
+        """Take a step at a rate of the params, and clear the gradients."""
+        factor = self._config.learning_rate_scaling.factor(self._config.minibatch_size)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * factor
         if self._config.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._network.parameters(), self._config.gradient_clip)
         self._optimizer.step()

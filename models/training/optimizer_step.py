@@ -47,7 +47,7 @@ class Stepper:
         config = self._config
         factor = learning_rate_factor(config.schedule, number, steps_per_epoch=steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.optimizer.learning_rate * factor * self._reduction
+            group["lr"] = config.rate * factor * self._reduction
         if config.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._parameters.values(), config.gradient_clip)
         self.optimizer.step()

@@ -10,7 +10,7 @@ from training_fixtures import SMALL_CNN, Trials, ignore, spec_of, write_prepared
 
 from models.augmentations import ShiftAugmentation
 from models.config import TrialConfig
-from models.config.trial import EarlyStoppingConfig
+from models.config.trial import EarlyStoppingConfig, LearningRateScaling
 from models.errors import IntegrityError
 from models.networks import MlpConfig
 from models.optimizers import AdamConfig, GdConfig, SgdConfig
@@ -329,6 +329,23 @@ def test_a_clipped_gradient_moves_weights_no_farther(trials: Trials, tmp_path: P
     before = load_weights(tmp_path / "still" / start.checkpoint, start.checkpoint_digest)
     distance = sum(((after[name] - before[name]) ** 2).sum() for name in after) ** 0.5
     assert float(distance) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_scaled_rate_is_the_rate_that_training_takes(trials: Trials, tmp_path: Path) -> None:
+    """Half the base at twice the rate: the same bits, and the same rate in the history."""
+    plain = CONFIG.model_copy(update={"optimizer": AdamConfig(learning_rate=0.01)})
+    scaled = CONFIG.model_copy(
+        update={
+            "optimizer": AdamConfig(learning_rate=0.02),
+            "learning_rate_scaling": LearningRateScaling(rule="linear", base=32),
+        }
+    )
+    digests = {
+        trials.result(tmp_path / name, config, 1).weights_digest
+        for name, config in (("plain", plain), ("scaled", scaled))
+    }
+    assert len(digests) == 1
+    assert [record.learning_rate for record in trials.history(tmp_path / "scaled")] == [0.01]
 
 
 def same(one: TrialResult | TrialFailure, other: TrialResult) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.metrics import f1_score
 
 from models.augmentations import NoAugmentation, ShiftAugmentation
@@ -277,6 +278,29 @@ def stepped(config: TrialConfig, gradients: list[float], start: float = 1.0) -> 
         weight.grad = torch.tensor([gradient])
         optimizer.step()
     return float(weight.detach())
+
+
+@pytest.mark.parametrize(
+    ("rule", "size", "expected"),
+    [("none", 128, 0.1), ("linear", 128, 0.4), ("linear", 16, 0.05), ("square_root", 128, 0.2)],
+)
+def test_a_rate_follows_the_minibatch_where_it_is_told_to(
+    rule: str, size: int, expected: float
+) -> None:
+    """Of a rate of 0.1 chosen at 32 images."""
+    tree = {
+        "optimizer": {"name": "sgd", "learning_rate": 0.1},
+        "minibatch_size": size,
+        "learning_rate_scaling": {"rule": rule},
+    }
+    assert TrialConfig.model_validate(tree).rate == pytest.approx(expected)
+
+
+def test_gradient_descent_has_no_minibatch_for_its_rate_to_follow() -> None:
+    """Refused, as it would change nothing in silence."""
+    tree = {"optimizer": {"name": "gd"}, "learning_rate_scaling": {"rule": "linear"}}
+    with pytest.raises(ValidationError, match="which gd has no use for"):
+        TrialConfig.model_validate(tree)
 
 
 def test_steps_worked_by_hand() -> None:
