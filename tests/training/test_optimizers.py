@@ -12,6 +12,7 @@ from models.optimizers import (
     AdamConfig,
     AdamWConfig,
     GdConfig,
+    MuonConfig,
     OptimizerConfig,
     RmspropConfig,
     SgdConfig,
@@ -135,6 +136,76 @@ def test_six_steps_are_those_of_the_paper(
         optimizer.step()
 
         np.testing.assert_allclose(weights.detach().numpy(), expected, rtol=1e-7)
+
+
+def muon(decay: float) -> Steps:
+    """m = 0.95 m + 0.05 g;  w = (1 - lr d) w - 0.2 lr sqrt(2) NS5(0.05 g + 0.95 m)."""
+    weights, mean = START, np.zeros_like(START)
+    while True:
+        slope = gradient(weights)
+        mean = 0.95 * mean + 0.05 * slope
+        step = 0.2 * np.sqrt(2) * newton_schulz(0.05 * slope + 0.95 * mean)
+        weights = weights * (1 - RATE * decay) - RATE * step
+        yield weights
+
+
+def newton_schulz(matrix: Vector) -> Vector:
+    """Five steps of the quintic iteration towards the nearest orthogonal matrix."""
+    one = matrix / np.linalg.norm(matrix)
+    for _ in range(5):
+        square = one @ one.T
+        one = 3.4445 * one + (-4.775 * square + 2.0315 * square @ square) @ one
+    return one
+
+
+def test_muon_s_steps_are_those_published() -> None:
+    """To the two digits of bfloat16, in which torch makes the momentum orthogonal."""
+    weights = torch.nn.Parameter(torch.from_numpy(START.copy()))
+    optimizer = MuonConfig(learning_rate=RATE, weight_decay=0.2).build([weights])
+
+    for number, expected in zip(range(1, 7), muon(0.2), strict=False):
+        weights.grad = torch.from_numpy(gradient(weights.detach().numpy()))
+        optimizer.step()
+
+        # A step is about 0.03 a weight.
+        np.testing.assert_allclose(weights.detach().numpy(), expected, atol=number * 12e-4)
+
+
+def test_muon_moves_kernels_as_matrices_and_leaves_the_rest_to_adamw() -> None:
+    """A kernel of 6 x 2 x 3 x 3 as 6 x 18; the last matrix and the biases as AdamW does alone."""
+    source = torch.Generator().manual_seed(1)
+    shapes = ((6, 2, 3, 3), (6,), (4, 6), (4,))
+    weights, flat = (
+        [torch.nn.Parameter(torch.randn(shape, generator=source)) for shape in shapes],
+        [torch.nn.Parameter(torch.zeros(6, 18))],
+    )
+    flat[0].data.copy_(weights[0].detach().reshape(6, 18))
+    alone = [torch.nn.Parameter(one.detach().clone()) for one in weights[1:]]
+    every = [(MuonConfig(), weights), (MuonConfig(), flat), (AdamWConfig(), alone)]
+
+    for config, group in every:
+        optimizer = config.build(group)
+        for _ in range(3):
+            for number, one in enumerate(group):
+                one.grad = torch.full_like(one, 0.1 * (number + (group is alone)) + 0.1)
+                one.grad.flatten()[0] = -1
+            optimizer.step()
+
+    assert torch.equal(weights[0].reshape(6, 18), flat[0])
+    for moved, expected in zip(weights[1:], alone, strict=True):
+        assert torch.equal(moved, expected)
+
+
+def test_muon_s_step_is_as_long_whatever_the_gradient_s_size() -> None:
+    """Of hidden matrices: AdamW's root mean square of about 0.2 to 0.4 rates."""
+    weights = torch.nn.Parameter(torch.zeros(8, 30))
+    for size in (1e-3, 1e3):
+        weights.data.zero_()
+        optimizer = MuonConfig(learning_rate=0.01).build([weights])
+        weights.grad = size * torch.randn(8, 30, generator=torch.Generator().manual_seed(3))
+        optimizer.step()
+
+        assert 0.0005 < float(weights.detach().square().mean().sqrt()) < 0.004
 
 
 def test_single_samples_are_minibatches_of_one() -> None:
