@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from flows.versions.predict import Prediction
 
 
+HostnameOption = Annotated[
+    list[str] | None,
+    typer.Option("--hostname", help="Name by which clients ask for it (repeatable)."),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Of the network; default: as trained.")
+]
+BatchWaitOption = Annotated[
+    float, typer.Option("--batch-wait-ms", min=0, help="An image waits for others so long.")
+]
+
+
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (predict, evaluate, serve, reproduce, export, monitor):
@@ -100,17 +112,37 @@ def serve(
     *,
     version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5001,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    hostnames: HostnameOption = None,
+    threads: ThreadsOption = None,
+    max_mb: Annotated[int, typer.Option("--max-mb", min=1, help="Of one request.")] = 64,
+    max_images: Annotated[int, typer.Option("--max-images", min=1, help="Of one request.")] = 1024,
+    max_queue: Annotated[int, typer.Option("--max-queue", min=1, help="Requests at once.")] = 256,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds a request.")] = 10,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Images at once.")] = 64,
+    batch_wait: BatchWaitOption = 0,
 ) -> None:
-    """Serve a version on loopback with MLflow's scoring server, until Ctrl-C.
+    """Serve a version over HTTP on loopback, until Ctrl-C; an alias is followed while it runs.
 
-    Accepts {"inputs": [image, ...]} at /invocations, an image as [channel][row][column] of 0..255.
+    POST /predict takes PNG or JPEG files, base64 and arrays, /invocations what MLflow's scoring
+    server takes; GET /ping, /version, /metrics. See docs/serving.md.
 
     Example: pitchpipe serve --port 5001
     """
     tracking = project.tracking()
-    from flows.versions.serve import serve_version
+    from flows.versions.serve import ServeSettings, serve_version
+    from flows.versions.serving.records import Batching, Limits
 
-    serve_version(tracking, version, port=port)
+    limits = Limits(max_mb * 2**20, images=max_images, requests=max_queue, seconds=timeout)
+    settings = ServeSettings(
+        port,
+        host=host,
+        hostnames=tuple(hostnames or ()),
+        threads=threads,
+        limits=limits,
+        batching=Batching(max_batch, wait_seconds=batch_wait / 1000),
+    )
+    serve_version(tracking, version, settings)
 
 
 @with_params(model=True)

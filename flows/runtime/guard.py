@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost")
-HEALTH = ("/health", "/api/health")
-"""Paths of MLflow and Prefect that tell no more than that they serve: for `status` and `doctor`."""
+HEALTH = ("/health", "/api/health", "/ping")
+"""Paths that tell no more than that a server serves: for `status`, `doctor` and load balancers."""
 SIGN_IN = """<!doctype html><html lang="en"><title>pitchpipe: sign in</title>
 <h1>Sign in</h1>
 <p>Open the link that <code>pitchpipe up</code> shows at its terminal, or give its password, which
@@ -33,13 +33,20 @@ it keeps in <code>.prefect/services.json</code>.</p>
 """The fragment, by which MLflow's pages are named, never reaches the server: the form keeps it."""
 
 
-def guarded(app: ASGIApp, *, auth: str | None, closed: Collection[str] = ()) -> ASGIApp:
+def guarded(
+    app: ASGIApp,
+    *,
+    auth: str | None,
+    closed: Collection[str] = (),
+    hosts: Sequence[str] = HOSTS,
+) -> ASGIApp:
     """Put a guard before an application.
 
     auth: `user:password`; null looks at Host and origin alone. closed: paths nobody may ask for.
+    hosts: names by which it may be asked.
     """
     guard = Guard(app, auth=auth, closed=closed)
-    return TrustedHostMiddleware(guard, HOSTS, www_redirect=False)
+    return TrustedHostMiddleware(guard, hosts, www_redirect=False)
 
 
 class Guard:

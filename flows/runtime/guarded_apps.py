@@ -1,4 +1,4 @@
-"""What uvicorn serves: Prefect's, MLflow's and the scoring application, each behind our guard.
+"""What uvicorn serves for `up` and `run`: Prefect's and MLflow's application behind our guard.
 
 uvicorn makes them by these functions, in processes of their own; nothing is imported before.
 """
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 AUTH = "PITCHPIPE_SERVER_AUTH"
 """Variable that holds `user:password`; a server does not start without it."""
-MODEL_URI = "PITCHPIPE_MODEL_URI"
 
 WRITES_ARTIFACTS = frozenset(
     ("/ajax-api/2.0/mlflow/upload-artifact", "/ajax-api/2.0/mlflow/runs/create-promptlab-run")
@@ -50,13 +49,3 @@ def mlflow_app() -> "ASGIApp":
 
     initialize_backend_stores(store, store, "mlruns/artifacts")
     return guarded(app, auth=os.environ[AUTH], closed=WRITES_ARTIFACTS)
-
-
-def scoring_app() -> "ASGIApp":
-    """MLflow's scoring server for one version; predictions are no secret on this machine."""
-    from mlflow.pyfunc import load_model  # noqa: PLC0415
-    from mlflow.pyfunc.scoring_server import init  # noqa: PLC0415
-
-    from flows.runtime.guard import guarded  # noqa: PLC0415
-
-    return guarded(init(load_model(os.environ[MODEL_URI])), auth=None)

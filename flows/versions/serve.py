@@ -1,30 +1,152 @@
-"""A version served over HTTP on loopback, by MLflow's own scoring server behind our guard."""
+"""A version served over HTTP, on loopback unless told otherwise, until SIGTERM or Ctrl-C."""
 
+import contextlib
+import copy
+import logging
 import os
-import sys
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from flows.registry.loading import open_version
-from flows.runtime import guarded_apps
+import uvicorn
+import uvicorn.config
+
+from flows.registry.listing import aliases
+from flows.registry.loading import load_version
+from flows.runtime.guard import HOSTS, guarded
 from flows.runtime.servers import LOOPBACK
 from flows.tracking.store import Tracking
+from flows.versions.serving.app import Service
+from flows.versions.serving.following import Follower, Source
+from flows.versions.serving.metrics import Metrics
+from flows.versions.serving.records import Batching, InService, Limits, ServedVersion
+from models.errors import BusyError, ConfigError
+
+log = logging.getLogger(__name__)
+
+AUTH = "PITCHPIPE_SERVE_AUTH"
+"""Variable that holds `user:password`; without it whoever reaches the port is answered."""
+DRAIN_SECONDS = 4
+"""That requests which were let in have to be answered after SIGTERM."""
 
 
-def serve_version(tracking: Tracking, wanted: str, *, port: int) -> None:
-    """Become MLflow's scoring server for a version, after its files were checked.
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How a version is served."""
 
-    The server is given the folder that was checked: by the version's name MLflow would fetch remote
-    files once more, and they could be others. Who can write to the folder is trusted.
-    Programs of this machine may ask it, pages of other origins may not. The process is replaced:
-    signals reach the server itself. Raises as `open_version` does.
+    port: int
+    host: str = LOOPBACK
+    """Address to listen on."""
+    hostnames: tuple[str, ...] = ()
+    """Names by which clients ask for it, besides the address and those of loopback."""
+    threads: int | None = None
+    """Of the network; None: those that the version was trained with."""
+    limits: Limits = field(default_factory=Limits)
+    batching: Batching = field(default_factory=Batching)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names that a request's Host may have."""
+        return (*HOSTS, self.host, *self.hostnames)
+
+
+def serve_version(tracking: Tracking, wanted: str, settings: ServeSettings) -> None:
+    """Serve a version; where an alias was wanted, whichever it names while the server runs.
+
+    Its files are checked before anything is loaded, and its network is built again from its config
+    and weights, at the start and at every swap. Raises as `load_version` does, ConfigError where
+    the address needs a name or a password, BusyError where the port is taken.
     """
-    folder = open_version(tracking, wanted).directory.resolve()
-    factory = f"{guarded_apps.__name__}:{guarded_apps.scoring_app.__name__}"
-    command = [sys.executable, "-m", "uvicorn", "--factory", factory]
-    command += ["--host", LOOPBACK, "--port", str(port)]
-    environment = {
-        **os.environ,
-        guarded_apps.MODEL_URI: str(folder),
-        "MLFLOW_TRACKING_URI": tracking.uri,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    }
-    os.execve(sys.executable, command, environment)  # noqa: S606 - our own interpreter
+    auth = _required_auth(settings)
+    with _bound(settings) as bound:
+        metrics = Metrics()
+        first = _load(tracking, wanted, settings)
+        in_service = InService(first, follows=None if wanted.isdecimal() else wanted)
+        service = Service(in_service, settings.limits, settings.batching, metrics)
+        source = Source(
+            number=lambda: aliases(tracking).get(wanted),
+            load=lambda number: _load(tracking, number, settings),
+        )
+        follower = Follower(source, in_service, metrics)
+        if in_service.follows is not None:
+            follower.start()
+        try:
+            _run(service, bound, settings, auth)
+        finally:
+            follower.end()
+
+
+def _load(tracking: Tracking, wanted: str | int, settings: ServeSettings) -> ServedVersion:
+    version = ServedVersion.of(load_version(tracking, wanted), threads=settings.threads)
+    version.warm_up(settings.batching.images)
+    return version
+
+
+def _required_auth(settings: ServeSettings) -> str | None:
+    """`user:password`, which a server needs that others than this machine reach."""
+    auth = os.environ.get(AUTH)
+    if auth is not None and not all(auth.partition(":")[::2]):
+        raise ConfigError(f"{AUTH}: is not user:password; set it to that, or unset it")
+    if settings.host in HOSTS:
+        return auth
+    if auth is None:
+        raise ConfigError(
+            f"--host {settings.host}: other machines could ask it; set {AUTH}=user:password, which "
+            "they must bring, or serve on 127.0.0.1 behind a proxy of yours"
+        )
+    if settings.host == "0.0.0.0" and not settings.hostnames:  # noqa: S104 - asked for
+        raise ConfigError(
+            "--host 0.0.0.0: by which names may it be asked? Give each with --hostname NAME; "
+            "requests for others are refused"
+        )
+    return auth
+
+
+@contextlib.contextmanager
+def _bound(settings: ServeSettings) -> Iterator[socket.socket]:
+    """Take the port before the network is loaded."""
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((settings.host, settings.port))
+        except OSError as error:
+            raise BusyError(
+                f"{settings.host}:{settings.port}: cannot be listened on "
+                f"({error.strerror or error}); stop what does, or choose another --port"
+            ) from error
+        yield bound
+
+
+def _run(service: Service, bound: socket.socket, settings: ServeSettings, auth: str | None) -> None:
+    logs = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    logs["loggers"]["flows"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    logs["loggers"]["python_multipart"] = {"level": "CRITICAL"}  # a client's faults are its own
+    config = uvicorn.Config(
+        guarded(service.app(), auth=auth, hosts=settings.hosts),
+        host=settings.host,
+        port=settings.port,
+        log_config=logs,
+        access_log=False,  # /metrics counts; a line a request costs time and disk
+        lifespan="on",
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = _Server(config)
+    # After it has drained uvicorn raises the signal again, for `main` to end by; all is done then.
+    try:
+        server.run(sockets=[bound])
+    except (KeyboardInterrupt, SystemExit):
+        if not server.started:
+            raise
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says nothing of a socket that it was given."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        address = f"http://{self.config.host}:{self.config.port}"
+        log.info("Uvicorn running on %s: POST %s/predict; Ctrl-C ends it", address, address)

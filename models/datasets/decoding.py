@@ -25,13 +25,27 @@ def decode(file: bytes) -> Pixels:
     Size is checked in the file's header, before pixels are decoded. Raises InputError, whose
     message is the reason alone, where the file is no image, is damaged or is too large.
     """
+    with warnings.catch_warnings():
+        filter_warnings()
+        return decode_in_thread(file)
+
+
+def filter_warnings() -> None:
+    """Have Pillow's warnings do what decoding needs, in this process from now on."""
+    # Damaged metadata is only warned about; pixels that cannot be decoded are raised.
+    warnings.simplefilter("ignore")
+    # Pillow's own limit, of 89 megapixels, holds for frames that its plugins open, too.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def decode_in_thread(file: bytes, *, most_pixels: int = MAX_PIXELS) -> Pixels:
+    """Decode as `decode` does, for several threads at once, after one called `filter_warnings`.
+
+    The filters of warnings are the process's: threads that set and restored them, each for itself,
+    would leave each other without. most_pixels: of one image, at most MAX_PIXELS.
+    """
     try:
-        with warnings.catch_warnings():
-            # Damaged metadata is only warned about; pixels that cannot be decoded are raised.
-            warnings.simplefilter("ignore")
-            # Pillow's own limit, of 89 megapixels, holds for frames that its plugins open, too.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _decode(file)
+        return _decode(file, most_pixels)
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -44,20 +58,20 @@ def decode(file: bytes) -> Pixels:
         raise InputError(f"cannot be decoded ({reason})") from error
 
 
-def check_size(height: int, width: int) -> None:
+def check_size(height: int, width: int, *, most_pixels: int = MAX_PIXELS) -> None:
     """Raise InputError where an image of this size is not to be decoded."""
     if min(height, width) < 1:
         raise InputError(f"is {width} x {height} pixels; leave it out")
-    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
+    if height * width > most_pixels or max(height, width) > MAX_SIDE:
         raise InputError(
-            f"is too large: {width} x {height} pixels; at most {MAX_PIXELS:,} in all and "
+            f"is too large: {width} x {height} pixels; at most {most_pixels:,} in all and "
             f"{MAX_SIDE:,} a side are decoded"
         )
 
 
-def _decode(file: bytes) -> Pixels:
+def _decode(file: bytes, most_pixels: int) -> Pixels:
     with Image.open(io.BytesIO(file), formats=FORMATS) as picture:
-        check_size(picture.height, picture.width)
+        check_size(picture.height, picture.width, most_pixels=most_pixels)
         picture.load()
         return to_pixels(ImageOps.exif_transpose(picture))
 
