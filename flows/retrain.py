@@ -18,6 +18,7 @@ from flows.runtime.prefect_records import close_orphans, untagged
 from flows.runtime.retraining_lock import only_retraining
 from flows.search.tuning import search_result
 from flows.tasks import (
+    compare_trials,
     compare_with_baselines,
     evaluate_on_test,
     prepare_data,
@@ -61,6 +62,7 @@ def _retrain(
         tuning = tune(session, submit=train.submit)
         if params.search.baselines:
             tuning = compare_with_baselines(tuning, session)
+        tuning = compare_trials(tuning, session)
         result = search_result(decision, tuning, dataset)
         if not request.tune_only:
             evaluated = evaluate_on_test(tuning, session)

@@ -3,7 +3,7 @@
 import time
 from typing import cast
 
-from flows.datasets.current import ensure_ingested, raw_version
+from flows.datasets.current import PREPARED, ensure_ingested, raw_version
 from flows.engines.opening import check_devices, check_engine, device_of
 from flows.records.retraining import Request, Retraining
 from flows.retraining.decide import decide, record_no_retraining
@@ -47,7 +47,10 @@ def _without_flow(request: Request, params: Params, decision: Decision) -> Retra
     search = open_prepared_search(params, device_of(request)) if request.tune_only else None
     if search is None or search.preview.result is None:
         return None
-    return search_result(decision, search.preview.result, raw_version(params.data.name))
+    from flows.retraining.compare import with_comparison  # noqa: PLC0415 - imports scipy
+
+    tuning = with_comparison(search.preview.result, PREPARED)
+    return search_result(decision, tuning, raw_version(params.data.name))
 
 
 def _run_flow(request: Request) -> Retraining:

@@ -9,6 +9,7 @@ from prefect.states import Completed
 from flows.datasets.current import DatasetVersion, prepare_dataset
 from flows.engines.local import Engine
 from flows.records.promotion import Promotion
+from flows.retraining.compare import with_comparison
 from flows.retraining.evaluate import Evaluated, evaluate_selected, with_baselines
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
 from flows.retraining.promote import promote_if_better, register_selected
@@ -41,6 +42,14 @@ def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outco
 def compare_with_baselines(tuning: Tuning, session: Session) -> Tuning:
     """Score simple classifiers on validation, to be shown beside the trials."""
     return with_baselines(tuning, session.dataset)
+
+
+@task(name="compare trials", task_run_name="compare trials", cache_policy=NO_CACHE)
+def compare_trials(tuning: Tuning, session: Session) -> Tuning:
+    """Test the selected trial against the others on validation, and estimate its optimism."""
+    compared = with_comparison(tuning, session.dataset.prepared)
+    session.mirror.log_metrics(compared.comparison.metrics)
+    return compared
 
 
 @task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)

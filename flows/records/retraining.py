@@ -8,7 +8,7 @@ from flows.records.choices import AskedDevice, EngineName
 from flows.records.promotion import Promotion
 from models.config import Params, Record, TrialConfig, load_params
 from models.decision import Decision, DriftScore, Trigger
-from models.evaluation.records import Baseline, Optimism
+from models.evaluation.records import Baseline, Distinction, FromBest, Optimism
 from models.trials import Scores
 
 
@@ -77,6 +77,8 @@ class LeaderboardEntry(Record):
     cached: bool
     pruned: bool = False
     """Stopped by the search before the whole budget."""
+    from_best: FromBest | None = None
+    """Paired test against the selected trial; null: it is that, or was not tested."""
 
 
 class DatasetName(Record):
@@ -108,6 +110,8 @@ class Retraining(Record):
     best: BestTrial | None = None
     optimism: Optimism | None = None
     """How much too good the best trial's validation score is by the choice; null: no estimate."""
+    distinction: Distinction | None = None
+    """How many trials validation does not tell from the best; null: none was tested."""
     test: Scores | None = None
     dataset: DatasetName | None = None
     leaderboard: tuple[LeaderboardEntry, ...] = ()

@@ -23,7 +23,6 @@ def with_verdict(result: Retraining, evaluated: Evaluated, promotion: Promotion)
     return result.model_copy(
         update={
             "promotion": promotion,
-            "optimism": evaluated.optimism,
             "test": test,
             "report": report,
         }

@@ -1,7 +1,5 @@
 """Evaluation of the selected trial on the test split: probabilities, scores, report."""
 
-import itertools
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +11,8 @@ from flows.search.progress import format_scores
 from flows.search.tuning import SearchTrial, Tuning
 from models.config import Params
 from models.datasets.prepared import open_split
-from models.errors import IntegrityError
 from models.evaluation.generalisation_gap import measure_gap
-from models.evaluation.inference import predict_probabilities
-from models.evaluation.optimism import estimate_optimism
-from models.evaluation.outcomes import Outcomes, outcomes_of
-from models.evaluation.records import Calibration, Evaluation, Optimism
+from models.evaluation.records import Calibration, Evaluation
 from models.evaluation.report.report_input import (
     LeaderboardRow,
     ReportedDataset,
@@ -31,11 +25,7 @@ from models.evaluation.served import Served, TrainedTrial, score_served
 from models.files import replacing
 from models.trials import Outcome, TrialResult, read_history
 
-log = logging.getLogger(__name__)
-
 PROBABILITIES = "probabilities.npy"
-_MOST_TRIALS, _MOST_IMAGES = 30, 10_000
-"""That predict validation once more, to estimate the optimism of the selection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +37,6 @@ class Evaluated:
     evaluation: Evaluation
     calibration: Calibration | None
     """None: logits are served as they are."""
-    optimism: Optimism | None
-    """None: there was no choice, or the weights of the others are gone."""
     why: str
     """Why the trial was selected, in Markdown."""
     directory: Path
@@ -79,39 +67,15 @@ def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -
     directory = trial.directory / "evaluations" / f"{trial.result.budget:06d}"
     with replacing(directory / PROBABILITIES) as temporary, temporary.open("wb") as file:
         np.save(file, served.probabilities, allow_pickle=False)
-    optimism = optimism_of(tuning, dataset)
-    report = _report(tuning, trial, served, params)
-    write_report(directory, replace(report, selection=replace(report.selection, optimism=optimism)))
+    write_report(directory, _report(tuning, trial, served, params))
     return Evaluated(
         result=trial.result,
         dataset=dataset,
         evaluation=served.evaluation,
         calibration=served.calibration,
-        optimism=optimism,
         why=_why(tuning),
         directory=directory,
     )
-
-
-def optimism_of(tuning: Tuning, dataset: DatasetVersion) -> Optimism | None:
-    """Estimate how much too good the best trial's validation score is, for it was chosen by it.
-
-    Of the 30 best trials those whose weights are there predict the first 10,000 validation images,
-    in order of their digests: for each what the validation of one epoch takes, or less.
-    """
-    if sum(1 for _ in tuning.ranked()) < 2:
-        return None
-    validation = open_split(dataset.prepared, "validation", verify=True)
-    images, labels = validation.images[:_MOST_IMAGES], validation.labels[:_MOST_IMAGES]
-    predictions: list[Outcomes] = []
-    for _, result in itertools.islice(tuning.ranked(), _MOST_TRIALS):
-        trial = trained_trial(result, dataset)
-        try:
-            probabilities = predict_probabilities(trial.serving(), images, threads=trial.threads)
-            predictions.append(outcomes_of(probabilities, labels))
-        except (IntegrityError, ValueError) as error:  # weights removed; logits that overflow
-            log.info("trial %s is not among those compared: %s", result.key[:12], error)
-    return estimate_optimism(predictions, tuning.objective)
 
 
 def trained_trial(result: TrialResult, dataset: DatasetVersion) -> TrainedTrial:
@@ -144,6 +108,8 @@ def _report(tuning: Tuning, trial: TrainedTrial, served: Served, params: Params)
         best_epoch=best.best_epoch,
         objective=tuning.objective,
         baselines=tuning.baselines,
+        optimism=tuning.comparison.optimism,
+        distinction=tuning.comparison.distinction,
     )
     return ReportInput(
         title=params.registered_name,
@@ -173,6 +139,7 @@ def _leaderboard(tuning: Tuning) -> list[LeaderboardRow]:
             seconds=outcome.seconds if isinstance(outcome, TrialResult) else 0.0,
             state=trial.state,
             cached=not trial.trained,
+            from_best=tuning.comparison.from_best.get(trial.key),
         )
         for trial, outcome in listed
     ]

@@ -73,6 +73,7 @@ def _row(place: int, entry: LeaderboardEntry) -> dict[str, object]:
         "place": place,
         **entry.differences,
         **{name: round(value, 4) for name, value in entry.scores},
+        "against the best": entry.from_best.words if entry.from_best else "",
         "epochs": entry.epochs,
         "cached": entry.cached,
         "key": entry.key[:12],

@@ -1,6 +1,6 @@
 """Summary of a retraining in Markdown, for MLflow and Prefect: verdict, reasons, links."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -50,6 +50,7 @@ def retraining_note(result: Retraining, links: Links) -> str:
         f"{_outcome(result, links)} {_pages(result, links)}.",
         f"Test: {format_scores(result.test)}." if result.test else "",
         _trials(result, links),
+        *_doubts(result),
         "\n".join(f"- {reason}" for reason in reasons),
         f"Began because: {result.decision.reason}.",
     ]
@@ -120,8 +121,18 @@ def _trials(result: Retraining, links: Links) -> str:
     return "\n".join([counted, "", *(f"1. {trial}" for trial in listed), *beside])
 
 
+def _doubts(result: Retraining) -> Iterator[str]:
+    """What validation cannot tell, and how much the choice flatters."""
+    if result.distinction is not None:
+        yield f"Validation: {result.distinction.sentence}."
+    if result.optimism is not None:
+        yield f"Validation, {result.optimism.sentence}."
+
+
 def _trial(entry: LeaderboardEntry, links: Links) -> str:
     label, run = label_of(entry.differences), links.trials.get(entry.key)
     # Prefect shows the backticks of code inside a link.
     linked = f"[{label}]({links.to_run(run)})" if run else f"`{label}`"
-    return f"{linked}: {format_scores(entry.scores)}"
+    alike = entry.from_best is not None and not entry.from_best.distinguishable
+    doubt = ", not distinguishable from the best" if alike else ""
+    return f"{linked}: {format_scores(entry.scores)}{doubt}"

@@ -1,8 +1,8 @@
 """Records of a search: its trials, a preview from the trial store, and its result."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from flows.datasets.current import DatasetVersion, RawVersion
 from flows.records.retraining import (
@@ -14,7 +14,7 @@ from flows.records.retraining import (
 )
 from models.config.trial import Objective
 from models.decision import Decision
-from models.evaluation.records import Baseline
+from models.evaluation.records import Baseline, Distinction, FromBest, Optimism
 from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
 from models.trials import Outcome, TrialFailure, TrialResult, TrialSpec
@@ -45,6 +45,28 @@ class SearchTrial:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """The selected trial against the others, on validation."""
+
+    optimism: Optimism | None = None
+    """None: there was no choice, or the weights of the others are gone."""
+    distinction: Distinction | None = None
+    """None likewise."""
+    from_best: Mapping[str, FromBest] = field(default_factory=dict)
+    """Key -> test, of each trial that was tested."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Numbers for MLflow's parent run; what is not known is left out."""
+        found: dict[str, float] = {}
+        if self.optimism is not None:
+            found["validation/optimism"] = self.optimism.excess
+        if self.distinction is not None:
+            found["validation/not_distinguishable"] = self.distinction.alike
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Tuning:
     """The result of a search: the trials that have an outcome, in order of proposal."""
 
@@ -54,6 +76,7 @@ class Tuning:
     """Trials that the search's limits left out."""
     baselines: tuple[Baseline, ...] = ()
     """Best first; empty unless `search.baselines`."""
+    comparison: Comparison = Comparison()
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -89,6 +112,7 @@ class Tuning:
                 seconds=result.seconds,
                 cached=not trial.trained,
                 pruned=trial.pruned,
+                from_best=self.comparison.from_best.get(result.key),
             )
             for trial, result in self.ranked()
         )
@@ -137,4 +161,6 @@ def search_result(
         dataset=DatasetName(name=dataset.name, digest=dataset.digest),
         leaderboard=tuning.leaderboard,
         baselines=tuning.baselines,
+        optimism=tuning.comparison.optimism,
+        distinction=tuning.comparison.distinction,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from models.config.trial import Objective
-from models.evaluation.outcomes import Floats, Integers, Outcomes, seed_of
+from models.evaluation.outcomes import Floats, Integers, Predictions, seed_of
 from models.evaluation.records import Optimism
 
 RESAMPLES = 1000
@@ -24,7 +24,7 @@ Gains = Callable[[Floats], Floats]
 
 
 def estimate_optimism(
-    trials: Sequence[Outcomes], by: Objective, *, resamples: int = RESAMPLES
+    trials: Sequence[Predictions], by: Objective, *, resamples: int = RESAMPLES
 ) -> Optimism | None:
     """Estimate it from the trials' predictions for the same n validation images, at least one.
 
@@ -66,7 +66,7 @@ def _selected(gains: Gains, losses: Floats, chosen_by: Floats, scored_by: Floats
     return np.asarray(gains(scored_by)[np.arange(len(best)), best], np.float64)
 
 
-def _gains(trials: Sequence[Outcomes], by: Objective) -> Gains:
+def _gains(trials: Sequence[Predictions], by: Objective) -> Gains:
     if by == "f1_macro":
         return _f1_gains(trials)
     values = [-one.losses if by == "cross_entropy" else one.right for one in trials]
@@ -74,9 +74,10 @@ def _gains(trials: Sequence[Outcomes], by: Objective) -> Gains:
     return lambda weights: np.asarray(weights @ table / weights.sum(axis=1, keepdims=True))
 
 
-def _f1_gains(trials: Sequence[Outcomes]) -> Gains:
+def _f1_gains(trials: Sequence[Predictions]) -> Gains:
     """Macro F1 over the classes with images, as `scores.f1_macro`."""
-    labels, classes = trials[0].labels, trials[0].probabilities.shape[1]
+    labels = trials[0].labels
+    classes = 1 + max(int(max(labels.max(), one.predicted.max())) for one in trials)
     true = _marks(labels, np.ones(len(labels)), classes)
     right = [_marks(labels, one.right.astype(np.float64), classes) for one in trials]
     named = [_marks(one.predicted, np.ones(len(labels)), classes) for one in trials]

@@ -14,17 +14,13 @@ SMALLEST = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Predictions for n images of k classes."""
+class Predictions:
+    """Classes predicted for n images of k classes, and what they cost."""
 
-    probabilities: Floats
-    """(n, k), rows sum to 1."""
     labels: Integers
     """(n,), in [0, k)."""
     predicted: Integers
     """(n,), the most probable class; of equal ones the first."""
-    confidence: Floats
-    """(n,), probability of the predicted class."""
     losses: Floats
     """(n,), negative log-probability of the true class, nats."""
 
@@ -32,6 +28,16 @@ class Outcomes:
     def right(self) -> npt.NDArray[np.bool_]:
         """(n,): whether the predicted class is the true one."""
         return np.equal(self.predicted, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes(Predictions):
+    """Predictions with their probabilities."""
+
+    probabilities: Floats
+    """(n, k), rows sum to 1."""
+    confidence: Floats
+    """(n,), probability of the predicted class."""
 
 
 def outcomes_of(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Outcomes:

@@ -65,6 +65,63 @@ class Optimism(Record):
         )
 
 
+class FromBest(Record):
+    """A trial against the selected one: a paired test on the same validation images."""
+
+    p_value: float
+    """Two-sided, of "they are alike"; well above the level it is an estimate from few draws."""
+    distinguishable: bool
+    """Whether Holm's procedure over all trials tested refuses that at 5 %."""
+
+    @property
+    def words(self) -> str:
+        """Such as `not distinguishable, p = 0.21`, or `p < 0.0001`."""
+        p_value = "p < 0.0001" if self.p_value < 1e-4 else f"p = {self.p_value:.2g}"
+        return p_value if self.distinguishable else f"not distinguishable, {p_value}"
+
+
+class Distinction(Record):
+    """How far validation tells the other trials from the selected one."""
+
+    objective: Objective
+    """The score that is compared."""
+    images: int
+    """Of validation."""
+    others: int
+    """Successful trials beside the selected one."""
+    tested: int
+    """Of these; the weights of the rest are gone, or too many are better."""
+    alike: int
+    """Of those tested, not distinguishable from the selected one."""
+
+    @property
+    def sentence(self) -> str:
+        """Result in words, with the test and the number of trials that were not tested."""
+        untested = self.others - self.tested
+        which = "the other trial" if self.tested == 1 else f"{self.tested} other trials"
+        if self.alike == 0:
+            told = f"{which} can be told apart from the best"
+        elif self.tested == 1:
+            told = f"{which} is not distinguishable from the best"
+        else:
+            told = f"{self.alike} of {which} {_be(self.alike)} not distinguishable from the best"
+        text = f"{told} on {self.images:,} validation images ({_TESTS[self.objective]}, 5 %)"
+        if not untested:
+            return text
+        return f"{text}; {untested} {_be(untested, 'was', 'were')} not tested"
+
+
+_TESTS: dict[Objective, str] = {
+    "accuracy": "exact McNemar tests of accuracy with Holm's correction",
+    "f1_macro": "paired permutation tests of macro F1 with Holm's correction",
+    "cross_entropy": "paired permutation tests of cross-entropy with Holm's correction",
+}
+
+
+def _be(count: int, one: str = "is", many: str = "are") -> str:
+    return one if count == 1 else many
+
+
 class ClassScores(Record):
     """Scores of one class against all others."""
 

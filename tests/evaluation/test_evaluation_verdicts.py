@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models.evaluation.calibration import diagnose_calibration
 from models.evaluation.outcomes import outcomes_of
-from models.evaluation.records import Optimism, PointScores
+from models.evaluation.records import Distinction, Optimism, PointScores
 from models.evaluation.report.narrative import describe_mistakes, explain_selection, most_confused
 from models.evaluation.report.plot_style import short
 from models.evaluation.report.report_input import LeaderboardRow, Selection
@@ -61,10 +61,29 @@ def board(*accuracies: float, losses: Sequence[float] = (1.0, 1.0, 1.0)) -> Sele
     return Selection(rows, [], 1, "accuracy")
 
 
-def test_selection_says_when_the_lead_is_luck() -> None:
-    assert "is more than chance" in explain_selection(board(0.9, 0.8), validation_images=10_000)
-    near = explain_selection(board(0.9, 0.899, 0.5), validation_images=10_000)
-    assert "another trial lies within chance" in near
+@pytest.mark.parametrize(
+    ("tested", "alike", "said"),
+    [
+        (7, 3, "3 of 7 other trials are not distinguishable from the best on 303 validation"),
+        (7, 1, "1 of 7 other trials is not distinguishable from the best"),
+        (7, 0, "7 other trials can be told apart from the best"),
+        (1, 1, "The other trial is not distinguishable from the best"),
+    ],
+)
+def test_selection_says_from_whom_the_best_is_told_apart(
+    tested: int, alike: int, said: str
+) -> None:
+    """By which test, and of how many it is not known."""
+    distinction = Distinction(
+        objective="accuracy", images=303, others=tested + 2, tested=tested, alike=alike
+    )
+    found = explain_selection(replace(board(0.9, 0.8), distinction=distinction))
+    assert said in found
+    assert (
+        "exact McNemar tests of accuracy with Holm's correction, 5 %); 2 were not tested" in found
+    )
+    assert "not tested" not in distinction.model_copy(update={"others": tested}).sentence
+    assert "distinguishable" not in explain_selection(board(0.9, 0.8))
 
 
 def test_selection_says_what_broke_a_tie() -> None:
@@ -76,28 +95,21 @@ def test_selection_says_what_broke_a_tie() -> None:
         (level, "the earlier trial"),
         (replace(level, objective="cross_entropy"), "the earlier trial"),
     ):
-        assert f"The tie went to {breaker}." in explain_selection(tied, validation_images=100)
-    assert "tie" not in explain_selection(board(0.9, 0.8), validation_images=100)
+        assert f"The tie went to {breaker}." in explain_selection(tied)
+    assert "tie" not in explain_selection(board(0.9, 0.8))
 
 
 def test_selection_says_how_much_the_choice_flatters() -> None:
     """In points of the score that decided, or in nats; a lower cross-entropy is better."""
     chosen = Optimism(objective="accuracy", validation=0.9, excess=0.012, trials=2, images=1000)
     flattered = replace(board(0.9, 0.8), optimism=chosen)
-    found = explain_selection(flattered, validation_images=1000)
+    found = explain_selection(flattered)
     assert "optimism: +1.2 points, by the choice among 2 trials on 1,000" in found
     assert "without it accuracy is about 0.8880" in found
 
     by_loss = chosen.model_copy(update={"objective": "cross_entropy", "validation": 0.3})
     assert "+0.0120 nats" in by_loss.sentence
     assert "cross-entropy is about 0.3120" in by_loss.sentence
-
-
-def test_selection_by_cross_entropy_claims_nothing_about_chance() -> None:
-    by_loss = replace(board(0.9, 0.8), objective="cross_entropy")
-    found = explain_selection(by_loss, validation_images=100)
-    assert found.startswith("Best of 2 trials by validation cross-entropy: 1.0000")
-    assert "chance" not in found
 
 
 def three_classes() -> PointScores:

@@ -140,12 +140,15 @@ def test_prefect_has_every_task_run_as_completed_with_its_score(retrained: Retra
         "where t.name like 'lr=%'",
     )
     artifacts = {key for (key,) in rows(database, "select key from artifact")}
+    verdict = rows(database, "select data from artifact where key = 'verdict'")[0][0]
 
     assert flow_runs == [("COMPLETED",)]
     assert set(tasks.values()) == {"COMPLETED"}
     assert {"lr=0.001", "lr=0.003"} <= set(tasks)
     assert all("accuracy" in message for (message,) in messages)
     assert {"leaderboard", "mlflow-run", "verdict", "trial"} <= artifacts
+    assert "without it" in verdict
+    assert "distinguishable from the best" in verdict or "told apart from the best" in verdict
 
 
 def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(retrained: Retrained) -> None:
@@ -163,10 +166,21 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(retrained: Retraine
         "select count(*) from metrics where key = 'validation/accuracy' group by run_uuid",
     )
     datasets = rows(database, "select name from datasets")
+    doubts = dict(
+        rows(
+            database,
+            f"select key, value from metrics where run_uuid = '{parent}' "
+            "and key in ('validation/optimism', 'validation/not_distinguishable')",
+        )
+    )
 
     assert len(children) == 2
     assert epochs == [(2,), (2,)]
     assert datasets == [("digits",)]
+    assert doubts == {
+        "validation/optimism": ran.document["optimism"]["excess"],
+        "validation/not_distinguishable": ran.document["distinction"]["alike"],
+    }
     assert open_runs(folder.root) == []
 
 

@@ -62,7 +62,35 @@ def test_a_search_repeated_is_the_same_and_trains_nothing(
     assert (foreseen["trials"]["trained"], foreseen["seconds"]) == (0, 0)
     assert foreseen["trials"]["total"] == document["trials"]["total"]
     assert again["trials"]["trained"] == 0
+    assert (again["optimism"], again["distinction"]) == (
+        document["optimism"],
+        document["distinction"],
+    )
     assert again["trials"]["pruned"] == document["trials"]["pruned"]
+
+
+def test_a_search_says_whom_it_cannot_tell_from_the_best(
+    searched: tuple[ProjectFolder, Any],
+) -> None:
+    """Pruned trials too, in every place; each predicted validation once."""
+    folder, document = searched
+
+    shown = folder.pitchpipe("tune", *overrides(*HALVED)).out
+    listed = {row["key"]: row for row in folder.pitchpipe("trials", "--json").document}
+    table = folder.pitchpipe("trials").out
+
+    board, distinction = document["leaderboard"], document["distinction"]
+    alike = [entry for entry in board[1:] if not entry["from_best"]["distinguishable"]]
+    assert board[0]["from_best"] is None
+    assert (distinction["others"], distinction["tested"]) == (5, 5)
+    assert distinction["alike"] == len(alike)
+    assert document["optimism"]["trials"] == 6
+    for entry in board:
+        assert listed[entry["key"]]["from_best"] == entry["from_best"]
+    assert "5 other trials" in shown
+    assert table.count("~") == len(alike) + bool(alike)
+    assert shown.count("~") == len(alike) + 1
+    assert len(list(folder.root.glob("mlruns/trials/*/validation-*.bin"))) == 6
 
 
 def essence(entry: Any) -> Any:

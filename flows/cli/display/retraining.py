@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from flows.cli.display.tables import Column, fitted_table, score_columns
+from flows.cli.display.tables import ALIKE, Column, fitted_table, mark_of, score_columns
 from flows.records.promotion import Promotion
 from flows.records.retraining import LeaderboardEntry, Retraining
 from flows.retraining.decide import other_default
@@ -33,6 +33,8 @@ def print_retraining(result: Retraining) -> None:
     if result.not_begun:
         limits = "search.max_seconds or search.max_epochs_total"
         console.print(f"{result.not_begun} more were not started: {limits} was reached")
+    if result.distinction is not None:
+        console.print(f"Validation, {ALIKE}: {result.distinction.sentence}", highlight=False)
     if result.optimism is not None:
         console.print(f"Validation, {result.optimism.sentence}", highlight=False)
     if result.test is not None:
@@ -50,7 +52,9 @@ def _leaderboard(result: Retraining, *, width: int) -> Table:
     axes = dict.fromkeys(axis for entry in shown_entries for axis in entry.differences)
     table = fitted_table(
         (
-            Column("", [str(place) for place, _ in enumerate(shown_entries, start=1)]),
+            Column(
+                "", [_place(place, entry) for place, entry in enumerate(shown_entries, start=1)]
+            ),
             *(
                 Column(
                     axis, [entry.differences.get(axis, "") for entry in shown_entries], axis=True
@@ -86,6 +90,10 @@ def _baselines(result: Retraining, *, width: int) -> Table:
         far = f"{abs(lead):.1f} points {'ahead of' if lead > 0 else 'behind'}"
         table.caption = f"the selected trial is {far} the best of them in accuracy"
     return table
+
+
+def _place(place: int, entry: LeaderboardEntry) -> str:
+    return f"{place}{mark_of(entry.from_best)}"
 
 
 def _time_of(entry: LeaderboardEntry) -> str:

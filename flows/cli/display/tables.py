@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.table import Table
 
+from models.evaluation.records import FromBest
 from models.trials import Scores
 
+ALIKE = "~"
+"""Mark of a trial that validation does not tell from the best one."""
 SCORE_HEADINGS = ("accuracy", "macro\nF1", "cross-\nentropy")
 
 
@@ -93,6 +96,11 @@ def trial_table(headings: Sequence[str], *, title: str | None = None) -> Table:
 
 def _narrow(heading: str) -> str:
     return heading.replace("_", "\n").replace(".", "\n")
+
+
+def mark_of(from_best: FromBest | None) -> str:
+    """ALIKE, or a blank of its width for a trial that is told apart, or was not tested."""
+    return ALIKE if from_best is not None and not from_best.distinguishable else " "
 
 
 def score_columns(scores: Sequence[Scores | None]) -> list[Column]:

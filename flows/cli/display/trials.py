@@ -1,13 +1,13 @@
 """`pitchpipe trials` and `trials show`: trials of the store as rows of a table and as curves."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
-from flows.cli.display.tables import Column, fitted_table, score_columns
+from flows.cli.display.tables import ALIKE, Column, fitted_table, mark_of, score_columns
 from flows.datasets.current import known_manifests, prepared_manifest
 from flows.engines.devices import device_for
 from flows.records.lineage import flattened
@@ -16,6 +16,7 @@ from flows.search.progress import format_scores
 from models.config.trial import Objective
 from models.datasets.prepared import Manifest
 from models.digests import digest_of
+from models.evaluation.records import FromBest
 from models.search.proposals import short_names
 from models.training.source import package_versions, training_source_digest
 from models.trials import Device, Scores, TrialFailure, TrialResult
@@ -64,6 +65,8 @@ class TrialRow:
     current: TrainingInputs
     dataset: str | None = None
     """Name of its dataset; null where that is not known."""
+    from_best: FromBest | None = None
+    """Paired test against the first row; null: it is that, or its predictions are not stored."""
 
     @property
     def origin(self) -> str:
@@ -111,6 +114,7 @@ class TrialRow:
             "scores": self.scores.model_dump() if self.scores else None,
             "epochs": len(trial.history),
             "seconds": self.seconds,
+            "from_best": self.from_best.model_dump() if self.from_best else None,
             "cached": self.origin == "cached",
             "from": self.origin or None,
             "dataset": trial.spec.dataset,
@@ -155,12 +159,23 @@ def leaderboard(objective: Objective, *, dataset: str | None, everything: bool) 
     objectives = {row.trial.spec.config.objective for row in rows}
     by = objectives.pop() if len(objectives) == 1 else objective
     title = f"{mine.name} {mine.digest[:8]}" if mine and not everything else None
-    return Leaderboard(tuple(sorted(rows, key=lambda row: _place(row, by))), by, title)
+    rows = sorted(rows, key=lambda row: _place(row, by))
+    return Leaderboard(tuple(rows if everything else _compared(rows, by)), by, title)
 
 
 def find_row(key: str) -> TrialRow:
     """The trial whose key begins so. Raises ConfigError for none or several."""
     return TrialRow(find_trial(key), TrainingInputs.current(prepared_manifest()))
+
+
+def _compared(rows: Sequence[TrialRow], by: Objective) -> list[TrialRow]:
+    """Add the paired tests against the first row, by the predictions that are stored."""
+    from flows.retraining.compare import told_apart_by_store
+
+    outcomes = [row.trial.outcome for row in rows]
+    results = [outcome for outcome in outcomes if isinstance(outcome, TrialResult)]
+    tests = told_apart_by_store(results, by)
+    return [replace(row, from_best=tests.get(row.trial.key)) for row in rows]
 
 
 def _without_repeats(rows: Iterable[TrialRow]) -> list[TrialRow]:
@@ -187,6 +202,8 @@ def print_leaderboard(board: Leaderboard, *, limit: int | None) -> None:
         console.print("No trial of this dataset by the current code; --all shows the rest.")
         return
     console.print(_table(rows, board, width=console.width))
+    if _marks(rows):
+        console.print(f"{ALIKE}: not distinguishable from the first by paired tests (Holm, 5 %)")
     if len(rows) < len(board.rows):
         console.print(f"{len(board.rows) - len(rows)} more: --limit {len(board.rows)}")
 
@@ -197,6 +214,7 @@ def _table(rows: Sequence[TrialRow], board: Leaderboard, *, width: int) -> Table
     return fitted_table(
         (
             Column("key", [row.trial.key[:8] for row in rows]),
+            *_marks(rows),
             *datasets,
             Column("state", [row.trial.state for row in rows]),
             *(
@@ -211,6 +229,12 @@ def _table(rows: Sequence[TrialRow], board: Leaderboard, *, width: int) -> Table
         width=width,
         title=f"{board.dataset or 'all datasets'}, by validation {_WORDS[board.objective]}",
     )
+
+
+def _marks(rows: Sequence[TrialRow]) -> list[Column]:
+    """A column of marks, where any trial has one."""
+    marks = [mark_of(row.from_best) for row in rows]
+    return [Column("", marks)] if ALIKE in marks else []
 
 
 def _dataset_of(row: TrialRow) -> str:

@@ -1,6 +1,5 @@
 """Sentences of the report about the selection and the mistakes."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +24,8 @@ class Confusion:
     """Among the images of the true class."""
 
 
-def explain_selection(selection: Selection, *, validation_images: int) -> str:
-    """Describe which trial was selected, by which score, and whether its lead exceeds chance."""
+def explain_selection(selection: Selection) -> str:
+    """Describe which trial was selected, by which score, and from whom it is told apart."""
     rows = [row for row in selection.leaderboard if row.scores is not None]
     name = _OBJECTIVES[selection.objective]
     if not rows:
@@ -38,8 +37,8 @@ def explain_selection(selection: Selection, *, validation_images: int) -> str:
     text = f"Best of {len(rows)} trials by validation {name}: {best:.4f}, the next {second:.4f}."
     if best == second:
         text += f" The tie went to {_tie_breaker(rows)}."
-    if selection.objective == "accuracy":
-        text += _within_chance(rows, validation_images)
+    if (distinction := selection.distinction) is not None:
+        text += f" {distinction.sentence[0].upper()}{distinction.sentence[1:]}."
     optimism = selection.optimism
     return text if optimism is None else f"{text} Estimated {optimism.sentence}."
 
@@ -97,17 +96,3 @@ def _tie_breaker(rows: Sequence[LeaderboardRow]) -> str:
     """What decided between the first two rows, which are equal in the objective."""
     losses = [row.scores.cross_entropy for row in rows[:2] if row.scores is not None]
     return "the earlier trial" if len(set(losses)) == 1 else "the lower cross-entropy"
-
-
-def _within_chance(rows: Sequence[LeaderboardRow], images: int) -> str:
-    accuracies = [row.scores.accuracy for row in rows if row.scores is not None]
-    share = (accuracies[0] * images + 2) / (images + 4)
-    reach = 1.96 * math.sqrt(2 * share * (1 - share) / (images + 4))
-    near = sum(accuracy > accuracies[0] - reach for accuracy in accuracies[1:])
-    if near == 0:
-        return " That lead is more than chance."
-    trials = "another trial lies" if near == 1 else f"{near} other trials lie"
-    return (
-        f" On {images:,} validation images {trials} within chance of it "
-        f"({100 * reach:.1f} points), so the choice among them is arbitrary."
-    )

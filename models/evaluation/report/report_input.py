@@ -9,7 +9,14 @@ import numpy.typing as npt
 from models.config.policies import Flips
 from models.config.trial import Objective, TrialConfig
 from models.evaluation.generalisation_gap import GeneralisationGap
-from models.evaluation.records import Baseline, Calibration, Evaluation, Optimism
+from models.evaluation.records import (
+    Baseline,
+    Calibration,
+    Distinction,
+    Evaluation,
+    FromBest,
+    Optimism,
+)
 from models.trials import EpochRecord, Scores
 
 
@@ -28,6 +35,8 @@ class LeaderboardRow:
     """Such as trained, pruned, failed."""
     cached: bool
     """Found in the trial store instead of trained now."""
+    from_best: FromBest | None = None
+    """None: it is the selected one, or was not tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class Selection:
     """Simple classifiers on the same pixels; best first."""
     optimism: Optimism | None = None
     """None: there was no choice, or the weights of the others are gone."""
+    distinction: Distinction | None = None
+    """None likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,8 @@ def _draw(report: ReportInput, outcomes: Outcomes) -> Mapping[str, bytes]:
 
 
 def _summarise(report: ReportInput, outcomes: Outcomes) -> Summary:
-    validation = report.dataset.images["validation"]
     return Summary(
-        selection=explain_selection(report.selection, validation_images=validation),
+        selection=explain_selection(report.selection),
         mistakes=describe_mistakes(report.evaluation),
         overfitting=diagnose_overfitting(
             report.selection.history,
