@@ -8,9 +8,9 @@ from flows.engines.opening import check_devices, check_engine, device_of
 from flows.records.retraining import Request, Retraining
 from flows.retraining.decide import decide, record_no_retraining
 from flows.retraining.notify import notifying_failure
+from flows.retraining.starting import open_started_search
 from flows.runtime.prefect_server import prefect_api
 from flows.runtime.retraining_lock import only_retraining
-from flows.search.search import open_prepared_search
 from flows.search.tuning import search_result
 from models.config import Params
 from models.decision import Decision
@@ -44,7 +44,7 @@ def _without_flow(request: Request, params: Params, decision: Decision) -> Retra
     """Return the result if nothing is to be trained; None: the flow must run."""
     if not decision.retrain:
         return record_no_retraining(decision, params)
-    search = open_prepared_search(params, device_of(request)) if request.tune_only else None
+    search = open_started_search(params, device_of(request)) if request.tune_only else None
     if search is None or search.preview.result is None:
         return None
     from flows.retraining.compare import with_comparison  # noqa: PLC0415 - imports scipy

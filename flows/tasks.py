@@ -55,7 +55,8 @@ def compare_trials(tuning: Tuning, session: Session) -> Tuning:
 @task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)
 def evaluate_on_test(tuning: Tuning, session: Session) -> Evaluated:
     """Score the selected trial once, on the test split, and write its report."""
-    return evaluate_selected(tuning, session.dataset, session.params)
+    parent = session.start.parent if session.start else None
+    return evaluate_selected(tuning, session.dataset, session.params, parent=parent)
 
 
 @task(name="register version", task_run_name="register version", cache_policy=NO_CACHE)

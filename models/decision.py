@@ -20,6 +20,8 @@ class Fingerprint(Record):
     """Of the source code of training."""
     environment: str
     """Of the names and versions of the installed packages."""
+    start: str | None = None
+    """Of the weights that training begins with; null: new ones, and in earlier releases."""
 
 
 class Completed(Record):
@@ -34,6 +36,8 @@ class Completed(Record):
     """Registered name; null in records of earlier releases."""
     dataset: str | None = None
     """data.name; null in records of earlier releases."""
+    weights: str | None = None
+    """Digest of the weights of the version; null in records of earlier releases."""
 
 
 class PastRetraining(Record):
@@ -95,6 +99,10 @@ def should_retrain(
     If nothing changed the answer is no for every trigger, as the same inputs give the same bits.
     The trigger "drift" requires drift too, and schedules must keep to the limits. Without context
     the trigger is manual. `force` overrides everything.
+
+    A champion from whose weights training begins has changed where it is neither the one that the
+    last retraining began with nor the version that it made: else each promotion would cause one
+    more retraining, for ever.
     """
     if force:
         return Decision(retrain=True, reason="forced")
@@ -115,6 +123,8 @@ def _changed(now: Fingerprint, last: Completed | None) -> tuple[str, ...]:
     if last is None:
         return ()
     before, after = last.fingerprint.model_dump(), now.model_dump()
+    if now.start is not None and now.start == last.weights:
+        before["start"] = now.start
     return tuple(name for name in after if after[name] != before[name])
 
 

@@ -13,9 +13,13 @@ Device = Literal["cpu", "cuda"]
 
 
 class TrialFiles:
-    """File names in mlruns/trials/<key>/; result or failure is written last, atomically."""
+    """File names in mlruns/trials/<key>/; result or failure is written last, atomically.
+
+    START is there from the beginning, where the trial begins with a parent's weights.
+    """
 
     SPEC = "trial.json"
+    START = "start.safetensors"
     HISTORY = "history.jsonl"
     LAST = "last.ckpt"
     BEST = "best.ckpt"
@@ -24,6 +28,7 @@ class TrialFiles:
 
 
 _LATER_FIELDS: tuple[tuple[str, str, JsonValue], ...] = (
+    ("", "start", None),
     ("", "mixing", {"name": "none"}),
     ("", "class_weights", "none"),
     ("", "sampling", "uniform"),
@@ -60,6 +65,9 @@ class TrialSpec(Record):
     def key(self) -> str:
         """Identity of the trial: 64 hex digits."""
         facts = self.model_dump(mode="json")
+        start = self.config.start
+        # Weights by their content, whatever they were called: a champion's are a version's.
+        facts["config"]["start"] = start.identity if start is not None else None
         for section, field, default in _LATER_FIELDS:
             fields = facts["config"][section] if section else facts["config"]
             if fields.get(field) == default:

@@ -11,8 +11,10 @@ from models.trials import Scores
 
 MLFLOW_DATABASE = Path("mlruns/mlflow.db")
 """MLflow's store where MLFLOW_TRACKING_URI names no other."""
+WEIGHTS_TAG = "weights.digest"
+"""Tag of a version: SHA-256 over names, types, shapes and bytes of its weights."""
 _OWN_URIS = ("", f"sqlite:///{MLFLOW_DATABASE}")
-_ALIAS = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'"
+_ALIAS = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
 _TAGS = "SELECT key, value FROM model_version_tags WHERE name = ? AND version = ?"
 
 
@@ -42,11 +44,25 @@ def read_champion(name: str, database: Path = MLFLOW_DATABASE) -> Champion | Non
     if not database.exists():
         return None
     with contextlib.closing(open_read_only(database)) as connection:
-        found = connection.execute(_ALIAS, (name,)).fetchone()
+        found = connection.execute(_ALIAS, (name, "champion")).fetchone()
         if found is None:
             return None
         tags = dict(connection.execute(_TAGS, (name, int(found[0]))).fetchall())
     return Champion(int(found[0]), scores_of_tags(tags))
+
+
+def weights_of(name: str, wanted: str, database: Path = MLFLOW_DATABASE) -> str | None:
+    """Return the digest of the weights of a version, by number or alias; None: there is none.
+
+    Raises sqlite3.Error where the database cannot be read.
+    """
+    if not database.exists():
+        return None
+    with contextlib.closing(open_read_only(database)) as connection:
+        found = connection.execute(_ALIAS, (name, wanted)).fetchone()
+        version = found[0] if found else wanted
+        tags = dict(connection.execute(_TAGS, (name, version)).fetchall())
+    return tags.get(WEIGHTS_TAG)
 
 
 def open_read_only(database: Path) -> sqlite3.Connection:

@@ -54,6 +54,25 @@ class CodeFacts(Record):
         return cls(commit=commit, dirty=None if changed is None else changed != "")
 
 
+class Parent(Record):
+    """Whose weights the training of a version began with."""
+
+    origin: str
+    """As `trial.start.from` named it."""
+    name: str | None
+    """Registered name; null: the weights of a file that no version had."""
+    version: int | None
+    weights: str
+    """SHA-256 over names, types, shapes and bytes, by which the parent is found anywhere."""
+
+    @property
+    def called(self) -> str:
+        """Its name in messages."""
+        if self.name is None:
+            return f"{self.origin}, of which nothing is known"
+        return f"version {self.version} of {self.name}"
+
+
 class Lineage(Record):
     """All that a version was made from; kept in it as lineage.json, and moved with it."""
 
@@ -73,13 +92,16 @@ class Lineage(Record):
     environment: dict[str, str]
     """Package -> version, python included."""
     trained_images: int
-    """Rows of trained_ids.npy and trained_prints.npy, which the gate seeks in later test splits."""
+    """Rows of trained_ids.npy: ids of images that the gate seeks in later test splits; first those
+    that only its parents saw. trained_prints.npy has these images' prints, where they are known."""
     validation_images: int | None = Field(None, ge=0)
     """Number of the last of these rows, images selected on; null in earlier releases."""
     calibration: Calibration | None = None
     """By what the version divides its logits; null: as they are, and in earlier releases."""
     flips: Flips = "none"
     """evaluation.flips; earlier releases flipped nothing."""
+    parent: Parent | None = None
+    """Whose weights its training began with; null: with new ones."""
     created: str
     """When it was registered, ISO 8601 in UTC."""
 

@@ -63,6 +63,8 @@ class BestTrial(Record):
     config: TrialConfig
     scores: Scores
     """On validation."""
+    weights: str | None = None
+    """SHA-256 over names, types, shapes and bytes of its weights."""
 
 
 class LeaderboardEntry(Record):

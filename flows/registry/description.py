@@ -1,5 +1,6 @@
 """Tags and Markdown description of a version in MLflow."""
 
+from flows.records.champion import WEIGHTS_TAG
 from flows.records.lineage import Lineage
 from flows.registry.records import Registration
 from models.digests import digest_of
@@ -20,7 +21,7 @@ def facts_of(made: Registration | Lineage, evaluation: Evaluation) -> dict[str, 
     result, code = made.result, made.code
     facts = made.dataset.model_dump(exclude_none=True)
     return {
-        "weights.digest": result.weights_digest,
+        WEIGHTS_TAG: result.weights_digest,
         "trial.key": result.key,
         "trial.budget": str(result.budget),
         "trial.epoch": str(result.best_epoch),
@@ -28,9 +29,16 @@ def facts_of(made: Registration | Lineage, evaluation: Evaluation) -> dict[str, 
         "source.digest": made.spec.source,
         "git.commit": code.commit or "none",
         "git.dirty": "unknown" if code.dirty is None else str(code.dirty).lower(),
+        **_parent_of(made),
         **{f"dataset.{name}": value for name, value in facts.items()},
         **{f"test.{name}": repr(value) for name, value in evaluation.scores},
     }
+
+
+def _parent_of(made: Registration | Lineage) -> dict[str, str]:
+    if made.parent is None:
+        return {}
+    return {"parent": made.parent.called, "parent.weights": made.parent.weights}
 
 
 def describe(registration: Registration, *, experiment_id: str) -> str:
@@ -40,9 +48,10 @@ def describe(registration: Registration, *, experiment_id: str) -> str:
     changed = ", with uncommitted changes" if code.dirty else ""
     dvc = f", DVC `{dataset.dvc_md5}`" if dataset.dvc_md5 else ""
     run = f"#/experiments/{experiment_id}/runs/{registration.run_id}"
-    network = registration.spec.config.network.name
+    network, parent = registration.spec.config.network.name, registration.parent
     facts = {
         "Trial": f"`{result.key[:12]}`: {network}, epoch {result.best_epoch} of {result.epochs}",
+        **({"Began with": f"{parent.called}, weights `{parent.weights[:12]}`"} if parent else {}),
         "Data": f"{dataset.name} `{dataset.digest[:12]}`{dvc}",
         "Trained or selected on": f"{len(registration.trained_ids):,} images",
         "Classes": ", ".join(registration.classes[:20]),

@@ -121,6 +121,7 @@ def _write_extras(extras: Path, registration: Registration) -> Lineage:
         validation_images=registration.validation_images,
         calibration=registration.calibration,
         flips=registration.params.evaluation.flips,
+        parent=registration.parent,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     (extras / LINEAGE).write_text(lineage.model_dump_json(indent=2), encoding="utf-8")

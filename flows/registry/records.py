@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from flows.records.champion import scores_of_tags
-from flows.records.lineage import CodeFacts, DatasetFacts
+from flows.records.lineage import CodeFacts, DatasetFacts, Parent
 from models.config import Params, Record
 from models.digests import digest_of
 from models.errors import IntegrityError
@@ -38,7 +38,8 @@ class Registration:
     example: NDArray[np.uint8]
     """A few images as they are stored, (n >= 1, channels, height, width)."""
     trained_ids: NDArray[np.uint8]
-    """(n, 32): ids of the images trained or selected on: those of train, then of validation."""
+    """(n, 32): ids of the images trained or selected on: those that only its parents saw, those of
+    train, then of validation."""
     validation_images: int
     """Number of the last of these: what the trial was selected on."""
     params: Params
@@ -48,11 +49,13 @@ class Registration:
     why: str
     """Markdown: which trial won, and against which."""
     trained_prints: NDArray[np.uint8] | None = None
-    """(n, 32): prints of these images as the network took them, in the order of their ids; None:
-    not known."""
+    """(m, 32): prints of these images as the network took them, in the order of their ids; without
+    those of a parent that took them in another form. None: not known."""
     calibration: Calibration | None = None
     """What `serving` divides its logits by; None: they are as they are. What it flips is in the
     params."""
+    parent: Parent | None = None
+    """Whose weights the training began with; None: with new ones."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -127,16 +130,16 @@ def read_trained_ids(directory: Path, *, whose: str) -> NDArray[np.uint8]:
 
 
 def read_trained_prints(directory: Path, *, whose: str) -> NDArray[np.uint8] | None:
-    """Map the prints of these images, (n, 32), as the network took them.
+    """Map the prints of these images, (m, 32), as the network took them.
 
-    None where there are none: an earlier release made the version. Raises as `read_trained_ids`
-    does, and where there is not one for each id.
+    Fewer than ids where a parent took its images in another form. None where there are none: an
+    earlier release made the version. Raises as `read_trained_ids` does, and where they are more.
     """
     if not (directory / EXTRAS / TRAINED_PRINTS).exists():
         return None
     prints = _read_digests(directory, TRAINED_PRINTS, whose=whose)
     ids = read_trained_ids(directory, whose=whose)
-    if len(prints) != len(ids):
+    if len(prints) > len(ids):
         raise IntegrityError(
             f"{whose}: {TRAINED_PRINTS} holds {len(prints)} prints for {len(ids)} ids; {_WAY}"
         )

@@ -10,6 +10,7 @@ from flows.retraining.evaluate import Evaluated
 from flows.retraining.notify import outcome_message, send_notification
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, publish
 from flows.retraining.session import Session
+from flows.retraining.starting import forget_beginning
 from flows.retraining.summary_markdown import Links, retraining_note
 from flows.runtime.prefect_server import mlflow_address, prefect_address
 from models.config import Params
@@ -50,6 +51,7 @@ def conclude(
     if promotion is not None:
         if fingerprint is not None:
             remember(_completed(ended, promotion, fingerprint))
+        forget_beginning()
         send_notification(outcome_message(ended), params.notify)
     with ignoring_artifact_errors():
         publish(ended, links and replace(links, base=mlflow_address(), flow_run=None))
@@ -78,4 +80,5 @@ def _completed(ended: Retraining, promotion: Promotion, fingerprint: Fingerprint
         champion=promotion.champion,
         name=ended.registered_name,
         dataset=ended.dataset.name if ended.dataset else None,
+        weights=ended.best.weights if ended.best else None,
     )

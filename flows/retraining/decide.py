@@ -13,7 +13,12 @@ from pydantic import JsonValue
 
 from flows.datasets.files import raw_version
 from flows.records import ledger
-from flows.records.champion import MLFLOW_DATABASE, is_own_database
+from flows.records.champion import (
+    MLFLOW_DATABASE,
+    WEIGHTS_TAG,
+    is_own_database,
+    weights_of,
+)
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
 from models.config import Params, RetrainingParams, load_params, read_record, read_record_lines
@@ -25,8 +30,8 @@ from models.decision import (
     TriggerContext,
     should_retrain,
 )
-from models.digests import digest_of
-from models.errors import ConfigError, can_heal
+from models.digests import digest_file, digest_of
+from models.errors import ConfigError, PitchpipeError, can_heal
 from models.files import PARAMS, append_line, write_text
 from models.training.source import training_source_digest
 
@@ -36,6 +41,8 @@ COMPLETED = Path("mlruns/completed")
 PAST = Path("mlruns/retrainings.jsonl")
 """When each retraining ended, and how long it took."""
 
+_NOT_FOUND = "not found"
+"""In place of the digest of weights that are not there; the retraining says what is amiss."""
 IGNORED_SECTIONS = {"notify", "drift", "inbox", "retention", "retraining"}
 """Sections of the params that do not affect a version: a change in them is no reason to retrain."""
 
@@ -47,7 +54,28 @@ def fingerprint(params: Params) -> Fingerprint:
         params=params_digest(params),
         source=training_source_digest(),
         environment=digest_of(installed_dependencies()),
+        start=_start_digest(params),
     )
+
+
+def _start_digest(params: Params) -> str | None:
+    """Digest of the weights that `trial.start` names now; None: it is null."""
+    start = params.trial.start
+    if start is None:
+        return None
+    where = start.where
+    if where.file is not None:
+        return digest_file(Path(where.file)) if Path(where.file).is_file() else _NOT_FOUND
+    name = where.name or params.registered_name
+    if is_own_database():
+        return weights_of(name, where.version) or _NOT_FOUND
+    from flows.registry.listing import find_version  # noqa: PLC0415 - imports MLflow
+    from flows.tracking.store import open_tracking  # noqa: PLC0415 - imports MLflow
+
+    try:
+        return find_version(open_tracking(name), where.version).tags.get(WEIGHTS_TAG, _NOT_FOUND)
+    except PitchpipeError:
+        return _NOT_FOUND
 
 
 def params_digest(params: Params) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.datasets.current import DatasetVersion, manifest_of
+from flows.records.lineage import Parent
 from flows.records.trial_store import directory_of
 from flows.search.progress import format_scores
 from flows.search.tuning import SearchTrial, Tuning
@@ -57,8 +58,12 @@ def with_baselines(tuning: Tuning, dataset: DatasetVersion) -> Tuning:
     return replace(tuning, baselines=score_baselines(train, validation, classes=classes))
 
 
-def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -> Evaluated:
+def evaluate_selected(
+    tuning: Tuning, dataset: DatasetVersion, params: Params, *, parent: Parent | None = None
+) -> Evaluated:
     """Score the selected trial on the test split and write its report into the trial's directory.
+
+    parent: whose weights the trials of the search began with, if any.
 
     Raises IntegrityError if weights or arrays do not match their digests.
     """
@@ -67,7 +72,10 @@ def evaluate_selected(tuning: Tuning, dataset: DatasetVersion, params: Params) -
     directory = trial.directory / "evaluations" / f"{trial.result.budget:06d}"
     with replacing(directory / PROBABILITIES) as temporary, temporary.open("wb") as file:
         np.save(file, served.probabilities, allow_pickle=False)
-    write_report(directory, _report(tuning, trial, served, params))
+    report = _report(tuning, trial, served, params)
+    if parent is not None and trial.result.config.begins_with is not None:
+        report = replace(report, parent=parent.called)
+    write_report(directory, report)
     return Evaluated(
         result=trial.result,
         dataset=dataset,

@@ -10,7 +10,7 @@ from flows.records.looks import GateOutlook, gate_outlook
 from flows.records.retraining import Request, Retraining, TrialCounts
 from flows.records.trial_store import stored_trials
 from flows.retraining.decide import decide
-from flows.search.search import open_prepared_search
+from flows.retraining.starting import open_started_search
 from models.config import Params, Record
 from models.datasets.prepared import Manifest
 from models.decision import Decision
@@ -58,7 +58,7 @@ def forecast_retraining(request: Request) -> Forecast:
     check_devices(params, request)
     device = device_of(request)
     decision = decide(params, request)
-    search = open_prepared_search(params, device, again=request.again)
+    search = open_started_search(params, device, again=request.again)
     if search is None:
         return _before_prepare(params, decision)
     preview, pace = search.preview, _pace(search.manifest)

@@ -15,7 +15,7 @@ from flows.tracking.store import TrackingError, open_tracking
 from models.config import Params
 from models.datasets.prepared import Manifest, open_split
 from models.digests import digest_of
-from models.errors import InputError
+from models.errors import ConfigError, InputError
 from models.search.learning_rate_figure import range_figure
 from models.search.learning_rate_range import RangeTest, sweep_learning_rate
 from models.training.source import package_versions, training_source_digest
@@ -29,9 +29,14 @@ def find_learning_rate(params: Params, *, low: float, high: float) -> RangeTestR
 
     The data is prepared as for a retraining. Neither validation nor test images are read, and the
     trial store is not touched. The record is written before MLflow is told; where MLflow refuses,
-    a warning is logged. Raises InputError where the network cannot be trained, and as
-    `prepare_dataset` does.
+    a warning is logged. Raises ConfigError for a `trial.start`, InputError where the network cannot
+    be trained, and as `prepare_dataset` does.
     """
+    if params.trial.begins_with is not None:
+        raise ConfigError(
+            "trial.start: a range test begins with new weights, and those of a parent have another "
+            "curve; pass --set trial.start=null for the former"
+        )
     dataset = prepare_dataset(params.data)
     manifest = manifest_of(dataset)
     train = open_split(dataset.prepared, "train", verify=False)

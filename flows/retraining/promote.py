@@ -9,12 +9,14 @@ from flows.registry.promotion.commands import settle
 from flows.registry.promotion.judge import judge
 from flows.registry.records import Registration
 from flows.registry.registering import register
+from flows.registry.starting import Start
 from flows.retraining.evaluate import Evaluated, trained_trial
 from flows.retraining.session import Session, dataset_facts
 from models.config import Params
-from models.datasets.by_id import prints_of
+from models.datasets.by_id import among, prints_of
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import open_split
+from models.datasets.splits import Ids
 from models.evaluation.records import Evaluation
 
 EXAMPLES = 4
@@ -25,15 +27,25 @@ def register_selected(evaluated: Evaluated, params: Params, session: Session) ->
     """Register the evaluated trial under the params' name; return the version."""
     session.mirror.log_metrics(_further_scores(evaluated.evaluation))
     session.mirror.log_artifacts(evaluated.directory, under="report")
-    registration = _registration(evaluated, params, run_id=session.mirror.wait_for_parent())
+    began = evaluated.result.config.begins_with is not None
+    registration = _registration(
+        evaluated,
+        params,
+        run_id=session.mirror.wait_for_parent(),
+        start=session.start if began else None,
+    )
     return register(session.tracking, registration)
 
 
-def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Registration:
+def _registration(
+    evaluated: Evaluated, params: Params, *, run_id: str, start: Start | None
+) -> Registration:
     trial = trained_trial(evaluated.result, evaluated.dataset)
     prepared, manifest = trial.prepared, trial.manifest
     # No image trained or selected on may be in a later test split.
     train, validation, test = (open_split(prepared, name, verify=False) for name in SPLITS)
+    own_ids = np.concatenate([train.ids, validation.ids])
+    own_prints = np.concatenate([prints_of(one.images) for one in (train, validation)])
     return Registration(
         serving=trial.serving(evaluated.calibration, flips=params.evaluation.flips),
         spec=read_trial(trial.directory).spec,
@@ -42,15 +54,23 @@ def _registration(evaluated: Evaluated, params: Params, *, run_id: str) -> Regis
         dataset=dataset_facts(evaluated.dataset),
         classes=manifest.classes,
         example=np.array(test.images[:EXAMPLES]),
-        trained_ids=np.concatenate([train.ids, validation.ids]),
-        trained_prints=np.concatenate([prints_of(one.images) for one in (train, validation)]),
+        trained_ids=_seen(start.trained_ids if start else None, own_ids),
+        trained_prints=_seen(start.prints_in(manifest.form) if start else None, own_prints),
         validation_images=len(validation.ids),
         params=params,
         code=CodeFacts.read(),
         run_id=run_id,
         why=evaluated.why,
         calibration=evaluated.calibration,
+        parent=start.parent if start else None,
     )
+
+
+def _seen(parents: Ids | None, own: Ids) -> Ids:
+    """Return ids or prints of images: first those that only the parent saw."""
+    if parents is None:
+        return own
+    return np.concatenate([parents[~among(parents, own)], own])
 
 
 def _further_scores(evaluation: Evaluation) -> dict[str, float]:

@@ -9,6 +9,7 @@ from prefect.futures import PrefectFuture
 
 from flows.datasets.current import manifest_of
 from flows.records.trial_store import PrunedMarks, directory_of
+from flows.registry.starting import place_start
 from flows.retraining.session import Session
 from flows.search.progress import Observers, SearchProgress
 from flows.search.search import Search, SearchState
@@ -74,6 +75,9 @@ class _Loop:
             self._running += 1
 
     def _submit(self, job: Job, trial: SearchTrial) -> None:
+        start = self._session.start
+        if start is not None and trial.spec.config.begins_with is not None:
+            place_start(start.file, directory_of(trial.key))
         work = TrialJob(
             spec=trial.spec,
             directory=directory_of(trial.key),

@@ -14,6 +14,8 @@ from flows.records.lineage import CodeFacts, DatasetFacts, flattened
 from flows.records.retraining import Request
 from flows.registry.promotion.aliases import HandMovedError
 from flows.registry.promotion.commands import hand_moved
+from flows.registry.starting import Start
+from flows.retraining.starting import find_start
 from flows.retraining.summary_markdown import failure_note, local_minute
 from flows.tracking.events import FlowRunInfo
 from flows.tracking.mirror import Mirror
@@ -34,6 +36,7 @@ class Session:
 
     request: Request
     params: Params
+    """With `trial.start` looked up."""
     dataset: DatasetVersion
     engine: Engine
     workers: int
@@ -43,6 +46,8 @@ class Session:
     mirror: Mirror
     flow_run: str
     """Prefect's id of the flow run."""
+    start: Start | None = None
+    """Weights that the trials begin with; None: with new ones."""
 
 
 @contextlib.contextmanager
@@ -51,8 +56,11 @@ def open_session(
 ) -> Iterator[Session]:
     """Open the session of one retraining; on any error, trials are stopped and MLflow runs ended.
 
-    Raises HandMovedError if promotion is asked for and the champion was moved by hand.
+    Raises HandMovedError if promotion is asked for and the champion was moved by hand; as
+    `resolve_start` does.
     """
+    start = find_start(params, dataset)
+    params = start.given_to(params) if start else params
     with open_engine(params, request) as opened:
         tracking = reconcile_tracking(params)
         if request.promote and not request.tune_only:
@@ -71,6 +79,7 @@ def open_session(
                     tracking=tracking,
                     mirror=mirror,
                     flow_run=flow_run,
+                    start=start,
                 )
         except BaseException as error:
             opened.engine.stop()

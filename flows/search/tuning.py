@@ -157,7 +157,9 @@ def search_result(
         decision=decision,
         trials=tuning.counts,
         not_begun=tuning.not_begun,
-        best=BestTrial(key=best.key, config=best.config, scores=best.scores),
+        best=BestTrial(
+            key=best.key, config=best.config, scores=best.scores, weights=best.weights_digest
+        ),
         dataset=DatasetName(name=dataset.name, digest=dataset.digest),
         leaderboard=tuning.leaderboard,
         baselines=tuning.baselines,

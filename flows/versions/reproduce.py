@@ -16,6 +16,7 @@ from flows.records.lineage import Lineage, environment_facts
 from flows.records.trial_store import directory_of
 from flows.registry.loading import VersionFiles, open_version
 from flows.registry.records import another_release
+from flows.registry.starting import find_weights, place_start
 from flows.runtime.scratch import discard_abandoned, scratch_folder
 from flows.search.progress import format_scores
 from flows.tracking.store import Tracking
@@ -34,7 +35,14 @@ from models.evaluation.records import Evaluation
 from models.evaluation.served import TrainedTrial, score_served
 from models.training.source import package_versions, training_source_digest
 from models.training.worker import TrialJob
-from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec, read_history
+from models.trials import (
+    EpochRecord,
+    TrialFailure,
+    TrialFiles,
+    TrialResult,
+    TrialSpec,
+    read_history,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +76,11 @@ def reproduce_version(tracking: Tracking, wanted: str, *, say: Say) -> Reproduct
         try:
             manifest = _prepare(lineage, sections.data, folder, say=say)
         except PitchpipeError as error:
-            found = [*find_causes(lineage, _environment(None)), f"data: {error}"]
-            return Reproduction(version, bit_equal=False, differences=tuple(found))
+            return _lost(version, lineage, f"data: {error}")
+        try:
+            _place_start(lineage, folder / "trial")
+        except PitchpipeError as error:
+            return _lost(version, lineage, f"weights: {error}")
         causes = find_causes(lineage, _environment(manifest))
         for cause in causes:
             say(cause)
@@ -77,6 +88,19 @@ def reproduce_version(tracking: Tracking, wanted: str, *, say: Say) -> Reproduct
     if found and not causes:
         found.append(UNEXPLAINED)
     return Reproduction(version, bit_equal=not found, differences=(*causes, *found))
+
+
+def _lost(version: int, lineage: Lineage, what: str) -> Reproduction:
+    found = (*find_causes(lineage, _environment(None)), what)
+    return Reproduction(version, bit_equal=False, differences=found)
+
+
+def _place_start(lineage: Lineage, directory: Path) -> None:
+    """Put the weights that training began with, where it did, into the directory of the trial."""
+    start = lineage.spec.config.begins_with
+    if start is not None:
+        stored = directory_of(lineage.result.key) / TrialFiles.START
+        place_start(find_weights(start.weights or "", stored), directory)
 
 
 class _Sections(Record):

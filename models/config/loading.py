@@ -13,7 +13,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from models.config.params import Params
-from models.config.space import apply_point, axis_points, models_in, of_kind, partial_axes
+from models.config.space import (
+    apply_point,
+    axis_points,
+    fields_of,
+    models_in,
+    of_kind,
+    partial_axes,
+)
 from models.config.trial import TrialConfig
 from models.config.yaml_reader import parse_yaml, read_yaml
 from models.errors import ConfigError
@@ -257,7 +264,7 @@ def allowed_keys(path: Sequence[str]) -> set[str]:
     for key in path:
         here = [inner for annotation in here for inner in _inside(annotation, key)]
     models = [model for annotation in here for model in models_in(annotation)]
-    return {key for model in models for key in model.model_fields}
+    return {key for model in models for key in fields_of(model)}
 
 
 def _inside(annotation: object, key: str) -> Iterator[object]:
@@ -265,5 +272,6 @@ def _inside(annotation: object, key: str) -> Iterator[object]:
     if typing.get_origin(annotation) is dict:
         yield typing.get_args(annotation)[1]
     for model in models_in(annotation):
-        if key in model.model_fields:
-            yield model.model_fields[key].annotation
+        fields = fields_of(model)
+        if key in fields:
+            yield fields[key].annotation

@@ -49,6 +49,18 @@ class Params(Record):
         return self
 
     @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        """Weights are looked up once, before the first trial."""
+        axes = [axis for axis in self.search.axes if axis.startswith("start.")]
+        for axis in axes:
+            if axis != "start.layers":
+                raise ValueError(
+                    f"search.axes.{axis}: all trials of a search begin with the same weights; "
+                    "set trial.start, and compare start.layers: [none, backbone, all]"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _the_rate_lasts_as_long_as_the_training(self) -> Self:
         """Of an axis each value; a horizon beside an axis of names is examined with each trial."""
         axis = "schedule.horizon"

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel, JsonValue
+from pydantic.fields import FieldInfo
 
 from models.config.trial import TrialConfig
 from models.errors import ConfigError
@@ -103,12 +104,17 @@ def _fields(section: str, kind: str) -> set[str]:
 
 def _leaves(models: Sequence[type[BaseModel]], *, prefix: str) -> Iterator[str]:
     for model in models:
-        for name, field in model.model_fields.items():
+        for name, field in fields_of(model).items():
             inner = models_in(field.annotation)
             if inner:
                 yield from _leaves(inner, prefix=f"{prefix}{name}.")
             else:
                 yield f"{prefix}{name}"
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields of a record by the names that they have in a file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:
@@ -123,8 +129,10 @@ def models_in(annotation: object) -> list[type[BaseModel]]:
 def _unknown(axis: str) -> str:
     names = axis_names()
     close = difflib.get_close_matches(axis, names, n=1)
+    section, _, field = axis.rpartition(".")
+    if section == "start" and axis in names:
+        return "trial.start is null; write trial.start.from beside it"
     if axis in names:
-        section, _, field = axis.rpartition(".")
         return f"the {section} chosen has no {field}; choose another {section}.name"
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"is not a field of `trial`; {hint}fields: {', '.join(names)}"

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from models.augmentations import AugmentationConfig, NoAugmentation
 from models.augmentations.mixing import MixingConfig, NoMixing
 from models.config.schedules import ConstantSchedule, ScheduleConfig
+from models.config.start import StartConfig
 from models.networks import CnnConfig, NetworkConfig
 from models.optimizers import AdamConfig, OptimizerConfig
 from models.record import Record
@@ -45,6 +46,8 @@ class TrialConfig(Record):
 
     network: NetworkConfig = CnnConfig()
     """Architecture."""
+    start: StartConfig | None = None
+    """Weights that training begins with; null: new ones, drawn by the seed."""
     optimizer: OptimizerConfig = AdamConfig()
     """Optimiser of the weights."""
     schedule: ScheduleConfig = ConstantSchedule()
@@ -93,6 +96,11 @@ class TrialConfig(Record):
         """Learning rate for this minibatch, before any schedule."""
         factor = self.learning_rate_scaling.factor(self.minibatch_size)
         return self.optimizer.learning_rate * factor
+
+    @property
+    def begins_with(self) -> StartConfig | None:
+        """`start`, where any layer begins with its weights."""
+        return self.start if self.start is not None and self.start.layers != "none" else None
 
     def for_epochs(self, epochs: int) -> Self:
         """Return the config of a trial in a search of so many epochs a trial.

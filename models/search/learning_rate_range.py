@@ -19,7 +19,7 @@ from models.datasets.prepared import Manifest, Split
 from models.evaluation.outcomes import Floats
 from models.networks.serving import channel_constants, normalise
 from models.record import Record
-from models.training.checkpoint import build_network
+from models.training.checkpoint import build_network, normalisation_of
 from models.training.losses import TrainingLoss
 from models.training.minibatches import Chunk, Minibatches, Slice
 from models.training.seeding import derived_seed, seed_global
@@ -135,7 +135,7 @@ class _Sweep:
         self._config, self._network = config, network
         self._loss = TrainingLoss(config, manifest)
         self._optimizer = config.optimizer.build(network.parameters())
-        self._mean, self._std = map(channel_constants, (manifest.mean, manifest.std))
+        self._mean, self._std = map(channel_constants, normalisation_of(config, manifest))
 
     def learn(self, epoch: int, chunk: Chunk, part: Slice) -> float:
         """Add the gradient of a slice; return the sum of its losses, as the classifier has it."""

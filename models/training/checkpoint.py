@@ -112,6 +112,20 @@ def build_network(config: TrialConfig, manifest: Manifest) -> nn.Module:
     )
 
 
+def normalisation_of(
+    config: TrialConfig, manifest: Manifest
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel by which a trial's images are normalised.
+
+    Those of the train split; where training begins with a parent's weights, the parent's, so that
+    before the first step the network says what the parent says.
+    """
+    start = config.begins_with
+    if start is None or start.mean is None or start.std is None:
+        return manifest.mean, manifest.std
+    return start.mean, start.std
+
+
 def load_serving(
     directory: Path,
     result: TrialResult,
@@ -138,6 +152,7 @@ def load_serving(
             "another release trained them. Train the trial again; a version made of it has its own "
             "network and can be used"
         ) from None
+    mean, std = normalisation_of(result.config, manifest)
     return ServingNetwork(
-        network, mean=manifest.mean, std=manifest.std, temperature=temperature, mirror=mirror
+        network, mean=mean, std=std, temperature=temperature, mirror=mirror
     ).eval()

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from models.config import TrialConfig
 from models.datasets.prepared import Manifest, Split
 from models.networks.serving import channel_constants, normalise
-from models.training.checkpoint import TrainingState
+from models.training.checkpoint import TrainingState, normalisation_of
 from models.training.epoch_scores import EpochScores, cross_entropy_sum
 from models.training.losses import TrainingLoss
 from models.training.minibatches import Chunk, Minibatches, Slice
@@ -30,6 +31,8 @@ class TrialData:
     manifest: Manifest
     train: Split
     validation: Split
+    start: Path
+    """File of the weights that training begins with; it is there where the config names any."""
 
 
 class Classifier(pl.LightningModule):
@@ -56,8 +59,9 @@ class Classifier(pl.LightningModule):
         self._config = config
         self._data = data
         self._state = state
-        self.register_buffer("mean", channel_constants(data.manifest.mean))
-        self.register_buffer("std", channel_constants(data.manifest.std))
+        mean, std = normalisation_of(config, data.manifest)
+        self.register_buffer("mean", channel_constants(mean))
+        self.register_buffer("std", channel_constants(std))
 
     @property
     def epoch(self) -> int:

@@ -20,9 +20,17 @@ from models.training.classifier import Classifier, TrialData
 from models.training.early_stopping import should_stop_early
 from models.training.recorder import Recorder
 from models.training.seeding import seed_global
+from models.training.starting import begin_with
 from models.training.trial_directory import TrialDirectory
 from models.training.trial_faults import TrialFault, network_faults
-from models.trials import EpochRecord, Outcome, TrialFailure, TrialSpec, read_outcome
+from models.trials import (
+    EpochRecord,
+    Outcome,
+    TrialFailure,
+    TrialFiles,
+    TrialSpec,
+    read_outcome,
+)
 
 
 def train_trial(
@@ -47,7 +55,7 @@ def train_trial(
             return outcome
         trial = TrialDirectory(directory, spec)
         trial.open()
-        data = _open(spec, prepared)
+        data = _open(spec, prepared, start=directory / TrialFiles.START)
         try:
             return _train(trial, data, budget=budget, on_epoch=on_epoch)
         except TrialFault as fault:
@@ -61,7 +69,7 @@ def _settled(outcome: Outcome, directory: Path) -> bool:
     return (directory / outcome.checkpoint).is_file()
 
 
-def _open(spec: TrialSpec, prepared: Path) -> TrialData:
+def _open(spec: TrialSpec, prepared: Path, *, start: Path) -> TrialData:
     manifest = read_manifest(prepared)
     if manifest.digest != spec.dataset:
         raise IntegrityError(
@@ -72,6 +80,7 @@ def _open(spec: TrialSpec, prepared: Path) -> TrialData:
         manifest=manifest,
         train=open_split(prepared, "train", verify=False),
         validation=open_split(prepared, "validation", verify=False),
+        start=start,
     )
 
 
@@ -123,6 +132,8 @@ def _fit(
         network = build_network(config, manifest)
     if state is not None:
         network.load_state_dict(state.weights)
+    elif config.begins_with is not None:
+        begin_with(network, config, manifest, data.start)
     recorder = Recorder(trial, state=state, on_epoch=on_epoch)
     epochs = budget - (state.epoch if state else 0)
     with _quiet("pytorch_lightning", "lightning_fabric"), _faults_of_processes():

@@ -12,6 +12,7 @@ _FILES = (
     "trials.py",
     "record.py",
     "config/schedules.py",
+    "config/start.py",
     "config/trial.py",
     "datasets/prepared.py",
 )

@@ -15,6 +15,7 @@ from PIL import Image
 
 from flows.cli.display.versions import print_scores
 from models.config import TrialConfig
+from models.config.start import StartConfig
 from models.evaluation.generalisation_gap import generalisation_gap
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.records import Calibration, Evaluation
@@ -260,6 +261,21 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     )
     assert len(first) == len(FIGURES) + 2
     assert first == second
+
+
+def test_the_parent_is_named_where_training_began_with_its_weights(tmp_path: Path) -> None:
+    """Name, layers, normalisation; nothing where it began with new weights."""
+    start = StartConfig(origin="champion", weights="a" * 64, mean=(0.5,), std=(0.5,))
+    report = report_on(*guesses(30, 3, strength=1.0, seed=5))
+    child = replace(report, config=TrialConfig(start=start), parent="version 3 of <cats>")
+    pages = [
+        write_report(tmp_path / name, one).page.read_text()
+        for name, one in (("new", report), ("child", child))
+    ]
+
+    assert "Training began" not in pages[0]
+    expected = "weights of version 3 of &lt;cats&gt;: all layers; images are normalised by its mean"
+    assert expected in pages[1]
 
 
 def test_writing_again_replaces_the_report(tmp_path: Path) -> None:

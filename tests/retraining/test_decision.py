@@ -71,6 +71,18 @@ def test_whatever_changed_is_named(changed: set[str]) -> None:
     assert set(decision.reason.removeprefix("changed: ").split(", ")) == changed
 
 
+def test_a_champion_that_a_retraining_made_is_no_reason_for_the_next_one() -> None:
+    """Training that begins with the champion: any other champion is a reason, its own is none."""
+    began = NOW.model_copy(update={"start": "parent"})
+    last = completed(began).model_copy(update={"weights": "child"})
+
+    for none in ("parent", "child"):  # rolled back, or promoted
+        assert not should_retrain(NOW.model_copy(update={"start": none}), last).retrain
+    other = should_retrain(NOW.model_copy(update={"start": "another"}), last)
+    assert (other.retrain, other.reason) == (True, "changed: start")
+    assert should_retrain(began.model_copy(update={"data": "new"}), last).retrain
+
+
 def test_force_retrains_although_nothing_changed() -> None:
     """--force is a reason."""
     assert should_retrain(NOW, completed(NOW), force=True).retrain

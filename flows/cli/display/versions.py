@@ -64,6 +64,7 @@ def trace_document(files: VersionFiles) -> Document:
         "epoch": lineage.result.best_epoch,
         "weights": lineage.result.weights_digest,
         "run": files.record.run_id,
+        "parent": lineage.parent.model_dump() if lineage.parent else None,
         "calibration": calibration.model_dump() if calibration else None,
         "flips": lineage.flips,
         "registered": lineage.created,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.config import TrialConfig
 from models.evaluation.records import Calibration, PointScores
 from models.evaluation.report.report_input import LeaderboardRow, Selection
 
@@ -22,6 +23,16 @@ class Confusion:
     images: int
     share: float
     """Among the images of the true class."""
+
+
+def describe_start(config: TrialConfig, parent: str | None) -> str:
+    """Say with whose weights training began; empty for new ones."""
+    start = config.begins_with
+    if start is None:
+        return ""
+    layers = "all layers" if start.kept == "all" else "all layers but the head"
+    normalised = "" if start.mean is None else "; images are normalised by its mean and deviation"
+    return f"Training began with the weights of {parent or start.origin}: {layers}{normalised}."
 
 
 def explain_selection(selection: Selection) -> str:

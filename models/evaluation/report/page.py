@@ -31,6 +31,8 @@ class Summary:
     calibration: CalibrationDiagnosis
     temperature: str
     """Empty where nothing was calibrated."""
+    start: str = ""
+    """Empty where training began with new weights."""
 
 
 @dataclass(frozen=True, slots=True)

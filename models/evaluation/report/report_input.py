@@ -103,6 +103,8 @@ class ReportInput:
     """None: logits are those of the network as it was trained."""
     flips: Flips = "none"
     """horizontal: probabilities are means over each image and its mirror image."""
+    parent: str | None = None
+    """Name of the version or file whose weights training began with; None: with new ones."""
     mistakes: int = 24
     """Most confident mistakes shown."""
     bins: int = 15

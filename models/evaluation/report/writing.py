@@ -16,6 +16,7 @@ from models.evaluation.report.figures import (
 from models.evaluation.report.mistakes import mistakes_figure
 from models.evaluation.report.narrative import (
     describe_mistakes,
+    describe_start,
     describe_temperature,
     explain_selection,
 )
@@ -81,6 +82,7 @@ def _summarise(report: ReportInput, outcomes: Outcomes) -> Summary:
         ),
         calibration=diagnose_calibration(outcomes, report.bins),
         temperature=describe_temperature(report.calibration, report.evaluation),
+        start=describe_start(report.config, report.parent),
     )
 
 
