@@ -49,6 +49,7 @@ def drawn(count: int, source: np.random.Generator, *, shift: float = 0.0) -> Sam
         embeddings=embeddings,
         predicted=source.integers(10, size=count),
         confidence=source.beta(8, 1, count),
+        labels=np.full(count, -1),
     )
 
 
@@ -147,8 +148,8 @@ def power_row(shift: float, start: int, years: int, rule: tuple[str, DriftParams
     for year in range(years):
         source = np.random.default_rng([1, year])
         project = Project(drawn(2000, source), params)
-        for _ in range(start):
-            project.look(drawn(200, source))
+        # As after so many looks without an alarm.
+        project.looks, project.pool = start, drawn(200 * start, source) if start else None
         waits.append(next((at for at in range(1, 31) if _alarms(project, source, shift)), 99))
     found = np.array(waits)
     by = "".join(f"{100 * np.mean(found <= at):8.0f} %" for at in (1, 3, 7, 30))
@@ -205,9 +206,8 @@ def lines(years: int) -> Iterator[str]:
     yield "The same with the whole of looks, tests and retrainings:"
     yield "  reference  images  looks  rule             years   any alarm      alarms a year"
     for reference, images, looks, count in (
-        (2000, 500, 52, years),
-        (360, 500, 52, years),
-        (2000, 200, 365, max(years // 6, 1)),
+        (500, 100, 52, years),
+        (500, 100, 365, max(years // 10, 1)),
     ):
         for rule in RULES:
             yield year_row(reference, images, looks, count, rule)

@@ -66,6 +66,25 @@ class DriftScore(Record):
     """Whether it detected a shift that is too small to act on."""
 
 
+class ExpectedAccuracy(Record):
+    """Accuracy of the champion on the newest images, estimated without labels."""
+
+    accuracy: float
+    low: float
+    """Of a 95 % interval."""
+    high: float
+    reference: float
+    """Its accuracy on validation."""
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        return (
+            f"expected accuracy {self.accuracy:.3f} [{self.low:.3f}, {self.high:.3f}] on the "
+            f"newest images, {self.reference:.3f} on validation (estimated without labels)"
+        )
+
+
 class TriggerContext(Record):
     """Circumstances of a decision, beside the fingerprint."""
 
@@ -73,6 +92,8 @@ class TriggerContext(Record):
     time: datetime
     drift: tuple[DriftScore, ...] = ()
     """Of the newest images; empty if drift was not measured."""
+    expected: ExpectedAccuracy | None = None
+    """On the newest images; null if it was not estimated."""
     past: tuple[PastRetraining, ...] = ()
     """Retrainings of at least the last seven days and the cool-down, in any order."""
 
@@ -113,10 +134,15 @@ def should_retrain(
         return Decision(retrain=True, reason=_cause(changed, ()))
     drifted = _drifted(context)
     if context.trigger == "drift" and last is not None and not drifted:
-        return Decision(retrain=False, reason=_no_drift(changed, context.drift))
+        reason = _no_drift(changed, context.drift)
+        return Decision(retrain=False, reason=_with_accuracy(reason, context))
     return _postponed(context, limits or RetrainingParams()) or Decision(
-        retrain=True, reason=_cause(changed, drifted)
+        retrain=True, reason=_with_accuracy(_cause(changed, drifted), context)
     )
+
+
+def _with_accuracy(reason: str, context: TriggerContext) -> str:
+    return f"{reason}; {context.expected.sentence}" if context.expected else reason
 
 
 def _changed(now: Fingerprint, last: Completed | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue
 from flows.records.choices import AskedDevice, EngineName
 from flows.records.promotion import Promotion
 from models.config import Params, Record, TrialConfig, load_params
-from models.decision import Decision, DriftScore, Trigger
+from models.decision import Decision, DriftScore, ExpectedAccuracy, Trigger
 from models.evaluation.records import Baseline, Distinction, FromBest, Optimism
 from models.trials import Scores
 
@@ -21,6 +21,8 @@ class Request(Record):
     trigger: Trigger = "manual"
     drift: tuple[DriftScore, ...] = ()
     """Results of monitoring the newest images."""
+    expected: ExpectedAccuracy | None = None
+    """On the newest images, estimated without labels."""
     force: bool = False
     """Retrain even if nothing changed."""
     promote: bool = True

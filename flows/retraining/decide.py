@@ -96,6 +96,7 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
         trigger=request.trigger,
         time=datetime.now(UTC),
         drift=request.drift,
+        expected=request.expected,
         past=past_retrainings(params.retraining),
     )
     return should_retrain(

@@ -10,7 +10,7 @@ from flows.records.drift_reports import DriftRecord, drift_records
 from flows.retraining.decide import last_with_params, params_digest
 from models.config import Params
 from models.datasets.sources.paths import shown
-from models.decision import DriftScore
+from models.decision import DriftScore, ExpectedAccuracy
 from models.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -48,17 +48,34 @@ def looks_at(batches: Sequence[Path], records: Sequence[DriftRecord]) -> Looks:
     )
 
 
-def measure_drift(params: Params) -> tuple[DriftScore, ...]:
+def newest_look(params: Params) -> DriftRecord | None:
     """Measure the drift of the batches that the last retraining did not have.
 
     All that were not looked at before are one report, at the level of its look: of a year of
     decisions about unchanged images at most `drift.significance` ever hear of drift. An alarm
     stands until a retraining has had its batches. Reports of `pitchpipe monitor` decide nothing.
-    Empty before the first retraining, and, with a warning, where the images cannot be compared.
+    None before the first retraining, and, with a warning, where the images cannot be compared.
     """
     last = last_with_params(params_digest(params))
     batches = batches_after(last.fingerprint.data, params.data.name) if last else None
-    record = _look(batches, params) if batches else None
+    return _look(batches, params) if batches else None
+
+
+def expected_accuracy(record: DriftRecord | None) -> ExpectedAccuracy | None:
+    """Return the accuracy that a look lets expect, by the first of its methods."""
+    if record is None or record.report.expected is None:
+        return None
+    first = record.report.expected.estimates[0]
+    return ExpectedAccuracy(
+        accuracy=first.accuracy,
+        low=first.interval.low,
+        high=first.interval.high,
+        reference=record.report.expected.reference,
+    )
+
+
+def scores_of(record: DriftRecord | None) -> tuple[DriftScore, ...]:
+    """Return the results of a look's tests; none of no look."""
     if record is None:
         return ()
     return tuple(

@@ -13,7 +13,7 @@ from flows.records.drift_reports import drift_records
 from flows.records.retraining import Request
 from flows.retraining.decide import last_of_name, last_with_params, params_digest
 from flows.schedules.config import Schedule
-from flows.schedules.drift import measure_drift
+from flows.schedules.drift import expected_accuracy, newest_look, scores_of
 from models.config import Params
 from models.datasets.raw import raw_digest
 
@@ -28,7 +28,10 @@ def take_arrivals(request: Request, *, say: Callable[[str], object]) -> Request:
     ensure_ingested(params.data)
     if request.trigger != "drift":
         return request
-    return request.model_copy(update={"drift": measure_drift(params)})
+    record = newest_look(params)
+    return request.model_copy(
+        update={"drift": scores_of(record), "expected": expected_accuracy(record)}
+    )
 
 
 def _add_deliveries(params: Params, say: Callable[[str], object]) -> None:

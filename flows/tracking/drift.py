@@ -75,6 +75,8 @@ def markdown(record: DriftRecord) -> str:
         sentence += f" {report.batch_copies:,} copies were left out."
     if report.look is not None:
         sentence += f" Report {report.look:,} about this version."
+    if report.expected is not None:
+        sentence += f"\n\n{report.expected.sentence.capitalize()}."
     return "\n".join(
         [
             sentence,
@@ -131,6 +133,11 @@ def _metrics(record: DriftRecord) -> dict[str, float]:
     metrics |= {
         f"drift/{test.name}_effect": test.effect for test in tests if test.effect is not None
     }
+    if (expected := record.report.expected) is not None:
+        metrics["drift/accuracy_reference"] = expected.reference
+        metrics |= {
+            f"drift/accuracy_{one.method.lower()}": one.accuracy for one in expected.estimates
+        }
     return metrics | {"drift/images": record.report.batch_images}
 
 

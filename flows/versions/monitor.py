@@ -34,8 +34,8 @@ from models.monitoring.sample import Sample, gather, sample_of
 
 log = logging.getLogger(__name__)
 
-Piece = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Images (n, channels, height, width) and their ids (n, 32)."""
+Piece = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64] | None]
+"""Images (n, channels, height, width), their ids (n, 32) and, where known, labels (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +163,11 @@ def _compare(question: _Question, reference: Sample, batch: Sample) -> DriftReco
 def _samples(loaded: LoadedVersion, pieces: Iterable[Piece]) -> Iterator[Sample]:
     """Describe images by the network, with the threads that it was trained with: the same bits."""
     threads = loaded.files.lineage.spec.config.threads
-    for images, ids in pieces:
+    for images, ids, labels in pieces:
         probabilities, embeddings = predict_and_embed(loaded.network, images, threads=threads)
-        yield sample_of(images, ids, probabilities=probabilities, embeddings=embeddings)
+        yield sample_of(
+            images, ids, probabilities=probabilities, embeddings=embeddings, labels=labels
+        )
 
 
 def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
@@ -180,18 +182,22 @@ def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
                 raise InputError(
                     f"{name}: {error}; mend it or leave it out, then monitor again"
                 ) from None
-        yield stack_images(pictures, form), content_ids(pictures)
+        yield stack_images(pictures, form), content_ids(pictures), None
         count += len(minibatch)
     if count == 0:
         raise InputError(f"{source}: holds no image")
 
 
 def _reference(loaded: LoadedVersion) -> Iterator[Piece]:
-    split = _validation(loaded)
+    split, known = _validation(loaded), loaded.files.lineage.classes
     rows = _reference_rows(loaded.files, split.ids)
+    # A class that the version does not know is nothing that it could have right.
+    names = read_manifest(PREPARED).classes
+    places = np.array([known.index(name) if name in known else -1 for name in names])
     for start in range(0, len(rows), MINIBATCH):
         part = rows[start : start + MINIBATCH]
-        yield np.asarray(split.images[part]), np.asarray(split.ids[part])
+        labels = places[np.asarray(split.labels[part])]
+        yield np.asarray(split.images[part]), np.asarray(split.ids[part]), labels
 
 
 def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.intp]:

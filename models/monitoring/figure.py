@@ -1,6 +1,6 @@
 """Figure of a drift report: the distributions compared, reference beside batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,10 @@ _UNITS = {"brightness": "mean grey level", "contrast": "spread of grey levels"}
 
 
 def drift_figure(reference: Sample, batch: Sample, report: DriftReport) -> bytes:
-    """Draw five panels, one for each test, as PNG; titles of shifted tests are red."""
+    """Draw five panels, one for each test, as PNG; titles of shifted tests are red.
+
+    Beside them stands the accuracy that is expected.
+    """
     figure = new_figure(11.0, 6.4)
     panels = figure.subplots(2, 3)
     tests: Mapping[str, DriftTest] = {test.name: test for test in report.tests}
@@ -30,7 +33,18 @@ def drift_figure(reference: Sample, batch: Sample, report: DriftReport) -> bytes
     panels[1, 2].set_axis_off()
     handles, labels = panels[0, 0].get_legend_handles_labels()
     panels[1, 2].legend(handles, labels, loc="upper left", frameon=False, fontsize=9)
+    text = "\n".join(_accuracy_lines(report))
+    panels[1, 2].text(0, 0.6, text, va="top", fontsize=9, parse_math=False)
     return png_bytes(figure)
+
+
+def _accuracy_lines(report: DriftReport) -> Iterator[str]:
+    if (expected := report.expected) is None:
+        return
+    yield "accuracy, estimated without labels"
+    yield f"validation, with labels: {expected.reference:.3f}"
+    for one in expected.estimates:
+        yield f"{one.method}: {one.accuracy:.3f} [{one.interval.low:.3f}, {one.interval.high:.3f}]"
 
 
 def _set_title(axes: Axes, test: DriftTest, *, x: str, y: str) -> None:

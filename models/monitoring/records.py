@@ -4,6 +4,7 @@ from typing import Literal
 
 from models.config import DriftParams, Record
 from models.config.policies import DRIFT_TESTS
+from models.evaluation.records import Interval
 from models.gate.budget import spent_level
 
 TestName = Literal["brightness", "contrast", "embedding", "classes", "confidence"]
@@ -51,6 +52,66 @@ class ClassShare(Record):
     """Among the batch, 0..1."""
 
 
+_ASSUMPTIONS = {
+    "ATC": "as many images are right as are at least as sure as on validation; it fails where the "
+    "network is sure of what it has wrong",
+    "BBSE": "only the shares of the classes have changed, not how the images of a class look",
+}
+
+
+class AccuracyEstimate(Record):
+    """Accuracy on images without labels, by one method."""
+
+    method: Literal["ATC", "BBSE"]
+    """Average thresholded confidence (Garg et al., 2022); black box shift estimation (Lipton et
+    al., 2018)."""
+    accuracy: float
+    interval: Interval
+    """95 %, by bootstrap of both samples; it does not know of a wrong assumption."""
+
+    @property
+    def assumption(self) -> str:
+        """What makes it right, in words."""
+        return _ASSUMPTIONS[self.method]
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        low, high = self.interval.low, self.interval.high
+        return f"{self.method} {self.accuracy:.3f} [{low:.3f}, {high:.3f}], if {self.assumption}"
+
+
+class ClassProportion(Record):
+    """Estimated share of the images that are of a class, by BBSE."""
+
+    name: str
+    share: float
+    interval: Interval
+
+
+class UnlabelledAccuracy(Record):
+    """Estimates of the accuracy on images without labels."""
+
+    reference: float
+    """Accuracy on the labelled images of the reference; a little too good, as the version was
+    selected on them."""
+    reference_images: int
+    """Of these."""
+    estimates: tuple[AccuracyEstimate, ...]
+    """By ATC; by BBSE, where the confusion matrix tells each class from the others."""
+    proportions: tuple[ClassProportion, ...] = ()
+    """By BBSE."""
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words."""
+        found = "; ".join(one.sentence for one in self.estimates)
+        return (
+            f"expected accuracy, estimated without labels: {found}. On {self.reference_images:,} "
+            f"labelled images of the reference it is {self.reference:.3f}"
+        )
+
+
 class DriftReport(Record):
     """A batch of images compared with validation images, both as one version sees them."""
 
@@ -66,6 +127,9 @@ class DriftReport(Record):
     look: int | None = None
     """Number of this report among those about the version, from 1, which fixes the thresholds;
     null: an earlier release's."""
+
+    expected: UnlabelledAccuracy | None = None
+    """Null: no reference images with labels, or an earlier release."""
 
     @property
     def shifted(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from models.config import DriftParams
 from models.errors import InputError
 from models.evaluation.outcomes import Integers
+from models.monitoring.accuracy import estimate_accuracy
 from models.monitoring.records import ClassShare, DriftReport, DriftTest, TestName, threshold_of
 from models.monitoring.sample import Sample
 from models.monitoring.two_sample_tests import count_shift, distribution_shift, domain_shift
@@ -62,6 +63,12 @@ def compare(
         batch_images=len(batch),
         batch_copies=batch.copies,
         look=look,
+        expected=estimate_accuracy(
+            reference,
+            batch,
+            classes=tuple(classes),
+            generator=np.random.default_rng([params.seed, int(batch.digest[:16], 16), 1]),
+        ),
     )
 
 

@@ -29,6 +29,8 @@ class Sample:
     """(n,): most probable class; of equal ones the first."""
     confidence: Floats
     """(n,): its probability."""
+    labels: Integers
+    """(n,): true class; -1 where it is not known."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,8 +52,12 @@ def sample_of(
     *,
     probabilities: NDArray[np.float32],
     embeddings: NDArray[np.float32],
+    labels: Integers | None = None,
 ) -> Sample:
-    """Describe images (n, channels, height, width), whose ids are (n, 32)."""
+    """Describe images (n, channels, height, width), whose ids are (n, 32).
+
+    labels: (n,), in the order of the probabilities' columns; None: not known.
+    """
     grey = images.mean(axis=1, dtype=np.float64)
     return Sample(
         ids=ids,
@@ -61,6 +67,7 @@ def sample_of(
         embeddings=embeddings.astype(np.float64),
         predicted=probabilities.argmax(axis=1).astype(np.int64),
         confidence=probabilities.max(axis=1).astype(np.float64),
+        labels=np.full(len(ids), -1) if labels is None else labels,
     )
 
 

@@ -25,6 +25,7 @@ from models.decision import (
     Completed,
     Decision,
     DriftScore,
+    ExpectedAccuracy,
     Fingerprint,
     PastRetraining,
     Trigger,
@@ -147,6 +148,20 @@ def test_a_trigger_of_drift_needs_drift_and_others_mention_it(
 
     assert decision.retrain is retrain
     assert decision.reason.startswith(words)
+
+
+@pytest.mark.parametrize("drift", [CALM, DRIFTED])
+def test_the_accuracy_that_is_expected_is_part_of_the_reason(drift: DriftScore) -> None:
+    """Said to be an estimate, whatever the answer; so is a shift that is too small."""
+    expected = ExpectedAccuracy(accuracy=0.81, low=0.78, high=0.84, reference=0.93)
+    small = drift.model_copy(update={"name": "contrast", "drift": False, "too_small": True})
+    context = TriggerContext(trigger="drift", time=NOON, drift=(drift, small), expected=expected)
+
+    decision = should_retrain(NOW, CHANGED, context=context)
+
+    assert "expected accuracy 0.810 [0.780, 0.840]" in decision.reason
+    assert "estimated without labels" in decision.reason
+    assert ("too small to act on: contrast" in decision.reason) is not decision.retrain
 
 
 def test_the_first_retraining_waits_for_no_drift() -> None:

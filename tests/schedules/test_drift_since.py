@@ -17,7 +17,7 @@ from flows.records.drift_reports import drift_records, remember_drift
 from flows.records.ledger import LedgerAction
 from flows.retraining.decide import remember
 from flows.schedules.config import Schedule
-from flows.schedules.drift import measure_drift
+from flows.schedules.drift import expected_accuracy, newest_look, scores_of
 from flows.schedules.triggers import pending_triggers
 from flows.tracking.store import Tracking
 from flows.versions.monitor import monitor_version
@@ -25,7 +25,7 @@ from models.config import Params, load_params
 from models.datasets.batches import write_batch
 from models.datasets.labelled_images import PixelRows
 from models.datasets.prepared import read_manifest
-from models.decision import Completed, Fingerprint
+from models.decision import Completed, DriftScore, Fingerprint
 from models.monitoring.records import threshold_of
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
@@ -48,6 +48,10 @@ def _served(bars_tracking: Tracking) -> None:
     )
     deliver("old", seed=100)
     log_version("bars")
+
+
+def measure_drift(params: Params) -> tuple[DriftScore, ...]:
+    return scores_of(newest_look(params))
 
 
 def params(drift: str = "window_images: 1000") -> Params:
@@ -104,8 +108,12 @@ def test_new_batches_are_one_sample_and_one_report() -> None:
     retrained()
     for number in range(8):
         deliver(f"new-{number}", seed=number, count=12)
-    scores = measure_drift(params())
+    look = newest_look(params())
+    scores = scores_of(look)
     assert [score.name for score in scores] == TESTS
+    expected = expected_accuracy(look)
+    assert expected is not None
+    assert expected.low <= expected.accuracy <= expected.high
     assert {score.threshold for score in scores} == {threshold_of(1, params().drift)}
     assert not any(score.drift for score in scores)
     [record] = drift_records(BARS)

@@ -124,9 +124,13 @@ def test_the_reference_is_what_the_version_was_selected_on(bars_tracking: Tracki
     """
     loaded = registered(bars_tracking, train=slice(5, 12), selected_on=slice(12, 20))
     split = open_split(PREPARED, "validation", verify=False)
-    [(images, ids)] = monitor._reference(loaded)
+    [(images, ids, labels)] = monitor._reference(loaded)
     assert np.array_equal(ids, split.ids[12:20])
     assert np.array_equal(images, split.images[12:20])
+    names = read_manifest(PREPARED).classes
+    known = loaded.files.lineage.classes
+    assert labels is not None
+    assert [known[label] for label in labels] == [names[at] for at in split.labels[12:20]]
 
 
 def test_without_what_it_was_selected_on_the_reference_is_what_it_never_saw(
@@ -134,7 +138,7 @@ def test_without_what_it_was_selected_on_the_reference_is_what_it_never_saw(
 ) -> None:
     """Said in a warning; with nothing of that kind either there is no comparison."""
     loaded = registered(bars_tracking, train=slice(5, 30), selected_on=slice(0, 0))
-    [(_, ids)] = monitor._reference(loaded)
+    [(_, ids, _)] = monitor._reference(loaded)
     assert np.array_equal(ids, open_split(PREPARED, "validation", verify=False).ids[:5])
     assert "none of the validation images that version 3" in caplog.text
     every = np.array(open_split(PREPARED, "validation", verify=False).ids)
@@ -156,7 +160,7 @@ def test_a_version_of_an_earlier_release_is_compared_as_it_was_then(
         )
         loaded = registered(bars_tracking, train=slice(5, 12), selected_on=slice(12, 20))
     assert loaded.files.validation_ids is None
-    [(_, ids)] = monitor._reference(loaded)
+    [(_, ids, _)] = monitor._reference(loaded)
     assert np.array_equal(ids, open_split(PREPARED, "validation", verify=False).ids[5:20])
     assert "version 3 of bars-classifier is of an earlier release" in caplog.text
 
@@ -175,9 +179,12 @@ def test_the_document_and_the_table(pitchpipe: Command, tmp_path: Path) -> None:
     assert document["batch"]["images"] == 50
     assert document["batch"]["copies"] == 0
     assert document["run"]
+    assert document["expected"]["estimates"][0]["method"] == "ATC"
+    assert "sure" in document["expected"]["estimates"][0]["assumption"]
     code, out, _ = pitchpipe("monitor", str(source), *few)
     assert code == 0
     assert "drift, by brightness" in " ".join(out.split())
+    assert "expected accuracy, estimated without labels: ATC" in " ".join(out.split())
 
 
 def test_copies_of_an_image_count_once_and_are_said(pitchpipe: Command, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def sample(
         embeddings=random.normal(shift, 1, (count, 6)),
         predicted=random.choice(3, count, p=shares),
         confidence=random.beta(8, 1 + 3 * abs(shift), count),
+        labels=np.full(count, -1),
     )
 
 

@@ -17,6 +17,7 @@ from flows.registry.loading import VersionFiles
 from flows.registry.promotion.audit import Audit
 from flows.registry.records import VersionRecord
 from models.evaluation.records import Evaluation
+from models.monitoring.records import UnlabelledAccuracy
 
 Document = dict[str, JsonValue]
 _REASONS = 100
@@ -186,6 +187,7 @@ def monitor_document(record: DriftRecord) -> dict[str, JsonValue]:
         "look": report.look,
         "tests": [test.model_dump() for test in report.tests],
         "classes": [share.model_dump() for share in report.classes],
+        "expected": _expected_document(report.expected),
         "reference": {"images": report.reference_images, "digest": record.reference_digest},
         "batch": {
             "images": report.batch_images,
@@ -199,6 +201,17 @@ def monitor_document(record: DriftRecord) -> dict[str, JsonValue]:
         "at": record.at.isoformat(timespec="seconds"),
         "run": record.run_id,
     }
+
+
+def _expected_document(expected: UnlabelledAccuracy | None) -> JsonValue:
+    """Add to each estimate what it assumes."""
+    if expected is None:
+        return None
+    assumptions = [{"assumption": one.assumption} for one in expected.estimates]
+    document: dict[str, JsonValue] = expected.model_dump(mode="json")
+    estimates = [one.model_dump(mode="json") for one in expected.estimates]
+    joined: list[JsonValue] = [a | b for a, b in zip(estimates, assumptions, strict=True)]
+    return document | {"estimates": joined}
 
 
 def print_monitored(record: DriftRecord) -> None:
@@ -220,6 +233,8 @@ def print_monitored(record: DriftRecord) -> None:
         cells = (f"{test.statistic:.4g}", effect, *tail)
         table.add_row(f"{mark}{test.name}", *map(escape, cells))
     console.print(table)
+    if report.expected is not None:
+        console.print(escape(report.expected.sentence))
     if report.look is not None:
         console.print(f"report {report.look:,} about version {record.version}")
     if report.batch_copies:
