@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
 
@@ -31,7 +31,7 @@ class MuonWithAdamW(Optimizer):
         flat = [one for one in every if one.ndim < 2]
         groups = [{"params": group} for group in (self._hidden, last, flat) if group]
         super().__init__(groups, {"lr": lr})
-        self._as_matrices = [nn.Parameter(one.detach().view(len(one), -1)) for one in self._hidden]
+        self._as_matrices = [nn.Parameter(_rows(one.detach(), one)) for one in self._hidden]
         self._muon = Muon(
             self._as_matrices,
             lr=lr,
@@ -52,8 +52,8 @@ class MuonWithAdamW(Optimizer):
             group["lr"] = self.param_groups[0]["lr"]
         for weights, matrix in zip(self._hidden, self._as_matrices, strict=True):
             # Anew each time: whoever exchanged the weights' memory exchanged it here as well.
-            matrix.data = weights.data.view(len(weights), -1)
-            matrix.grad = None if weights.grad is None else weights.grad.reshape(matrix.shape)
+            matrix.data = _rows(weights.data, weights)
+            matrix.grad = None if weights.grad is None else _rows(weights.grad, weights)
         self._muon.step()  # type: ignore[no-untyped-call] # torch leaves it untyped
         if self._adamw is not None:
             self._adamw.step()
@@ -68,3 +68,14 @@ class MuonWithAdamW(Optimizer):
         self._muon.load_state_dict(state_dict["muon"])
         if self._adamw is not None:
             self._adamw.load_state_dict(state_dict["adamw"])
+
+
+def _rows(values: Tensor, weights: Tensor) -> Tensor:
+    """Give values, of the weights' shape, as a matrix with a row an output.
+
+    Weights' own values are no copy: columns have the order that the weights have in memory, which
+    the orthogonal matrix nearest to them does not depend on.
+    """
+    if weights.ndim == 4 and not weights.is_contiguous():
+        values = values.permute(0, 2, 3, 1)  # channels innermost
+    return values.reshape(len(values), -1)

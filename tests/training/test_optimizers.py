@@ -175,23 +175,24 @@ def test_muon_moves_kernels_as_matrices_and_leaves_the_rest_to_adamw() -> None:
     """A kernel of 6 x 2 x 3 x 3 as 6 x 18; the last matrix and the biases as AdamW does alone."""
     source = torch.Generator().manual_seed(1)
     shapes = ((6, 2, 3, 3), (6,), (4, 6), (4,))
-    weights, flat = (
-        [torch.nn.Parameter(torch.randn(shape, generator=source)) for shape in shapes],
-        [torch.nn.Parameter(torch.zeros(6, 18))],
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=source)) for shape in shapes]
+    inner = weights[0].detach().clone(memory_format=torch.channels_last)
+    flat, innermost = (
+        [torch.nn.Parameter(one)] for one in (weights[0].detach().clone().reshape(6, 18), inner)
     )
-    flat[0].data.copy_(weights[0].detach().reshape(6, 18))
     alone = [torch.nn.Parameter(one.detach().clone()) for one in weights[1:]]
-    every = [(MuonConfig(), weights), (MuonConfig(), flat), (AdamWConfig(), alone)]
+    hidden = [(MuonConfig(), group) for group in (weights, flat, innermost)]
 
-    for config, group in every:
+    for config, group in (*hidden, (AdamWConfig(), alone)):
         optimizer = config.build(group)
         for _ in range(3):
             for number, one in enumerate(group):
                 one.grad = torch.full_like(one, 0.1 * (number + (group is alone)) + 0.1)
-                one.grad.flatten()[0] = -1
+                one.grad[(0,) * one.ndim] = -1
             optimizer.step()
 
     assert torch.equal(weights[0].reshape(6, 18), flat[0])
+    torch.testing.assert_close(innermost[0], weights[0], atol=1e-4, rtol=0)
     for moved, expected in zip(weights[1:], alone, strict=True):
         assert torch.equal(moved, expected)
 

@@ -1,4 +1,7 @@
-"""Interrupted training: whatever is lost, the result is the bit-same."""
+"""Interrupted training: whatever is lost, the result is the bit-same.
+
+Of every kind of network, optimiser and the rest: test_training_matrix.py.
+"""
 
 import contextlib
 import shutil
@@ -10,63 +13,16 @@ from pathlib import Path
 import pytest
 from training_fixtures import SMALL_CNN, Trials
 
-from models.augmentations import AugmentationConfig, NoAugmentation, ShiftAugmentation
 from models.config import TrialConfig
-from models.config.schedules import (
-    CosineSchedule,
-    ExponentialSchedule,
-    LinearSchedule,
-    OneCycleSchedule,
-    PlateauSchedule,
-    RestartsSchedule,
-    ScheduleConfig,
-    StepSchedule,
-)
+from models.config.schedules import PlateauSchedule
 from models.datasets.prepared import read_manifest
 from models.files import read_lines
-from models.networks import MlpConfig, NetworkConfig, RnnConfig
-from models.optimizers import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    GdConfig,
-    OptimizerConfig,
-    RmspropConfig,
-    SgdConfig,
-)
+from models.networks import MlpConfig
+from models.optimizers import AdamConfig
 from models.processes import children_context
 from models.trials import EpochRecord, TrialFiles, TrialResult, read_outcome
 
 EPOCHS = 3
-NETWORKS: tuple[NetworkConfig, ...] = (
-    SMALL_CNN.model_copy(update={"dropout": 0.3, "normalisation": "batch", "head": "global"}),
-    MlpConfig(hidden_units=8, dropout=0.3),
-    RnnConfig(hidden_units=6, dropout=0.3),
-    RnnConfig(cell="lstm", hidden_units=6, hidden_layers=2, states="attention"),
-)
-OPTIMIZERS: tuple[OptimizerConfig, ...] = (
-    GdConfig(),
-    SgdConfig(),
-    SgdConfig(momentum=0.9, nesterov=True),
-    AdamConfig(),
-    AdamConfig(bias_correction=False),
-    AdamWConfig(),
-    RmspropConfig(momentum=0.5),
-    AdagradConfig(),
-)
-SCHEDULES: tuple[ScheduleConfig, ...] = (
-    CosineSchedule(horizon=3, warmup=1),
-    StepSchedule(every=1, decay=0.5),
-    ExponentialSchedule(decay=0.7),
-    OneCycleSchedule(horizon=3),
-    RestartsSchedule(period=1),
-    LinearSchedule(horizon=3, warmup=0.5),
-    PlateauSchedule(patience=1, decay=0.5),
-)
-AUGMENTATIONS: tuple[AugmentationConfig, ...] = (
-    NoAugmentation(),
-    ShiftAugmentation(pixels=1, mirror=True),
-)
 
 
 class Killed(BaseException):
@@ -103,41 +59,6 @@ def traces(trials: Trials, directory: Path, result: TrialResult) -> list[str]:
         for record in trials.history(directory)
     ]
     return [*lines, result.model_copy(update={"seconds": 0.0}).model_dump_json()]
-
-
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
-@pytest.mark.parametrize("augmentation", AUGMENTATIONS, ids=lambda augmentation: augmentation.name)
-@pytest.mark.parametrize(
-    ("optimizer", "schedule"),
-    [
-        (optimizer, SCHEDULES[position % len(SCHEDULES)])
-        for position, optimizer in enumerate(OPTIMIZERS)
-    ],
-    ids=lambda part: part.name,
-)
-def test_killed_after_each_epoch_a_trial_ends_as_if_never_killed(
-    trials: Trials,
-    tmp_path: Path,
-    *,
-    network: NetworkConfig,
-    augmentation: AugmentationConfig,
-    optimizer: OptimizerConfig,
-    schedule: ScheduleConfig,
-) -> None:
-    """Weights, history and scores are equal bit for bit, for every kind of everything."""
-    config = TrialConfig(
-        network=network,
-        optimizer=optimizer,
-        schedule=schedule,
-        augmentation=augmentation,
-        minibatch_size=16,
-        ema_decay=0.5 if network.name == "mlp" else 0.0,
-        gradient_clip=0.5 if network.name == "rnn" else None,
-        label_smoothing=0.1,
-    )
-    whole = trials.result(tmp_path / "whole", config, EPOCHS)
-    resumed = interrupted_everywhere(trials, tmp_path / "killed", config)
-    assert traces(trials, tmp_path / "killed", resumed) == traces(trials, tmp_path / "whole", whole)
 
 
 def test_a_rate_that_was_reduced_on_a_plateau_stays_so_after_a_kill(
