@@ -70,7 +70,7 @@ class Registration:
         calibrated = [digest_of(self.calibration)] if self.calibration else []
         flips = self.params.evaluation.flips
         served = [*calibrated, *([] if flips == "none" else [flips])]
-        facts = [result.weights_digest, digest_of(self.evaluation), *served]
+        facts = [result.weights_digest, digest_of(self.evaluation.first), *served]
         return digest_of([result.key, result.budget, *facts])
 
 

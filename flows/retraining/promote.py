@@ -75,7 +75,8 @@ def _seen(parents: Ids | None, own: Ids) -> Ids:
 
 def _further_scores(evaluation: Evaluation) -> dict[str, float]:
     """Test scores beside those that `register` logs."""
-    return {"test/f1_weighted": evaluation.f1_weighted, "test/ece": evaluation.ece}
+    further = {"f1_weighted": evaluation.f1_weighted, "ece": evaluation.ece, **evaluation.later}
+    return {f"test/{name}": value for name, value in further.items()}
 
 
 def promote_if_better(

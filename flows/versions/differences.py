@@ -51,7 +51,7 @@ def compare_results(then: Results, now: Results) -> list[str]:
     ]
     validation = (result.trained.scores.model_dump() for result in (then, now))
     found += _changed("validation scores", *validation)
-    found += _changed("test scores", then.test.model_dump(), now.test.model_dump())
+    found += _changed("test scores", *({**one.test.first, **one.test.later} for one in (then, now)))
     return found
 
 

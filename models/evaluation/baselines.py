@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.datasets.prepared import Split
-from models.evaluation.outcomes import outcomes_of
+from models.evaluation.outcomes import Outcomes, outcomes_of
 from models.evaluation.records import Baseline
 from models.evaluation.scores import score
+from models.gate.paired import lead_of
 from models.trials import Scores
 
 MOST_IMAGES = 5000
@@ -31,18 +32,25 @@ Floats = NDArray[np.float32]
 
 
 def score_baselines(
-    train: Split, validation: Split, *, classes: tuple[str, ...]
+    train: Split,
+    validation: Split,
+    *,
+    classes: tuple[str, ...],
+    selected: NDArray[np.int64] | None = None,
 ) -> tuple[Baseline, ...]:
     """Fit each baseline on train's pixels and score it on validation; best accuracy first.
 
     At most MOST_IMAGES of each split are used. Equal splits give equal scores, to the bit.
+    selected: classes that the selected trial predicts for these images of validation, whose lead
+    over each is then measured; it was selected on them, which makes its lead too long, if anything.
     """
     images, labels = pixels(train), np.asarray(train.labels[:MOST_IMAGES])
     asked, truth = pixels(validation), np.asarray(validation.labels[:MOST_IMAGES])
-    scored = [
-        Baseline(name=name, scores=_scores(predicted, truth, classes))
-        for name, predicted in _predictions(images, labels, asked, classes=len(classes))
-    ]
+    scored = []
+    for name, predicted in _predictions(images, labels, asked, classes=len(classes)):
+        outcomes = outcomes_of(predicted, truth)
+        lead = None if selected is None else lead_of(selected == truth, outcomes.right)
+        scored.append(Baseline(name=name, scores=_scores(outcomes, classes), lead=lead))
     return tuple(sorted(scored, key=lambda baseline: -baseline.scores.accuracy))
 
 
@@ -90,10 +98,5 @@ def _predictions(
         yield name, predicted
 
 
-def _scores(
-    predicted: NDArray[np.float64], truth: NDArray[np.int64], classes: tuple[str, ...]
-) -> Scores:
-    points = score(outcomes_of(predicted, truth), classes=classes, bins=15)
-    return Scores(
-        accuracy=points.accuracy, f1_macro=points.f1_macro, cross_entropy=points.cross_entropy
-    )
+def _scores(outcomes: Outcomes, classes: tuple[str, ...]) -> Scores:
+    return score(outcomes, classes=classes, bins=15).scores

@@ -125,23 +125,45 @@ def _draw(cells: _Cells, generator: np.random.Generator, size: int) -> Floats:
 def _prior_errors(
     cells: _Cells, generator: np.random.Generator, size: int
 ) -> tuple[Floats, Floats]:
-    """Weights (size, p) of the prior's errors at the class missed, and at the one named instead.
+    """Weights (size, p) of the prior's errors at the class missed, and at the one named instead."""
+    p, k = len(cells.together), len(cells.present)
+    drawn = draw_prior_errors(np.flatnonzero(cells.present < p), k, generator, size)
+    places = (cells.present[at] for at in (drawn.missed, drawn.named))
+    missed, named = (weights_of(at, drawn.weights, p + 1)[:, :p] for at in places)
+    return missed, named
+
+
+@dataclass(frozen=True, slots=True)
+class PriorErrors:
+    """Errors that the prior adds in each of some draws; each (draws, sticks)."""
+
+    weights: Floats
+    missed: Integers
+    """Class of the images."""
+    named: Integers
+    """Class that they are taken for."""
+
+
+def draw_prior_errors(
+    seen: Integers, classes: int, generator: np.random.Generator, size: int
+) -> PriorErrors:
+    """Spread PSEUDO_ERRORS images over the cells where a class with images is taken for another.
 
     Stick-breaking (Sethuraman, 1994, Stat Sinica 4:639) is a Dirichlet distribution with the same
     small parameter in each of the cells, however many: of a million only a few have any weight.
+    seen: classes with images.
     """
-    p, k = len(cells.together), len(cells.present)
     parts = generator.beta(1, PSEUDO_ERRORS, (size, _STICKS))
     left = np.cumprod(np.insert(1 - parts[:, :-1], 0, 1, axis=1), axis=1)
     weights = parts * left * generator.standard_gamma(PSEUDO_ERRORS, (size, 1))
-    missed = np.flatnonzero(cells.present < p)[generator.integers(0, p, weights.shape)]
-    named = generator.integers(0, k - 1, weights.shape)
+    missed = seen[generator.integers(0, len(seen), weights.shape)]
+    named = generator.integers(0, classes - 1, weights.shape)
     named += named >= missed
-    rows = np.arange(size)[:, None] * (p + 1)
+    return PriorErrors(weights=weights, missed=missed, named=named)
 
-    def gathered(at: Integers) -> Floats:
-        places = (rows + cells.present[at]).ravel()
-        sums = np.bincount(places, weights.ravel(), minlength=size * (p + 1))
-        return np.asarray(sums, np.float64).reshape(size, p + 1)[:, :p]
 
-    return gathered(missed), gathered(named)
+def weights_of(places: Integers, weights: Floats, width: int) -> Floats:
+    """Sum of the weights at each place in each row: (size, width)."""
+    size = len(weights)
+    at = (np.arange(size)[:, None] * width + places).ravel()
+    return np.bincount(at, weights.ravel(), minlength=size * width).reshape(size, width)

@@ -1,6 +1,6 @@
 """Scores of an evaluation; light to import, so that reading one needs no scikit-learn."""
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from models.config.trial import Objective
 from models.evaluation.confusion import ConfusionMatrix
@@ -28,12 +28,30 @@ class Calibration(Record):
     """On test without it, nats."""
 
 
+class Lead(Record):
+    """Lead in accuracy of one classifier over another on the same images."""
+
+    images: int = Field(ge=1)
+    ahead: int
+    """Images that only the first has right."""
+    behind: int
+    """Images that only the other has right."""
+    accuracy: float
+    """Difference of accuracies, the first minus the other."""
+    interval: Interval
+    """Its 95 % interval: Tango's score interval (1998)."""
+    p_value: float
+    """Of the exact McNemar test, two-sided."""
+
+
 class Baseline(Record):
     """A simple classifier on pixels, for comparison with the trials."""
 
     name: str
     scores: Scores
     """On validation."""
+    lead: Lead | None = None
+    """Of the selected trial over it, on the same images; null in records of earlier releases."""
 
 
 class Optimism(Record):
@@ -134,6 +152,9 @@ class ClassScores(Record):
     """Harmonic mean of precision and recall; 0 where both are 0."""
     support: int
     """Images of this class."""
+    intervals: dict[str, Interval] = Field(default_factory=dict)
+    """precision, recall, f1 -> 95 % interval; without those that no image tells of, and empty in
+    records of earlier releases."""
 
 
 class PointScores(Record):
@@ -179,8 +200,53 @@ class PointScores(Record):
         return max(scores.support for scores in self.per_class) / self.n
 
 
-class Evaluation(PointScores):
-    """Scores with their confidence intervals."""
+LATER_SCORES = (
+    "balanced_accuracy",
+    "mcc",
+    "top_k",
+    "top_k_accuracy",
+    "roc_auc",
+    "brier",
+)
+"""Fields of an evaluation that earlier releases did not have."""
+FIRST_INTERVALS = ("accuracy", "f1_macro", "cross_entropy")
+"""Intervals that they had."""
 
+
+class Evaluation(PointScores):
+    """Scores with their confidence intervals; those that may be null are so in old records."""
+
+    balanced_accuracy: float | None = None
+    """Mean recall of the classes that have images."""
+    mcc: float | None = None
+    """Matthews correlation coefficient of all classes (Gorodkin, 2004), -1 to 1; 0 is chance."""
+    top_k: int | None = None
+    """5 of more than five classes, 2 of three to five; null of two, of which any is among two."""
+    top_k_accuracy: float | None = None
+    """Share of images whose class is among the top_k most probable ones."""
+    roc_auc: float | None = None
+    """Area under the ROC curve, each class against the rest, mean over the classes that have
+    images; null where all images are of one class."""
+    brier: float | None = None
+    """Mean squared distance of probabilities and truth, summed over classes: 0 to 2, lower is
+    better (Brier, 1950)."""
     intervals: dict[str, Interval]
-    """accuracy, f1_macro, cross_entropy -> 95 % interval."""
+    """Score -> 95 % interval."""
+
+    @property
+    def first(self) -> dict[str, JsonValue]:
+        """What evaluations of all releases have: by this a version is known again."""
+        plain = self.model_dump(
+            mode="json",
+            exclude={"per_class": {"__all__": {"intervals"}}} | dict.fromkeys(LATER_SCORES, True),
+        )
+        kept = {
+            name: plain["intervals"][name] for name in FIRST_INTERVALS if name in self.intervals
+        }
+        return plain | {"intervals": kept}
+
+    @property
+    def later(self) -> dict[str, float]:
+        """The later scores that this one has."""
+        found = {name: getattr(self, name) for name in LATER_SCORES}
+        return {name: value for name, value in found.items() if value is not None}

@@ -7,7 +7,9 @@ import numpy.typing as npt
 from sklearn import metrics
 
 from models.evaluation.calibration import reliability
+from models.evaluation.class_intervals import with_intervals
 from models.evaluation.confusion import ConfusionMatrix
+from models.evaluation.further_scores import further_scores
 from models.evaluation.intervals import score_intervals
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.records import ClassScores, Evaluation, PointScores
@@ -25,8 +27,10 @@ def evaluate(
     """
     outcomes = canonical(outcomes_of(probabilities, labels))
     points = score(outcomes, classes=classes, bins=bins)
-    intervals = score_intervals(outcomes, f1_macro=points.f1_macro)
-    return Evaluation(**dict(points), intervals=intervals)
+    further = further_scores(outcomes)
+    intervals = score_intervals(outcomes, f1_macro=points.f1_macro) | further.intervals
+    fields = dict(points) | {"per_class": with_intervals(points)}
+    return Evaluation(**fields, **further.values, intervals=intervals)
 
 
 def score(outcomes: Outcomes, *, classes: Sequence[str], bins: int) -> PointScores:

@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from models.evaluation.outcomes import Floats
+from models.evaluation.records import Interval, Lead
 
 POWER = 0.8
 
@@ -57,6 +59,20 @@ def tango_interval(
         return float(optimize.brentq(excess, -edge, edge, xtol=1e-9))
 
     return bound(reach), bound(-reach)
+
+
+def lead_of(right: NDArray[np.bool_], other: NDArray[np.bool_]) -> Lead:
+    """Compare two classifiers by which of the same images each has right, (n,) with n >= 1."""
+    ahead, behind, images = int((right & ~other).sum()), int((other & ~right).sum()), len(right)
+    low, high = tango_interval(ahead, behind, images, significance=0.05)
+    return Lead(
+        images=images,
+        ahead=ahead,
+        behind=behind,
+        accuracy=(ahead - behind) / images,
+        interval=Interval(low=low, high=high),
+        p_value=mcnemar_p(ahead, behind),
+    )
 
 
 def holm(p_values: Sequence[float], significance: float) -> list[int]:

@@ -36,6 +36,22 @@ def test_scores_are_those_of_the_images() -> None:
     assert scored[-1].name == "most frequent class"
 
 
+def test_the_selected_trial_leads_by_the_images_that_it_alone_has_right() -> None:
+    """All right, against a baseline that names the majority: a third of the images."""
+    validation = dark_and_light(30, 1)
+    scored = score_baselines(
+        dark_and_light(90, 0), validation, classes=CLASSES, selected=validation.labels
+    )
+
+    lead = scored[-1].lead
+
+    assert lead is not None
+    assert (lead.images, lead.ahead, lead.behind) == (30, 10, 0)
+    assert lead.accuracy == pytest.approx(1 / 3)
+    assert lead.p_value == pytest.approx(2 / 2**10)
+    assert [one.lead and one.lead.accuracy for one in scored[:-1]] == [0, 0, 0]
+
+
 def test_equal_splits_give_equal_bits() -> None:
     """The forest's seed is fixed, and nothing depends on the number of cores."""
     splits = dark_and_light(90, 0), dark_and_light(30, 1)
@@ -86,4 +102,5 @@ def test_they_are_shown_beside_the_leaderboard(project: ProjectFolder) -> None:
     assert "the selected trial is" in ran.out
     (page,) = project.root.glob("mlruns/trials/*/evaluations/*/report.html")
     assert all(name in page.read_text() for name in names)
+    assert "Lead of the selected trial" in page.read_text()
     assert "scored again without augmentation and dropout" in page.read_text()

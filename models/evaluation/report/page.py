@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from models.evaluation.calibration import CalibrationDiagnosis
 from models.evaluation.overfitting import OverfittingDiagnosis
-from models.evaluation.records import ClassScores, Evaluation
+from models.evaluation.records import ClassScores, Evaluation, Interval
 from models.evaluation.report.figures import ROOMY
 from models.evaluation.report.narrative import most_confused
 from models.evaluation.report.report_input import ReportInput
@@ -36,6 +36,16 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """A score in the table of all scores."""
+
+    name: str
+    value: float
+    interval: Interval | None
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """A score in large type."""
 
@@ -56,6 +66,7 @@ def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, byt
         summary=summary,
         figures={name: _data_uri(content) for name, content in figures.items()},
         tiles=_tiles(evaluation),
+        scores=list_scores(evaluation),
         leaderboard=report.selection.leaderboard[:MOST_ROWS],
         classes=_weakest(evaluation),
         confusions=most_confused(evaluation, 10),
@@ -87,6 +98,29 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
             f"95 %: {loss.low:.4f} to {loss.high:.4f} nats",
         ),
         Tile("Calibration error", f"{evaluation.ece:.4f}", "0 is perfect"),
+    ]
+
+
+def list_scores(evaluation: Evaluation) -> list[ScoreRow]:
+    """Return every score that the evaluation has, with its interval and what it means."""
+    k = evaluation.top_k
+    names = {
+        "accuracy": ("Accuracy", "share of images that are right"),
+        "balanced_accuracy": ("Balanced accuracy", "mean recall of the classes"),
+        "f1_macro": ("Macro F1", "mean F1 of the classes"),
+        "f1_weighted": ("Weighted F1", "mean F1, weighted by the images of each class"),
+        "mcc": ("Matthews correlation", "-1 to 1; 0 is chance, whatever the balance of classes"),
+        "top_k_accuracy": (f"Top-{k} accuracy", f"true class among the {k} most probable"),
+        "roc_auc": ("ROC AUC", "each class against the rest, mean; 0.5 is chance"),
+        "cross_entropy": ("Cross-entropy", "nats; lower is better"),
+        "brier": ("Brier score", "squared error of the probabilities, 0 to 2; lower is better"),
+        "ece": ("Calibration error", "confidence minus accuracy; 0 is perfect"),
+    }
+    found = ((field, getattr(evaluation, field), named) for field, named in names.items())
+    return [
+        ScoreRow(name, value, evaluation.intervals.get(field), meaning)
+        for field, value, (name, meaning) in found
+        if value is not None
     ]
 
 
