@@ -1,6 +1,7 @@
 """Scores of class probabilities against true labels; scikit-learn computes what it can."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +29,9 @@ def evaluate(
     outcomes = canonical(outcomes_of(probabilities, labels))
     points = score(outcomes, classes=classes, bins=bins)
     further = further_scores(outcomes)
-    intervals = score_intervals(outcomes, f1_macro=points.f1_macro) | further.intervals
-    fields = dict(points) | {"per_class": with_intervals(points)}
-    return Evaluation(**fields, **further.values, intervals=intervals)
+    intervals = {**score_intervals(outcomes, f1_macro=points.f1_macro), **further.intervals}
+    fields: dict[str, Any] = {**dict(points), **further.values}
+    return Evaluation(**fields | {"per_class": with_intervals(points), "intervals": intervals})
 
 
 def score(outcomes: Outcomes, *, classes: Sequence[str], bins: int) -> PointScores:
