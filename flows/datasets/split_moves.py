@@ -11,7 +11,12 @@ from flows.datasets.files import batch_digests
 from flows.datasets.versions import arrivals
 from models.config import DataParams
 from models.datasets.batches import read_batch, read_piece
-from models.datasets.scanning import Scanned, concatenate_scans, scan_pieces
+from models.datasets.scanning import (
+    Scanned,
+    concatenate_groups,
+    concatenate_scans,
+    scan_pieces,
+)
 from models.datasets.split_assignment import Pictures, picture_splits
 from models.datasets.splits import Ids, carve_validation
 from models.digests import digest_of
@@ -40,7 +45,8 @@ def remember_ids(digest: str, scanned: Scanned, data: DataParams) -> None:
             ids=pictures.ids,
             prints=pictures.prints,
             claims=pictures.claims,
-            form=np.array(digest_of(data.form)),
+            groups=np.empty((0, 32), np.uint8) if pictures.groups is None else pictures.groups,
+            form=np.array(_form(data)),
         )
 
 
@@ -67,6 +73,7 @@ def _joined(batches: list[Pictures]) -> Pictures:
         labels=np.concatenate([one.labels for one in batches]),
         claims=np.concatenate([one.claims for one in batches]),
         arrivals=np.concatenate([one.ranks for one in batches]),
+        groups=concatenate_groups(batches),
     )
 
 
@@ -101,12 +108,22 @@ def _read_cached(path: Path, data: DataParams) -> Pictures | None:
     """Return cached rows; None where there are none of this image form, or the file is damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if str(arrays["form"]) != digest_of(data.form):
+            if str(arrays["form"]) != _form(data):
                 return None
-            none = np.empty(0, np.int64)
-            return Pictures(arrays["ids"], arrays["prints"], none, arrays["claims"])
+            return Pictures(
+                ids=arrays["ids"],
+                prints=arrays["prints"],
+                labels=np.empty(0, np.int64),
+                claims=arrays["claims"],
+                groups=arrays["groups"] if len(arrays["groups"]) else None,
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+
+
+def _form(data: DataParams) -> str:
+    """Identify what of the params the cached values depend on."""
+    return digest_of([digest_of(data.form), data.group])
 
 
 def _file(digest: str) -> Path:

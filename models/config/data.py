@@ -1,13 +1,16 @@
 """`data:` of the params: which images, and how they are converted, split and checked."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from models.record import Record
 
 DatasetName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 SplitName = Literal["train", "validation", "test"]
+MAX_WILDCARDS = 8
+"""Of data.group."""
 
 
 class Fractions(Record):
@@ -74,6 +77,8 @@ class CheckParams(Record):
     """Mean brightness further from the mean of all than `brightness_deviations`."""
     brightness_deviations: float = Field(6.0, gt=0)
     """In standard deviations."""
+    ungrouped: Level = "warning"
+    """Pictures without a group where others have one, or `group` is set: each is by itself."""
     new_classes: Level = "warning"
     """Classes of added images that the dataset did not have before."""
 
@@ -117,10 +122,27 @@ class DataParams(Record):
     """At most this many images of each split, by content hash; declared test is never limited."""
     fractions: Fractions = Fractions()
     """Shares of validation and test where no split is declared."""
+    group: str | None = Field(None, max_length=200)
+    """Which pictures share a split for life, by their files' paths: `{group}_*` is what stands
+    before the first _ of a file's name, `{group}/*/*` the folder above the class. * stands for any
+    characters but /. A column `group` goes before; null: each picture is by itself."""
     conflicts: Literal["drop", "refuse"] = "drop"
     """An image under two labels: drop all its copies, or refuse to prepare."""
     checks: CheckParams = CheckParams()
     """Level of each check."""
+
+    @field_validator("group")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        if pattern.count("{group}") != 1:
+            raise ValueError("must hold {group} once, such as {group}_* or {group}/*/*")
+        if re.search(r"\*\*|\*\{|\}\*", pattern):
+            raise ValueError("wildcards need something between them: {group}_*, not {group}*")
+        if pattern.count("*") > MAX_WILDCARDS:
+            raise ValueError(f"must hold at most {MAX_WILDCARDS} wildcards *")
+        return pattern
 
     @property
     def form(self) -> ImageForm:

@@ -1,5 +1,6 @@
 """Batches: immutable Parquet files of labelled images, in one of two layouts.
 
+Both have a column `group`, string or null, where the source names groups.
 encoded: `image` struct{bytes, path}, `label` int64, `split` string or null, with the class names in
 the schema metadata `huggingface`: the layout of Hugging Face image datasets.
 pixels: `pixels` fixed-size binary (height x width x channels, row-major), `label`, `split`, with
@@ -23,6 +24,7 @@ from models.datasets.labelled_images import EncodedRows, Labels, PixelRows, Rows
 from models.errors import IntegrityError
 
 _COMMON = [pa.field("label", pa.int64()), pa.field("split", pa.string())]
+_GROUP = pa.field("group", pa.string())
 _IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 
@@ -77,13 +79,13 @@ def label_counts(batch: Batch) -> list[int]:
 
 def _writer(path: Path, classes: tuple[str, ...], like: Rows) -> pq.ParquetWriter:
     # Image files are compressed already, and uncompressed pixels are read faster.
-    compressed = {"label": "ZSTD", "split": "ZSTD"}
+    compressed = {"label": "ZSTD", "split": "ZSTD"} | ({"group": "ZSTD"} if like.groups else {})
     images = ["pixels"] if isinstance(like, PixelRows) else ["image.bytes", "image.path"]
     return pq.ParquetWriter(
         path,
         _schema(like, classes),
         compression=compressed | dict.fromkeys(images, "NONE"),
-        use_dictionary=["split"],
+        use_dictionary=["split", *(["group"] if like.groups else [])],
         write_page_checksum=True,
     )
 
@@ -115,34 +117,36 @@ def read_piece(batch: Batch, piece: int) -> Rows:
         ) from error
     labels: Labels = table["label"].to_numpy()
     splits: tuple[SplitName | None, ...] = tuple(table["split"].to_pylist())
+    groups = tuple(table["group"].to_pylist()) if "group" in table.column_names else ()
     if batch.shape is None:
         image = table["image"].combine_chunks()
         files, paths = image.field("bytes").to_pylist(), image.field("path").to_pylist()
-        return EncodedRows(tuple(files), tuple(paths), labels, splits)
+        return EncodedRows(tuple(files), tuple(paths), labels, splits, groups)
     column = table["pixels"].combine_chunks()
     flat = np.frombuffer(column.buffers()[1], np.uint8)
     start = column.offset * int(np.prod(batch.shape))
     pixels = flat[start : start + len(column) * int(np.prod(batch.shape))]
-    return PixelRows(pixels.reshape(len(column), *batch.shape), labels, splits)
+    return PixelRows(pixels.reshape(len(column), *batch.shape), labels, splits, groups)
 
 
 def _schema(rows: Rows, classes: tuple[str, ...]) -> pa.Schema:
+    common = [*_COMMON, _GROUP] if rows.groups else _COMMON
     if isinstance(rows, PixelRows):
         height, width, channels = rows.pixels.shape[1:]
         header = _Header(layout="pixels", classes=classes, shape=(height, width, channels))
-        fields = [pa.field("pixels", pa.binary(height * width * channels)), *_COMMON]
+        fields = [pa.field("pixels", pa.binary(height * width * channels)), *common]
         return pa.schema(fields, metadata={"pitchpipe": header.model_dump_json()})
     header = _Header(layout="encoded", classes=classes)
     features = {
         "image": {"_type": "Image"},
         "label": {"names": list(classes), "_type": "ClassLabel"},
         "split": {"dtype": "string", "_type": "Value"},
-    }
+    } | ({"group": {"dtype": "string", "_type": "Value"}} if rows.groups else {})
     metadata = {
         "pitchpipe": header.model_dump_json(),
         "huggingface": json.dumps({"info": {"features": features}}),
     }
-    return pa.schema([pa.field("image", _IMAGE), *_COMMON], metadata=metadata)
+    return pa.schema([pa.field("image", _IMAGE), *common], metadata=metadata)
 
 
 def _table(rows: Rows, schema: pa.Schema) -> pa.Table:
@@ -154,6 +158,9 @@ def _table(rows: Rows, schema: pa.Schema) -> pa.Table:
         columns = [pa.array(rows.files, pa.binary()), pa.array(rows.paths, pa.string())]
         images = pa.StructArray.from_arrays(columns, fields=list(_IMAGE))
     arrays = [images, pa.array(rows.labels, pa.int64()), pa.array(rows.splits, pa.string())]
+    if _GROUP.name in schema.names:
+        groups = rows.groups or (None,) * len(rows.labels)
+        arrays.append(pa.array(groups, pa.string()))
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -11,7 +11,7 @@ from models.datasets.labelled_images import SPLITS
 from models.datasets.near_duplicates import near_duplicates
 from models.datasets.prepared import Finding
 from models.datasets.scanning import Scanned
-from models.datasets.split_assignment import Assignment
+from models.datasets.split_assignment import Assignment, Pictures
 from models.datasets.splits import Indices, group_copies, has_two_labels
 
 MIN_SIDE = 4
@@ -122,7 +122,8 @@ def _check_copies(examined: Examined, data: DataParams) -> Iterator[Finding]:
         rows = [row for row, identity in enumerate(pictures.ids) if identity.tobytes() in evicted]
         yield _finding(
             "across_splits",
-            f"{dropped.across_splits:,} pictures have copies in two splits; each is kept in one, "
+            f"{dropped.across_splits:,} pictures have copies{_or_groups(pictures)} in two splits; "
+            "each is kept in one, "
             f"such as {first.id[:12]} in {first.kept}, not {first.split}"
             + _names(examined, np.array(rows, np.int64)),
         )
@@ -132,6 +133,23 @@ def _check_copies(examined: Examined, data: DataParams) -> Iterator[Finding]:
             f"{dropped.conflicts:,} images show a picture that has copies under another label; "
             "correct them (data.conflicts: drop leaves them out, refuse stops)"
             + _names(examined, copies.order[conflicting]),
+        )
+
+
+def _or_groups(pictures: Pictures) -> str:
+    return "" if pictures.groups is None else ", or others of their group,"
+
+
+def _check_groups(examined: Examined, data: DataParams) -> Iterator[Finding]:
+    """Ungrouped."""
+    del data
+    groups = examined.scanned.pictures.groups
+    alone = np.flatnonzero(~groups.any(axis=1)) if groups is not None else np.empty(0, np.int64)
+    if len(alone):
+        yield _finding(
+            "ungrouped",
+            f"{len(alone):,} images have no group and are split each by itself; name one in the "
+            f"column group, or by data.group{_names(examined, alone)}",
         )
 
 
@@ -234,6 +252,7 @@ def _unusual_size(sizes: NDArray[np.int32]) -> tuple[NDArray[np.bool_], str]:
 _CHECKS: tuple[Callable[[Examined, DataParams], Iterator[Finding]], ...] = (
     _check_classes,
     _check_copies,
+    _check_groups,
     _check_near_duplicates,
     _check_absent,
     _check_pixels,

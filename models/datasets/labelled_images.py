@@ -26,6 +26,8 @@ class PixelRows:
     """(n,), indices into the classes."""
     splits: tuple[SplitName | None, ...]
     """n declared splits; None: not declared."""
+    groups: tuple[str | None, ...] = ()
+    """n names of groups that must share a split; None: no group. Empty: the source names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class EncodedRows:
     """Relative to the source; shown to people, never part of an image's identity."""
     labels: Labels
     splits: tuple[SplitName | None, ...]
+    groups: tuple[str | None, ...] = ()
+    """As of PixelRows."""
 
     def take(self, rows: Sequence[int]) -> "EncodedRows":
         """Return these rows, in this order."""
@@ -46,6 +50,7 @@ class EncodedRows:
             paths=tuple(self.paths[row] for row in rows),
             labels=self.labels[np.array(rows, np.int64)],
             splits=tuple(self.splits[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows) if self.groups else (),
         )
 
 

@@ -18,11 +18,12 @@ from models.datasets.image_statistics import (
     concatenate_statistics,
     image_statistics,
 )
-from models.datasets.labelled_images import EncodedRows, Labels, PixelRows, Rows
+from models.datasets.labelled_images import EncodedRows, PixelRows, Rows
 from models.datasets.pixels import Pixels, conform, content_ids
 from models.datasets.raw import RawDataset
+from models.datasets.sources.groups import group_keys
 from models.datasets.split_assignment import Pictures
-from models.datasets.splits import Claim, carve_validation
+from models.datasets.splits import Claim, Ids, carve_validation
 from models.errors import InputError, IntegrityError
 from models.processes import map_on_cores
 
@@ -112,12 +113,12 @@ def scan_rows(rows: Rows, data: DataParams) -> tuple[Scanned, NDArray[np.uint8],
     """
     if isinstance(rows, PixelRows):
         paths = ("",) * len(rows.labels)
-        return *_scan_images(rows.pixels, rows.labels, rows.splits, paths=paths, data=data), []
+        return *_scan_images(rows.pixels, rows, paths=paths, data=data), []
     portions, faults = [], []
     for portion in _decode(rows):
         mine = rows.take(portion.readable)
         images = _stack(portion.images)
-        portions.append(_scan_images(images, mine.labels, mine.splits, paths=mine.paths, data=data))
+        portions.append(_scan_images(images, mine, paths=mine.paths, data=data))
         faults.extend(portion.faults)
     scanned, pixels = zip(*portions, strict=True)
     return concatenate_scans(scanned), np.concatenate(pixels), faults
@@ -154,10 +155,21 @@ def concatenate_scans(pieces: Iterable[Scanned]) -> Scanned:
             prints=np.concatenate([piece.prints for piece in pictures]),
             labels=np.concatenate([piece.labels for piece in pictures]),
             claims=np.concatenate([piece.claims for piece in pictures]),
+            groups=concatenate_groups(pictures),
         ),
         statistics=concatenate_statistics([piece.statistics for piece in scanned]),
         paths=tuple(itertools.chain.from_iterable(piece.paths for piece in scanned)),
     )
+
+
+def concatenate_groups(pictures: Sequence[Pictures]) -> Ids | None:
+    """Concatenate keys of groups; zeros for pieces without. None where no piece has any."""
+    if all(piece.groups is None for piece in pictures):
+        return None
+    without = (
+        np.zeros_like(piece.ids) if piece.groups is None else piece.groups for piece in pictures
+    )
+    return np.concatenate(list(without))
 
 
 def _pieces(raw: RawDataset) -> Iterator[_Piece]:
@@ -208,8 +220,7 @@ def _stack(images: list[Pixels]) -> list[Pixels] | NDArray[np.uint8]:
 
 def _scan_images(
     images: list[Pixels] | NDArray[np.uint8],
-    labels: Labels,
-    splits: Sequence[SplitName | None],
+    rows: Rows,
     *,
     paths: tuple[str, ...],
     data: DataParams,
@@ -219,8 +230,9 @@ def _scan_images(
     pictures = Pictures(
         ids=ids,
         prints=ids if pixels is images else content_ids(pixels),
-        labels=labels,
-        claims=np.array([_DECLARED[split] if split else 0 for split in splits], np.int8),
+        labels=rows.labels,
+        claims=np.array([_DECLARED[split] if split else 0 for split in rows.splits], np.int8),
+        groups=group_keys(rows, data),
     )
     return Scanned(pictures, image_statistics(images), paths), pixels
 

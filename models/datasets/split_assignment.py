@@ -35,6 +35,8 @@ class Pictures:
     claims: NDArray[np.int8]
     arrivals: NDArray[np.int64] | None = None
     """Ranks, from 0, by which a row came before another; None: all came at once."""
+    groups: Ids | None = None
+    """Keys of groups that share a split, zeros for a row without one; None: no row has one."""
 
     @property
     def ranks(self) -> NDArray[np.int64]:
@@ -60,10 +62,16 @@ class _Distinct:
     splits: NDArray[np.int8]
     ranks: NDArray[np.int64]
     """Of the copy that came first."""
+    keys: Ids
+    """What decides on the split: the group's key, else the id."""
 
     def take(self, places: Indices) -> "_Distinct":
         return _Distinct(
-            self.rows[places], self.claims[places], self.splits[places], self.ranks[places]
+            rows=self.rows[places],
+            claims=self.claims[places],
+            splits=self.splits[places],
+            ranks=self.ranks[places],
+            keys=self.keys[places],
         )
 
     @property
@@ -81,12 +89,13 @@ class _Distinct:
 def assign(pictures: Pictures, data: DataParams) -> Assignment:
     """Assign every image to one split, or drop it.
 
-    Copies count once, in the split of their greatest claim. Images with two labels are dropped,
-    with all their copies (data.conflicts: refuse raises InputError). Images that resizing makes
-    equal count once: the one that came first, so that none moves when others come; of those that
-    came at once test before validation before train, then the smallest id. One that is declared
-    test counts as having come first. data.limit keeps the smallest ids of each split and every
-    image that is declared test.
+    Images of one group share the split of the group's key, or of their greatest claim. Copies count
+    once, in the split of their greatest claim. Images with two labels are dropped, with all their
+    copies (data.conflicts: refuse raises InputError). Images that resizing makes equal count once:
+    the one that came first, so that none moves when others come; of those that came at once test
+    before validation before train, then the smallest id. One that is declared test counts as having
+    come first. data.limit keeps the smallest ids of each split and every image that is declared
+    test.
     """
     copies = group_copies(pictures.ids)
     conflicting = has_two_labels(copies, pictures.labels)
@@ -101,7 +110,7 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
 
     kept = unlike.take(_within_limit(unlike, data.limit))
     moved = [
-        _find_moved_copies(pictures, copies, every.splits, data),
+        _find_moved_copies(pictures, copies, every, data),
         _find_moved_twins(labelled, twins),
     ]
     dropped = Dropped(
@@ -132,8 +141,39 @@ def picture_splits(pictures: Pictures, data: DataParams) -> tuple[Ids, NDArray[n
 def _distinct(pictures: Pictures, copies: Copies, data: DataParams) -> _Distinct:
     claims = np.maximum.reduceat(pictures.claims[copies.order], copies.starts)
     ranks = np.minimum.reduceat(pictures.ranks[copies.order], copies.starts)
-    rows = copies.first
-    return _Distinct(rows, claims, split_of(pictures.ids[rows], claims, data.fractions), ranks)
+    keys = _keys(pictures, copies)
+    return _Distinct(
+        rows=copies.first,
+        claims=claims,
+        splits=split_of(keys, _claims_together(keys, claims), data.fractions),
+        ranks=ranks,
+        keys=keys,
+    )
+
+
+def _keys(pictures: Pictures, copies: Copies) -> Ids:
+    """Return the key of each different image, (m, 32): that of its first copy's group, or its id.
+
+    Of copies that came at once one with a group goes before, then the smallest key.
+    """
+    ids = pictures.ids[copies.first]
+    if pictures.groups is None:
+        return ids
+    rows = copies.order
+    groups = pictures.groups[rows]
+    start = np.ascontiguousarray(groups[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+    order = np.lexsort([start, start == 0, pictures.ranks[rows], copies.group])
+    chosen = groups[order[copies.starts]]
+    return np.where(np.any(chosen, axis=1, keepdims=True), chosen, ids)
+
+
+def _claims_together(keys: Ids, claims: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Return for each image the greatest claim of all that have its key."""
+    together = group_copies(keys)
+    greatest = np.empty_like(claims)
+    of_each = np.maximum.reduceat(claims[together.order], together.starts)
+    greatest[together.order] = of_each[together.group]
+    return greatest
 
 
 def _refusal(conflicts: int) -> str:
@@ -163,11 +203,11 @@ class _Moved:
 
 
 def _find_moved_copies(
-    pictures: Pictures, copies: Copies, splits: NDArray[np.int8], data: DataParams
+    pictures: Pictures, copies: Copies, every: _Distinct, data: DataParams
 ) -> _Moved:
     rows, group = copies.order, copies.group
-    own = split_of(pictures.ids[rows], pictures.claims[rows], data.fractions)
-    kept = splits[group]
+    own = split_of(every.keys[group], pictures.claims[rows], data.fractions)
+    kept = every.splits[group]
     moved = np.flatnonzero(own != kept)
     # One for each image and split, however many copies it has there.
     _, unique = np.unique(np.stack([group[moved], own[moved]], axis=1), axis=0, return_index=True)

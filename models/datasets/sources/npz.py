@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from models.config import SplitName
 from models.datasets.labelled_images import Labels, PixelRows, Source
 from models.datasets.sources.paths import regular_file, shown, slug
-from models.datasets.sources.values import check_count, check_shape, number_labels, to_bytes
+from models.datasets.sources.values import (
+    check_count,
+    check_shape,
+    group_names,
+    number_labels,
+    to_bytes,
+)
 from models.errors import InputError
 
 _PIECE_BYTES = 2**23
@@ -87,6 +93,7 @@ class _Pair:
     images: _Member
     labels: _Member
     split: SplitName | None
+    groups: tuple[str | None, ...] = ()
 
     @property
     def length(self) -> int:
@@ -125,7 +132,9 @@ def _pairs(members: dict[str, _Member], path: Path) -> list[_Pair]:
         if images not in members or labels not in members:
             missing = images if images not in members else labels
             raise InputError(f"{shown(path)}: lacks {missing}; images and labels come in pairs")
-        pairs.append(_Pair(members[images], members[labels], split))
+        groups = members.get(_groups_beside(labels))
+        names = () if groups is None else _groups(groups, members[images])
+        pairs.append(_Pair(members[images], members[labels], split, names))
     if not pairs:
         raise InputError(
             f"{shown(path)}: holds {', '.join(members) or 'no arrays'}; wanted are x_train, "
@@ -133,7 +142,26 @@ def _pairs(members: dict[str, _Member], path: Path) -> list[_Pair]:
         )
     for pair in pairs:
         _check(pair)
+    if any(pair.groups for pair in pairs):
+        # Of one kind: the batch has the column, or has it not.
+        return [replace(pair, groups=pair.groups or (None,) * pair.length) for pair in pairs]
     return pairs
+
+
+def _groups_beside(labels: str) -> str:
+    """Name of the array of groups: y_train has groups_train, train_labels train_groups."""
+    if labels == "y":
+        return "groups"
+    return labels.replace("labels", "groups") if "labels" in labels else f"groups{labels[1:]}"
+
+
+def _groups(groups: _Member, images: _Member) -> tuple[str | None, ...]:
+    if math.prod(groups.shape) != images.shape[0] or groups.kind.kind not in "iuU":
+        raise InputError(
+            f"{groups.where}: is {groups.shape} {groups.kind}; a name or an integer for each of "
+            f"{images.shape[0]} images is wanted"
+        )
+    return group_names(groups.whole().reshape(-1).tolist())
 
 
 def _check(pair: _Pair) -> None:
@@ -156,7 +184,9 @@ def _rows(pair: _Pair, labels: Labels) -> Iterator[PixelRows]:
     start = 0
     for piece in pair.images.pieces(max(1, _PIECE_BYTES // width)):
         pixels = to_bytes(piece, where=pair.images.where)
-        yield PixelRows(pixels, labels[start : start + len(piece)], (pair.split,) * len(piece))
+        part = slice(start, start + len(piece))
+        splits = (pair.split,) * len(piece)
+        yield PixelRows(pixels, labels[part], splits, pair.groups[part])
         start += len(piece)
 
 

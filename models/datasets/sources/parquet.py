@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, JsonValue, ValidationError
 from models.config import SplitName
 from models.datasets.labelled_images import EncodedRows, Labels, Source
 from models.datasets.sources.paths import regular_file, shown, slug, split_named
-from models.datasets.sources.values import check_count, number_labels
+from models.datasets.sources.values import check_count, group_names, number_labels
 from models.errors import InputError
 
 _PIECE_ROWS = 512
@@ -35,6 +35,8 @@ class _Shard:
     """Of the classes, from the schema metadata."""
     split: SplitName | None
     """By the file's name."""
+    grouped: bool
+    """Whether it has a column `group`."""
 
 
 def parquet_files(path: Path) -> Source:
@@ -49,6 +51,8 @@ def parquet_files(path: Path) -> Source:
     names = {shard.names for shard in shards}
     if len(names) > 1 or len({own.dtype.kind for own in values}) > 1:
         raise InputError(f"{shown(path)}: shards differ in their classes; add them one by one")
+    if len({shard.grouped for shard in shards}) > 1:
+        raise InputError(f"{shown(path)}: some shards have no column group; add it to all or none")
     classes, labels = number_labels(np.concatenate(values), names.pop(), where=shown(path))
     starts = np.cumsum([0, *map(len, values)])
     return Source(
@@ -126,6 +130,7 @@ def _shard(path: Path) -> _Shard:
         label=label,
         names=classes[label].names if label in classes else None,
         split=split_named(re.split(r"[-_.]", path.name)[0]),
+        grouped="group" in schema.names,
     )
 
 
@@ -160,11 +165,22 @@ def _check_types(schema: pa.Schema, image: str, path: Path) -> None:
         )
     if schema.names.count("split") > 1:
         raise InputError(f"{shown(path)}: has two columns split; rename one")
+    if schema.names.count("group") > 1:
+        raise InputError(f"{shown(path)}: has two columns group; rename one")
+    if "group" in schema.names and not _names_groups(schema.field("group").type):
+        raise InputError(
+            f"{shown(path)}: group is {schema.field('group').type}; names or integers are wanted, "
+            "or no such column"
+        )
     if "split" in schema.names and not _is_text(schema.field("split").type):
         raise InputError(
             f"{shown(path)}: split is {schema.field('split').type}; the names train, validation "
             "and test are wanted, or no such column"
         )
+
+
+def _names_groups(kind: pa.DataType) -> bool:
+    return bool(_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -215,12 +231,15 @@ def _rows(shard: _Shard, labels: Labels) -> Iterator[EncodedRows]:
     start = 0
     with _opened(shard.path) as file:
         has_split = "split" in file.schema_arrow.names
-        columns = [shard.image, *(["split"] if has_split else [])]
+        columns = [shard.image, *["split"] * has_split, *["group"] * shard.grouped]
         for piece in _pieces(file, columns, shard.image):
             own = labels[start : start + len(piece)]
             files, paths = _images(piece[shard.image], shard)
             splits = piece["split"].to_pylist() if has_split else [None] * len(piece)
-            yield EncodedRows(files, paths, own, tuple(_split(split, shard) for split in splits))
+            groups = group_names(piece["group"].to_pylist()) if shard.grouped else ()
+            yield EncodedRows(
+                files, paths, own, tuple(_split(split, shard) for split in splits), groups
+            )
             start += len(piece)
 
 

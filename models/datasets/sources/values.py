@@ -13,6 +13,8 @@ from models.errors import InputError
 
 MAX_IMAGES = 10_000_000
 """Of one source; about 200 bytes of each are held in memory besides its pixels."""
+MAX_GROUP = 1000
+"""Characters of a group's name."""
 _CHANNELS = (1, 3, 4)
 
 
@@ -52,6 +54,20 @@ def number_labels(
         raise InputError(f"{where}: label {wrong} is out of range; labels are 0 to {count - 1}")
     numbered = names if names is not None else [str(label) for label in range(highest + 1)]
     return class_names(numbered, where=where), values.astype(np.int64)
+
+
+def group_names(values: Sequence[object]) -> tuple[str | None, ...]:
+    """Return the names of groups, numbers as text; None where there is none.
+
+    Raises InputError for a name that is longer than MAX_GROUP.
+    """
+    names = tuple(None if value is None or value == "" else str(value) for value in values)
+    longest = max((len(name) for name in names if name is not None), default=0)
+    if longest > MAX_GROUP:
+        raise InputError(
+            f"a group's name has {longest:,} characters; at most {MAX_GROUP:,} are read"
+        )
+    return names
 
 
 def to_bytes(images: NDArray[np.generic], *, where: str) -> NDArray[np.uint8]:
