@@ -99,7 +99,8 @@ class SearchParams(Record):
     strategy: Literal["grid", "random", "tpe", "gp"] = "grid"
     """grid: every combination of the axes' values. random: `trials` combinations, drawn uniformly.
     tpe, gp: the first ten as in random, then by the results of earlier trials, with a tree of
-    Parzen estimators or a Gaussian process."""
+    Parzen estimators or a Gaussian process; with a pruner by those at the largest rung that has as
+    many as there are axes and three more, and every third trial as in random."""
     epochs: int = Field(10, ge=1, le=100_000)
     """Epoch budget of a trial; not in its key, so that raising it continues the training."""
     trials: int = Field(20, ge=1, le=100_000)

@@ -166,5 +166,5 @@ def weights_of(places: Integers, weights: Floats, width: int) -> Floats:
     """Sum of the weights at each place in each row: (size, width)."""
     size = len(weights)
     at = (np.arange(size)[:, None] * width + places).ravel()
-    sums: Floats = np.bincount(at, weights.ravel(), minlength=size * width).reshape(size, width)
-    return sums
+    sums = np.bincount(at, weights.ravel(), minlength=size * width)
+    return np.asarray(sums, np.float64).reshape(size, width)

@@ -13,6 +13,8 @@ from models.search.rungs import Bracket, Rung, epochs_of_rungs
 class HalvingRung(Rung):
     """A rung from which the top 1/reduction_factor of the trials advance."""
 
+    stops = True
+
     def __init__(self, budget: int, *, reduction_factor: int) -> None:
         super().__init__(budget)
         self._reduction_factor = reduction_factor

@@ -20,6 +20,8 @@ class MedianRung(Rung):
     fewer than min_trials trials reached the rung before without failing, every trial advances.
     """
 
+    stops = True
+
     def __init__(self, budget: int, *, min_trials: int) -> None:
         super().__init__(budget)
         self._min_trials = min_trials

@@ -15,6 +15,9 @@ _WORST = (math.inf, math.inf)
 class Rung:
     """The trials trained to one budget. All but failed ones advance, the best first."""
 
+    stops = False
+    """Whether trials may be stopped here for their scores."""
+
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.succeeded = 0
@@ -57,6 +60,11 @@ class Bracket:
 
     def __init__(self, rungs: Sequence[Rung]) -> None:
         self.rungs = tuple(rungs)
+
+    @property
+    def least(self) -> int:
+        """Epochs that every trial is given, but for failures."""
+        return next((rung.budget for rung in self.rungs if rung.stops), self.rungs[-1].budget)
 
     @property
     def complete(self) -> bool:

@@ -104,7 +104,7 @@ def draw_point(params: Params, index: int) -> Point:
     """Return the point of the index-th draw."""
     point: dict[str, JsonValue] = {}
     for axis, values in params.search.axes.items():
-        fraction = _fraction(params.search.seed, index, axis)
+        fraction = uniform(params.search.seed, index, axis)
         if isinstance(values, Range):
             point[axis] = values.at(fraction)
         else:
@@ -112,7 +112,7 @@ def draw_point(params: Params, index: int) -> Point:
     return point
 
 
-def _fraction(seed: int, index: int, axis: str) -> float:
+def uniform(seed: int, index: int, name: str) -> float:
     """Uniform in [0, 1), from a hash: independent of Python's, numpy's and torch's generators."""
-    text = json.dumps([seed, index, axis])
+    text = json.dumps([seed, index, name])
     return (int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]) >> 3) / 2**53

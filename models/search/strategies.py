@@ -35,7 +35,7 @@ class FullBudgetSearch:
 
     def tell(self, job: Job, scores: Scores | None, averages: Scores | None = None) -> None:
         del averages  # nothing is stopped
-        self._proposer.learn(job.number, scores)
+        self._proposer.learn(job.number, scores, budget=job.budget)
 
 
 class PrunedSearch:
@@ -54,6 +54,7 @@ class PrunedSearch:
     ) -> None:
         """sequence: the bracket of trial 0, 1, ...; without end."""
         self._proposer, self._brackets, self._sequence = proposer, brackets, sequence
+        self._next_bracket = brackets[next(sequence)]
         self._by = by
         self._trials: list[tuple[Proposal, Bracket]] = []
         self._pending = 0
@@ -67,22 +68,22 @@ class PrunedSearch:
         for bracket in self._brackets:
             if advanced := bracket.advance():
                 return self._job(*advanced)
-        proposal = self._proposer.propose()
+        proposal = self._proposer.propose(least=self._next_bracket.least)
         if proposal is not None:
-            self._trials.append((proposal, self._brackets[next(self._sequence)]))
+            self._trials.append((proposal, self._next_bracket))
+            self._next_bracket = self._brackets[next(self._sequence)]
             return self._job(len(self._trials) - 1, 0)
         return None if self._pending else self._advance_best()
 
     def tell(self, job: Job, scores: Scores | None, averages: Scores | None = None) -> None:
-        """Rank the trial at its rung; the proposer learns scores at the lowest, which all reach."""
+        """Rank the trial at its rung; the proposer learns the scores of every rung."""
         assert job.rung is not None
         self._pending -= 1
         _, bracket = self._trials[job.number]
         badness = scores.badness(self._by) if scores else None
         average = averages.badness(self._by)[0] if averages else None
         bracket.rungs[job.rung].add(job.number, badness, average)
-        if job.rung == 0:
-            self._proposer.learn(job.number, scores)
+        self._proposer.learn(job.number, scores, budget=job.budget)
 
     def _advance_best(self) -> Job | None:
         if any(bracket.complete for bracket in self._brackets):

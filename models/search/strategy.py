@@ -57,11 +57,17 @@ class Strategy(Protocol):
 class Proposer(Protocol):
     """Source of a search's trials."""
 
-    def propose(self) -> Proposal | None:
-        """Return the next trial; None: it must learn first, or all trials were proposed."""
+    def propose(self, *, least: int = 1) -> Proposal | None:
+        """Return the next trial; None: it must learn first, or all trials were proposed.
 
-    def learn(self, number: int, scores: Scores | None) -> None:
-        """Take the scores of the trial with this number, once; None: it failed."""
+        least: epochs below which it will not be stopped, whatever its scores.
+        """
+
+    def learn(self, number: int, scores: Scores | None, *, budget: int) -> None:
+        """Take the scores of the trial with this number after so many epochs; None: it failed.
+
+        Once for each budget that it is trained to, the lowest first.
+        """
 
 
 class FixedProposer:
@@ -70,8 +76,9 @@ class FixedProposer:
     def __init__(self, proposals: Sequence[Proposal]) -> None:
         self._remaining = iter(proposals)
 
-    def propose(self) -> Proposal | None:
+    def propose(self, *, least: int = 1) -> Proposal | None:
+        del least
         return next(self._remaining, None)
 
-    def learn(self, number: int, scores: Scores | None) -> None:
+    def learn(self, number: int, scores: Scores | None, *, budget: int) -> None:
         """Do nothing."""

@@ -189,10 +189,15 @@ class Learner(FixedProposer):
     def __init__(self, trials: int) -> None:
         super().__init__([Proposal(TrialConfig(seed=n), {"seed": n}) for n in range(trials)])
         self.learned: list[int] = []
+        """Numbers of trials, at the lowest budget."""
+        self.budgets: set[tuple[int, int]] = set()
 
-    def learn(self, number: int, scores: Scores | None) -> None:
+    def learn(self, number: int, scores: Scores | None, *, budget: int) -> None:
         del scores
-        self.learned.append(number)
+        if number not in self.learned:
+            self.learned.append(number)
+        assert (number, budget) not in self.budgets
+        self.budgets.add((number, budget))
 
 
 @given(

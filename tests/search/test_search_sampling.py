@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from models.errors import ConfigError
 from models.search.optuna_samplers import ATTEMPTS, STARTUP_TRIALS
 from models.search.proposals import Proposal
 from models.search.search_space import random_proposals, search_space
-from models.search.strategies import strategy_of
+from models.search.strategies import proposer_of, strategy_of
 from models.search.strategy import Job, Strategy
 from models.trials import Scores
 
@@ -205,6 +206,75 @@ def test_killed_under_a_pruner_it_goes_on_from_its_journal(tmp_path: Path, prune
     assert after[: len(before)] == before
     assert len({proposal.config for proposal in after}) == len(after) == 16
     assert run(JournaledStrategy(strategy_of(params), path), seed=9) == after
+
+
+def misled(budget: int, config: TrialConfig) -> Scores:
+    """After one epoch a rate of 0.1 is best, after nine one of 0.0001."""
+    rate = math.log10(config.optimizer.learning_rate)
+    accuracy = 0.9 + rate / 10 if budget == 1 else 0.4 - rate / 10
+    return Scores(accuracy=accuracy, f1_macro=accuracy, cross_entropy=1 - accuracy)
+
+
+def proposed_after(scored_at_nine: int, *, least: int = 1) -> list[Proposal]:
+    """Twelve trials after fourteen with a score at one epoch, of which some have one at nine."""
+    params = learning(
+        {"optimizer.learning_rate": AXES["optimizer.learning_rate"]},
+        trials=40,
+        ahead=1,
+        epochs=9,
+        pruner="hyperband",
+    )
+    proposer = proposer_of(params)
+    proposals: list[Proposal] = []
+    for number in range(26):
+        proposal = proposer.propose(least=least if number > 13 else 1)
+        assert proposal
+        proposals.append(proposal)
+        proposer.learn(number, misled(1, proposal.config), budget=1)
+        if number < scored_at_nine:
+            proposer.learn(number, misled(9, proposal.config), budget=9)
+    return proposals[14:]
+
+
+def test_with_a_pruner_it_learns_from_the_largest_budget_with_enough_scores() -> None:
+    """One axis: from four scores at nine epochs, 1 + 3, those of one epoch count no more."""
+    low, high = (
+        statistics.median(one.config.optimizer.learning_rate for one in proposed_after(scored))
+        for scored in (12, 3)
+    )
+
+    assert low < 0.003 < high
+    assert proposed_after(3) == proposed_after(0) != proposed_after(4)
+
+
+def test_a_trial_that_will_not_be_stopped_below_a_rung_is_not_chosen_by_lower_ones() -> None:
+    """It is drawn, as in a random search; once the rung itself has enough scores it is chosen."""
+    drawn = proposed_after(3, least=9)
+
+    even = statistics.median(math.log10(one.config.optimizer.learning_rate) for one in drawn)
+    assert -3.3 < even < -1.7
+    assert proposed_after(4, least=9) == proposed_after(4)
+
+
+def test_asking_in_vain_changes_nothing() -> None:
+    """One that asks again while four trials are not told: the same trials as one that does not."""
+    params = learning(pruner="hyperband", epochs=9, trials=16)
+    found: list[list[Proposal]] = []
+    for questions in (1, 3):
+        strategy, running, begun = strategy_of(params), list[Job](), dict[int, Proposal]()
+        while True:
+            for _ in range(questions):
+                while job := strategy.ask():
+                    running.append(job)
+                    begun[job.number] = job.proposal
+            if not running:
+                break
+            job = running.pop(0)
+            strategy.tell(job, misled(job.budget, job.proposal.config))
+        found.append([begun[number] for number in sorted(begun)])
+
+    assert found[0] == found[1]
+    assert len(found[0]) == 16
 
 
 def test_it_waits_for_what_it_is_to_learn_from() -> None:
