@@ -19,6 +19,7 @@ from project_folder import (  # noqa: E402 - rewritten first, see above
     make_project,
     overrides,
 )
+from warm_commands import end_shared  # noqa: E402
 
 # Ours is how slow a machine may be: a property holds on a loaded one, too.
 settings.register_profile("pitchpipe", deadline=None)
@@ -51,6 +52,12 @@ def _address_of_mlflow_is_put_back() -> Iterator[None]:
         os.environ[ADDRESS] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _warm_commands_are_ended() -> Iterator[None]:
+    yield
+    end_shared()
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> ProjectFolder:
     """A new project."""
@@ -61,7 +68,7 @@ def project(tmp_path: Path) -> ProjectFolder:
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectFolder, Ran]:
     """A project after one quick retraining of the digits, and what the command printed."""
     folder = make_project(tmp_path_factory.mktemp("retrained") / "project")
-    return folder, folder.pitchpipe("run", "--json", *overrides(*QUICK))
+    return folder, folder.pitchpipe("run", "--json", *overrides(*QUICK), cold=True)
 
 
 @pytest.fixture(scope="module")

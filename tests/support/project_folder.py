@@ -16,6 +16,9 @@ from flows.runtime.prefect_server import SERVICES, RunningServices
 from flows.runtime.servers import LOOPBACK, PREFECT_HOME, Server, server_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+CONSOLE_SCRIPT = str(Path(sys.executable).parent / "pitchpipe")
+OURS = ("MLFLOW_", "PREFECT_", "PITCHPIPE_")
+"""Beginnings of variables that would lead a test into the developer's own stores."""
 PROJECT_FILES = ("params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
 QUICK = (
@@ -64,7 +67,7 @@ class ProjectFolder:
         self, arguments: Sequence[str], environment: Mapping[str, str], where: IO[str] | int
     ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(Path(sys.executable).parent / "pitchpipe"), *arguments],
+            [CONSOLE_SCRIPT, *arguments],
             cwd=self.root,
             env={**clean_environment(), **self.environment, **environment},
             stdout=where,
@@ -72,8 +75,21 @@ class ProjectFolder:
             text=True,
         )
 
-    def pitchpipe(self, *arguments: str, timeout: float = 240, **environment: str) -> Ran:
-        """Run `pitchpipe ...` in the project."""
+    def pitchpipe(
+        self, *arguments: str, timeout: float = 240, cold: bool = False, **environment: str
+    ) -> Ran:
+        """Run `pitchpipe ...` in the project, in a process that need not import it all again.
+
+        cold: as its users start it; always so where a variable is not one of OURS, since Python
+        and libraries may read it once, when they are imported.
+        """
+        given = {**self.environment, **environment}
+        if not cold and all(name.startswith(OURS) for name in given):
+            from warm_commands import TIMED_OUT, shared  # noqa: PLC0415 - it imports this module
+
+            ran = shared().run(self.root, *arguments, seconds=timeout, **given)
+            assert ran.code != TIMED_OUT, ran.err
+            return ran
         with self.start(*arguments, **environment) as process:
             out, err = process.communicate(timeout=timeout)
         return Ran(process.returncode, out, err)
@@ -81,7 +97,7 @@ class ProjectFolder:
 
 def clean_environment() -> dict[str, str]:
     """The environment without what would lead a test into the developer's own stores."""
-    dropped = ("MLFLOW_", "PREFECT_", "PITCHPIPE_", "COV_CORE", "COVERAGE")
+    dropped = (*OURS, "COV_CORE", "COVERAGE")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
 
 

@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,17 +12,16 @@ import pytest
 from PIL import Image
 from project_folder import REPOSITORY
 from sklearn.datasets import load_digits
-from warm_commands import WarmCommands, warm_commands
+from warm_commands import WarmCommands, shared
 
 SAMPLE = REPOSITORY / "tests/golden/project_ed72c48.tar.xz"
 NAME = "digits-classifier"
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[WarmCommands]:
+def warm() -> WarmCommands:
     """Commands forked from a server that has imported all of it."""
-    with warm_commands() as commands:
-        yield commands
+    return shared()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """`pitchpipe ...` in children of a server that has imported all of it: 0.05 s, not seconds.
 
 Each command is a process of its own, forked where the console script would be started: kills and
-limits hit it alone. Used by tests that call hundreds of commands.
+limits hit it alone. Used by all tests but those that are about starting, and by those that signal
+a command of theirs (`ProjectFolder.start`).
 """
 
+import gc
 import json
 import os
 import signal
@@ -14,14 +16,15 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 import dying_command
 from dying_command import Fate
-from project_folder import REPOSITORY, Ran, clean_environment
+from project_folder import CONSOLE_SCRIPT, REPOSITORY, Ran, clean_environment
 
 KILLED = -signal.SIGKILL
 TIMED_OUT = -signal.SIGALRM
@@ -67,13 +70,16 @@ class WarmCommands:
         seconds: float = 120,
         **environment: str,
     ) -> "Started":
-        """Begin a command; its result is waited for with `Started.wait`."""
+        """Begin a command; its result is waited for with `Started.wait`.
+
+        environment: added to the clean one of this process.
+        """
         self.asked += 1
         stem = self.outputs / f"{self.asked:06}"
         request = {
             "root": str(root),
             "arguments": arguments,
-            "environment": environment,
+            "environment": clean_environment() | environment,
             "fate": asdict(fate or Fate()),
             "stem": str(stem),
             "seconds": seconds,
@@ -131,8 +137,24 @@ def warm_commands() -> Iterator[WarmCommands]:
             assert _pipe(server.stdout).readline() == "ready\n"
             yield WarmCommands(server, Path(outputs))
         finally:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.communicate()
+            server.communicate()  # it ends with its input
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)  # what its commands left
+
+
+_ending = ExitStack()
+
+
+@cache
+def shared() -> WarmCommands:
+    """The server of this process, for all of its tests; started for the first that asks."""
+    return _ending.enter_context(warm_commands())
+
+
+def end_shared() -> None:
+    """End it, if there is one."""
+    _ending.close()
+    shared.cache_clear()
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:
@@ -145,17 +167,26 @@ def _serve() -> None:
 
     for name in PRELOAD:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the watchers
     for line in sys.stdin:
         if os.fork() == 0:
             _watch(json.loads(line))
+        _reap()
+    _reap()
+
+
+def _reap() -> None:
+    """Take leave of watchers that have ended, so that their time counts as the server's."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _watch(request: Mapping[str, Any]) -> None:
     """In a child of the server: fork the command, wait for its end, write its code."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     stem, pipes = Path(request["stem"]), [os.pipe(), os.pipe()]
     child = os.fork()
     if child == 0:
@@ -199,8 +230,12 @@ def _become(request: Mapping[str, Any], outputs: Sequence[int]) -> None:
         os.dup2(output, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
+    os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["root"])
+    # As if it had been started: its own children import the file that is `__main__` again.
+    sys.argv = [CONSOLE_SCRIPT, *request["arguments"]]
+    sys.modules["__main__"].__file__ = CONSOLE_SCRIPT
     code: object = 0
     try:
         dying_command.command(Fate(**request["fate"]), request["arguments"])
