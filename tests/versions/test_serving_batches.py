@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flows.tracking.store import Tracking, TrackingOutageError
+from flows.versions import serve
 from flows.versions.serve import AUTH, ServeSettings, serve_version
 from flows.versions.serving.batching import Batcher
 from flows.versions.serving.following import RETRY_SECONDS, Follower, Source
@@ -265,3 +266,9 @@ def test_a_port_that_is_taken_is_named_before_anything_is_loaded() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(BusyError, match=f"127.0.0.1:{port}: cannot be listened on"):
             serve_version(Tracking("nowhere", "m"), "champion", ServeSettings(port))
+
+
+def test_what_is_answered_is_sent_at_once() -> None:
+    """asyncio turns Nagle's algorithm off for sockets of this protocol alone."""
+    with serve._bound(ServeSettings(0)) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
