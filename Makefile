@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Which build of torch: cpu for machines without a GPU (small), gpu for the registry's default build,
 # empty for whatever pip is set up to find.
 TORCH ?=
-# Engines besides processes: dask, ray or dask,ray.
+# Engines besides processes, and ONNX files: dask, ray, onnx or several, as in dask,onnx.
 EXTRAS ?=
 ifneq ($(filter-out cpu gpu,$(TORCH)),)
 $(error TORCH=$(TORCH): is neither cpu nor gpu)

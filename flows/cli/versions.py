@@ -14,7 +14,7 @@ from flows.cli.options import (
     emit,
     with_params,
 )
-from models.errors import InputError
+from models.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -178,15 +178,24 @@ def reproduce(
 def export(
     project: Project,
     version: VersionArgument,
-    file: Annotated[Path, typer.Argument(help="Zip file to write.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
     *,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Its network alone, as ONNX.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="With --onnx: weights of 8 bits.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version with its lineage, scores, report and ledger entries into one file.
+    """Write a version with its lineage, scores, report and ledger entries into one zip file.
+
+    --onnx: its network, compared on the test split with the version before it is written.
 
     Example: pitchpipe export champion digits.zip
     """
+    if int8 and not onnx:
+        raise ConfigError("--int8: is about ONNX files; give --onnx, too")
     tracking = project.tracking()
+    if onnx:
+        _export_onnx(project, version, file, int8=int8, as_json=as_json)
+        return
     from flows.versions.transfer import export_version
 
     exported = export_version(tracking, version, project.user_path(file))
@@ -194,6 +203,18 @@ def export(
         emit(exported)
     else:
         typer.echo(f"version {exported.version} -> {file} (digest {exported.digest[:12]})")
+
+
+def _export_onnx(project: Project, version: str, file: Path, *, int8: bool, as_json: bool) -> None:
+    from flows.versions.onnx_export import export_onnx
+
+    written = export_onnx(project.tracking(), version, project.user_path(file), int8=int8)
+    if as_json:
+        emit(written)
+    else:
+        bits = "8 bits" if int8 else "32 bits"
+        typer.echo(f"version {written.version} -> {file} (ONNX, {bits}, {written.bytes:,} bytes)")
+        typer.echo(written.parity.sentence)
 
 
 @with_params(model=True, warn=False)
