@@ -23,6 +23,7 @@ from flows.tasks import (
     evaluate_on_test,
     prepare_data,
     promote,
+    refit,
     register_version,
     train,
 )
@@ -65,7 +66,8 @@ def _retrain(
         tuning = compare_trials(tuning, session)
         result = search_result(decision, tuning, dataset)
         if not request.tune_only:
-            evaluated = evaluate_on_test(tuning, session)
+            refitted = refit(tuning, session) if params.search.refit else None
+            evaluated = evaluate_on_test(tuning, session, refitted)
             version = register_version(evaluated, session)
             promotion = promote(version, session)
             result = with_verdict(result, evaluated, promotion)

@@ -13,12 +13,13 @@ from flows.retraining.compare import with_comparison
 from flows.retraining.evaluate import Evaluated, evaluate_selected, with_baselines
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
 from flows.retraining.promote import promote_if_better, register_selected
+from flows.retraining.refit import refit_selected
 from flows.retraining.session import Session
 from flows.search.progress import Observers, format_scores
 from flows.search.tuning import Tuning
 from models.config import DataParams
 from models.training.worker import TrialJob
-from models.trials import Outcome, TrialFailure
+from models.trials import Outcome, TrialFailure, TrialResult
 
 
 @task(name="prepare data", task_run_name="prepare data", cache_policy=NO_CACHE)
@@ -44,6 +45,12 @@ def compare_with_baselines(tuning: Tuning, session: Session) -> Tuning:
     return with_baselines(tuning, session.dataset)
 
 
+@task(name="refit", task_run_name="refit", cache_policy=NO_CACHE)
+def refit(tuning: Tuning, session: Session) -> TrialResult:
+    """Train the selected trial's config on train and validation together."""
+    return refit_selected(tuning, session)
+
+
 @task(name="compare trials", task_run_name="compare trials", cache_policy=NO_CACHE)
 def compare_trials(tuning: Tuning, session: Session) -> Tuning:
     """Test the selected trial against the others on validation, and estimate its optimism."""
@@ -53,10 +60,10 @@ def compare_trials(tuning: Tuning, session: Session) -> Tuning:
 
 
 @task(name="evaluate on test", task_run_name="evaluate on test", cache_policy=NO_CACHE)
-def evaluate_on_test(tuning: Tuning, session: Session) -> Evaluated:
-    """Score the selected trial once, on the test split, and write its report."""
+def evaluate_on_test(tuning: Tuning, session: Session, refitted: TrialResult | None) -> Evaluated:
+    """Score the selected trial or its refit once, on the test split, and write its report."""
     parent = session.start.parent if session.start else None
-    return evaluate_selected(tuning, session.dataset, session.params, parent=parent)
+    return evaluate_selected(tuning, session.dataset, session.params, parent=parent, refit=refitted)
 
 
 @task(name="register version", task_run_name="register version", cache_policy=NO_CACHE)

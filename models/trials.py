@@ -60,6 +60,9 @@ class TrialSpec(Record):
     """Package -> version: torch, pytorch-lightning, numpy."""
     device: Device = "cpu"
     """Kind of processor that it is trained on."""
+    refit: bool = False
+    """Whether it is trained on train and validation together. It has no validation of its own: its
+    history says what `refitted` scored at each epoch."""
 
     @property
     def key(self) -> str:
@@ -72,7 +75,14 @@ class TrialSpec(Record):
             fields = facts["config"][section] if section else facts["config"]
             if fields.get(field) == default:
                 del fields[field]
+        if not self.refit:  # which earlier releases did not know
+            del facts["refit"]
         return digest_of(facts)
+
+    @property
+    def refitted(self) -> "TrialSpec":
+        """The trial that a refit is of."""
+        return self.model_copy(update={"refit": False})
 
 
 class Scores(Record):

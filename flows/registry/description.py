@@ -50,7 +50,8 @@ def describe(registration: Registration, *, experiment_id: str) -> str:
     run = f"#/experiments/{experiment_id}/runs/{registration.run_id}"
     network, parent = registration.spec.config.network.name, registration.parent
     facts = {
-        "Trial": f"`{result.key[:12]}`: {network}, epoch {result.best_epoch} of {result.epochs}",
+        "Trial": f"`{result.key[:12]}`: {network}, epoch {result.best_epoch} of {result.epochs}"
+        + (", on train and validation" if registration.spec.refit else ""),
         **({"Began with": f"{parent.called}, weights `{parent.weights[:12]}`"} if parent else {}),
         "Data": f"{dataset.name} `{dataset.digest[:12]}`{dvc}",
         "Trained or selected on": f"{len(registration.trained_ids):,} images",

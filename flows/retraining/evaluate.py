@@ -68,17 +68,23 @@ def with_baselines(tuning: Tuning, dataset: DatasetVersion) -> Tuning:
 
 
 def evaluate_selected(
-    tuning: Tuning, dataset: DatasetVersion, params: Params, *, parent: Parent | None = None
+    tuning: Tuning,
+    dataset: DatasetVersion,
+    params: Params,
+    *,
+    parent: Parent | None = None,
+    refit: TrialResult | None = None,
 ) -> Evaluated:
     """Score the selected trial on the test split and write its report into the trial's directory.
 
     parent: whose weights the trials of the search began with, if any.
-
+    refit: of the selected trial, which is scored in its place.
     Raises IntegrityError if weights or arrays do not match their digests.
     """
     trial = trained_trial(tuning.best, dataset)
-    served = score_served(trial, params.evaluation)
-    directory = trial.directory / "evaluations" / f"{trial.result.budget:06d}"
+    scored = trial if refit is None else trained_trial(refit, dataset)
+    served = score_served(scored, params.evaluation, selected=trial)
+    directory = scored.directory / "evaluations" / f"{scored.result.budget:06d}"
     with replacing(directory / PROBABILITIES) as temporary, temporary.open("wb") as file:
         np.save(file, served.probabilities, allow_pickle=False)
     report = _report(tuning, trial, served, params)
@@ -86,11 +92,11 @@ def evaluate_selected(
         report = replace(report, parent=parent.called)
     write_report(directory, report)
     return Evaluated(
-        result=trial.result,
+        result=scored.result,
         dataset=dataset,
         evaluation=served.evaluation,
         calibration=served.calibration,
-        why=_why(tuning),
+        why=_why(tuning) + (_REFITTED if refit else ""),
         directory=directory,
     )
 
@@ -98,6 +104,9 @@ def evaluate_selected(
 def trained_trial(result: TrialResult, dataset: DatasetVersion) -> TrainedTrial:
     """Return the weights of a trial of the store, with the dataset; raises as `manifest_of`."""
     return TrainedTrial(directory_of(result.key), result, dataset.prepared, manifest_of(dataset))
+
+
+_REFITTED = " Then trained once more, on train and validation together."
 
 
 def _why(tuning: Tuning) -> str:
@@ -133,6 +142,7 @@ def _report(tuning: Tuning, trial: TrainedTrial, served: Served, params: Params)
         evaluation=served.evaluation,
         calibration=served.calibration,
         flips=params.evaluation.flips,
+        refit=params.search.refit,
         selection=selection,
         test=TestSplit(
             images=images.images, labels=images.labels, probabilities=served.probabilities

@@ -104,7 +104,7 @@ class Search:
         strategy, search = strategy_of(self.params), self.params.search
         if search.pruner == "none":
             return strategy
-        decisive = search.model_dump(mode="json", exclude=LIMITS)
+        decisive = search.model_dump(mode="json", exclude={*LIMITS, "refit"})
         identity = digest_of({"search": decisive, "base": self._base.key})
         path = JOURNALS / f"{identity[:16]}.jsonl"
         return JournaledStrategy(strategy, path, stands=self._stands, writes=writes)

@@ -227,7 +227,7 @@ def _ranks(directories: Sequence[Path]) -> dict[str, int]:
         outcome = read_outcome(directory)
         spec = read_record(directory / TrialFiles.SPEC, TrialSpec)
         if spec is not None and isinstance(outcome, TrialResult):
-            group = json.dumps([spec.dataset, spec.config.objective])
+            group = json.dumps([spec.dataset, spec.config.objective, spec.refit])
             groups.setdefault(group, []).append(outcome)
     return {
         result.key: place

@@ -209,6 +209,12 @@ def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.i
     selected_on = files.validation_ids
     rows = np.flatnonzero(among(ids, files.trained_ids if selected_on is None else selected_on))
     if len(rows):
+        if files.lineage.spec.refit:
+            log.warning(
+                "%s was trained on its validation images as well: beside them new images look "
+                "stranger than they are",
+                files.called,
+            )
         if selected_on is None:
             log.warning(
                 "%s is of an earlier release, which did not tell its train images from those of "

@@ -31,7 +31,6 @@ from models.config import DataParams, EvaluationParams, Record
 from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest
 from models.errors import PitchpipeError
-from models.evaluation.records import Evaluation
 from models.evaluation.served import TrainedTrial, score_served
 from models.training.source import package_versions, training_source_digest
 from models.training.worker import TrialJob
@@ -153,14 +152,19 @@ def _train_and_compare(
             "versions": package_versions(),
         }
     )
-    outcome = _train(spec, folder, budget=lineage.result.budget, say=say)
-    if isinstance(outcome, TrialFailure):
-        return [f"weights: the trial failed after {outcome.epochs} epochs: {outcome.reason}"]
+    trained: list[TrainedTrial] = []
+    for one in (spec.refitted, spec) if spec.refit else (spec,):
+        outcome = _train(one, folder, budget=lineage.result.budget, say=say)
+        if isinstance(outcome, TrialFailure):
+            return [f"weights: the trial failed after {outcome.epochs} epochs: {outcome.reason}"]
+        prepared = folder / "prepared"
+        trained.append(TrainedTrial(folder / one.key, outcome, prepared, manifest))
     say("scoring on test")
+    last = trained[-1]
     now = Results(
-        trained=outcome,
-        history=read_history(folder / "trial")[: outcome.epochs],
-        test=_evaluate(params, outcome, manifest, folder),
+        trained=last.result,
+        history=read_history(last.directory)[: last.result.epochs],
+        test=score_served(last, params, selected=trained[0]).evaluation,
     )
     return compare_results(_recorded_results(files), now)
 
@@ -172,7 +176,7 @@ def _train(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResu
     engine = LocalEngine()
     job = TrialJob(
         spec=spec,
-        directory=folder / "trial",
+        directory=folder / spec.key,
         prepared=folder / "prepared",
         budget=budget,
         label="reproduction",
@@ -182,13 +186,6 @@ def _train(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResu
             return engine.train(job, report)
     finally:
         engine.stop()
-
-
-def _evaluate(
-    params: EvaluationParams, result: TrialResult, manifest: Manifest, folder: Path
-) -> Evaluation:
-    trial = TrainedTrial(folder / "trial", result, folder / "prepared", manifest)
-    return score_served(trial, params).evaluation
 
 
 def _recorded_results(files: VersionFiles) -> Results:

@@ -131,6 +131,10 @@ class SearchParams(Record):
     trial_timeout_minutes: float | None = Field(None, gt=0, le=10_080)
     """Minutes without a finished epoch after which a trial is killed and has failed; at most those
     of a week. It is not tried again within this limit, except by `run --force`. null: no limit."""
+    refit: bool = False
+    """After the selection, train the selected trial's config once more on train and validation
+    together, for the epochs after which it was best, and evaluate and register that. A temperature
+    is the selected trial's; the report's curves are, too."""
     baselines: bool = False
     """Score logistic regression, nearest neighbours and a random forest on pixels as well, on
     validation, and show them beside the leaderboard; they are never selected."""

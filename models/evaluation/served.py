@@ -57,13 +57,20 @@ class TrainedTrial:
         )
 
 
-def score_served(trial: TrainedTrial, params: EvaluationParams) -> Served:
+def score_served(
+    trial: TrainedTrial, params: EvaluationParams, *, selected: TrainedTrial | None = None
+) -> Served:
     """Fit the temperature on validation where it is asked for, of what is served, score on test.
+
+    selected: of a refit, which was trained on validation, the trial that it refits: by its
+    predictions there the temperature is fitted.
 
     Raises IntegrityError where weights or arrays do not match their digests.
     """
     test = open_split(trial.prepared, "test", verify=True)
-    calibration = _calibrate(trial, test, params) if params.calibration == "temperature" else None
+    calibration = None
+    if params.calibration == "temperature":
+        calibration = _calibrate(trial, test, params, fitted_on=selected or trial)
     network = trial.serving(calibration, flips=params.flips)
     probabilities = predict_probabilities(network, test.images, threads=trial.threads)
     classes, bins = trial.manifest.classes, params.calibration_bins
@@ -71,10 +78,13 @@ def score_served(trial: TrainedTrial, params: EvaluationParams) -> Served:
     return Served(probabilities, evaluation, calibration)
 
 
-def _calibrate(trial: TrainedTrial, test: Split, params: EvaluationParams) -> Calibration:
+def _calibrate(
+    trial: TrainedTrial, test: Split, params: EvaluationParams, *, fitted_on: TrainedTrial
+) -> Calibration:
     network = trial.serving(flips=params.flips)
     validation = open_split(trial.prepared, "validation", verify=True)
-    logits = predict_logits(network, validation.images, threads=trial.threads)
+    fitted = network if fitted_on is trial else fitted_on.serving(flips=params.flips)
+    logits = predict_logits(fitted, validation.images, threads=trial.threads)
     probabilities = predict_probabilities(network, test.images, threads=trial.threads)
     uncalibrated = score(
         canonical(outcomes_of(probabilities, test.labels)),

@@ -14,11 +14,13 @@ from models.datasets.prepared import Manifest, Split
 from models.networks.serving import channel_constants, normalise
 from models.training.checkpoint import TrainingState, normalisation_of
 from models.training.epoch_scores import EpochScores, cross_entropy_sum
+from models.training.joined import JoinedSplits
 from models.training.losses import TrainingLoss
 from models.training.minibatches import Chunk, Minibatches, Slice
 from models.training.optimizer_step import Stepper
 from models.training.seeding import derived_seed, seed_global
 from models.training.trial_faults import TrialFault, network_faults
+from models.trials import EpochRecord
 
 VALIDATION_SLICE = 500
 """Images validated at once; fixed, because sums depend on it in their last bits."""
@@ -29,10 +31,13 @@ class TrialData:
     """What one trial sees of the prepared data; the test split is no part of it."""
 
     manifest: Manifest
-    train: Split
+    train: Split | JoinedSplits
     validation: Split
     start: Path
     """File of the weights that training begins with; it is there where the config names any."""
+    validated: tuple[EpochRecord, ...] = ()
+    """Of a refit: the epochs of the trial that it refits, whose validation scores stand for its
+    own; otherwise none."""
 
 
 class Classifier(pl.LightningModule):
@@ -81,8 +86,11 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.train_tally = EpochScores(len(self._data.manifest.classes))
 
-    def on_validation_epoch_start(self) -> None:
+    def reduce_train_tally(self) -> None:
+        """Take in what other processes of the trial saw in this epoch; once an epoch."""
         self.train_tally.reduce(self._summed)
+
+    def on_validation_epoch_start(self) -> None:
         self.stepper.swap()
         self.validation_tally = EpochScores(len(self._data.manifest.classes))
 

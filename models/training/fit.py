@@ -18,6 +18,7 @@ from models.errors import IntegrityError
 from models.training.checkpoint import TrainingState, build_network
 from models.training.classifier import Classifier, TrialData
 from models.training.early_stopping import should_stop_early
+from models.training.joined import JoinedSplits, joined_manifest
 from models.training.recorder import Recorder
 from models.training.seeding import seed_global
 from models.training.starting import begin_with
@@ -29,6 +30,7 @@ from models.trials import (
     TrialFailure,
     TrialFiles,
     TrialSpec,
+    read_history,
     read_outcome,
 )
 
@@ -46,7 +48,9 @@ def train_trial(
     Returns at once what was trained before. on_epoch hears of each epoch trained now, once its
     checkpoint is on disk; earlier ones are in history.jsonl. A second process waits for the first
     and gets its outcome. Sets torch's threads, determinism and global generators.
-    Raises IntegrityError where prepared holds another dataset than the spec names.
+    A refit finds the trial that it refits beside its own directory, by its key.
+    Raises IntegrityError where prepared holds another dataset than the spec names, or where the
+    trial that is refitted is not there to its budget.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(directory / ".lock"):
@@ -55,7 +59,7 @@ def train_trial(
             return outcome
         trial = TrialDirectory(directory, spec)
         trial.open()
-        data = _open(spec, prepared, start=directory / TrialFiles.START)
+        data = _open(spec, prepared, directory=directory, budget=budget)
         try:
             return _train(trial, data, budget=budget, on_epoch=on_epoch)
         except TrialFault as fault:
@@ -69,19 +73,28 @@ def _settled(outcome: Outcome, directory: Path) -> bool:
     return (directory / outcome.checkpoint).is_file()
 
 
-def _open(spec: TrialSpec, prepared: Path, *, start: Path) -> TrialData:
+def _open(spec: TrialSpec, prepared: Path, *, directory: Path, budget: int) -> TrialData:
     manifest = read_manifest(prepared)
     if manifest.digest != spec.dataset:
         raise IntegrityError(
             f"{prepared}: holds dataset {manifest.digest[:12]}, the trial is of "
             f"{spec.dataset[:12]}; prepare that one again"
         )
-    return TrialData(
-        manifest=manifest,
-        train=open_split(prepared, "train", verify=False),
-        validation=open_split(prepared, "validation", verify=False),
-        start=start,
+    train, validation = (
+        open_split(prepared, name, verify=False) for name in ("train", "validation")
     )
+    start = directory / TrialFiles.START
+    if not spec.refit:
+        return TrialData(manifest, train, validation, start)
+    refitted = directory.parent / spec.refitted.key
+    validated = read_history(refitted)[:budget]
+    if len(validated) < budget:
+        raise IntegrityError(
+            f"{refitted}: has {len(validated)} epochs of the trial to refit, not "
+            f"{budget}; train it again with `pitchpipe run`"
+        )
+    both = JoinedSplits.of(train, validation)
+    return TrialData(joined_manifest(manifest), both, validation, start, validated)
 
 
 def _train(
@@ -134,7 +147,7 @@ def _fit(
         network.load_state_dict(state.weights)
     elif config.begins_with is not None:
         begin_with(network, config, manifest, data.start)
-    recorder = Recorder(trial, state=state, on_epoch=on_epoch)
+    recorder = Recorder(trial, state=state, validated=data.validated, on_epoch=on_epoch)
     epochs = budget - (state.epoch if state else 0)
     with _quiet("pytorch_lightning", "lightning_fabric"), _faults_of_processes():
         _trainer(trial.spec, recorder, epochs=epochs).fit(Classifier(config, network, data, state))
@@ -161,6 +174,7 @@ def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:
         strategy="ddp_fork" if devices > 1 else "auto",
         precision="bf16-mixed" if spec.config.precision == "bf16" else "32-true",
         max_epochs=epochs,
+        limit_val_batches=0 if spec.refit else None,
         callbacks=[recorder],
         deterministic=True,
         logger=False,

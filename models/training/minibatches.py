@@ -10,6 +10,7 @@ from torch import Tensor
 from models.config import TrialConfig
 from models.datasets.prepared import Split
 from models.optimizers import GdConfig
+from models.training.joined import JoinedSplits
 from models.training.seeding import generator
 
 SLICE = 128
@@ -55,7 +56,7 @@ class Minibatches:
     trials share the pages.
     """
 
-    def __init__(self, split: Split, config: TrialConfig) -> None:
+    def __init__(self, split: Split | JoinedSplits, config: TrialConfig) -> None:
         self._split = split
         self._seed, self._balanced = config.seed, config.sampling == "balanced"
         count = len(split.labels)

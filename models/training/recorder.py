@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -13,7 +13,7 @@ from models.training.classifier import Classifier
 from models.training.early_stopping import best_record, should_stop_early
 from models.training.trial_directory import TrialDirectory
 from models.training.trial_faults import TrialFault
-from models.trials import EpochRecord
+from models.trials import EpochRecord, Scores
 
 
 class Recorder(pl.Callback):
@@ -27,12 +27,15 @@ class Recorder(pl.Callback):
         directory: TrialDirectory,
         *,
         state: TrainingState | None,
+        validated: Sequence[EpochRecord],
         on_epoch: Callable[[EpochRecord], None],
     ) -> None:
+        """validated: epochs whose validation scores are recorded; none: those found now."""
         self._directory = directory
         self._config = directory.spec.config
         self._history = directory.history()
         self._state = state
+        self._validated = validated
         self._on_epoch = on_epoch
         self._began = 0.0
 
@@ -50,11 +53,14 @@ class Recorder(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
+        pl_module.reduce_train_tally()
         stepper = pl_module.stepper
         weights = copied(pl_module.network.state_dict())
         average = copied(stepper.average) if stepper.average is not None else None
         _check_finite(weights, pl_module.epoch)
-        record = _epoch_record(pl_module, seconds=time.perf_counter() - self._began)
+        epoch, seconds = pl_module.epoch, time.perf_counter() - self._began
+        known = self._validated[epoch - 1].scores if self._validated else None
+        record = _epoch_record(pl_module, known or _validation_scores(pl_module), seconds=seconds)
         self._history.append(record)
         improved = best_record(self._history, self._config.objective) is record
         validated = weights | (average or {})
@@ -70,12 +76,19 @@ class Recorder(pl.Callback):
         )
 
 
-def _epoch_record(classifier: Classifier, *, seconds: float) -> EpochRecord:
+def _validation_scores(classifier: Classifier) -> Scores:
+    _check_loss(classifier.validation_tally.loss, classifier.epoch)
+    return classifier.validation_tally.scores()
+
+
+def _check_loss(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):  # finite weights may still overflow in the network
+        raise TrialFault("diverged", f"the loss is {loss} after epoch {epoch}")
+
+
+def _epoch_record(classifier: Classifier, validation: Scores, *, seconds: float) -> EpochRecord:
     train = classifier.train_tally
-    for loss in (train.loss, classifier.validation_tally.loss):
-        if not math.isfinite(loss):  # finite weights may still overflow in the network
-            raise TrialFault("diverged", f"the loss is {loss} after epoch {classifier.epoch}")
-    validation = classifier.validation_tally.scores()
+    _check_loss(train.loss, classifier.epoch)
     return EpochRecord(
         epoch=classifier.epoch,
         train_loss=train.loss,

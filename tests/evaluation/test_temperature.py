@@ -1,5 +1,6 @@
 """What is served: mirror images asked as well, and temperatures, fitted on validation alone."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -140,17 +141,22 @@ def test_what_is_fitted_is_validation_alone(overfitted: TrainedTrial, flips: Fli
     assert found.temperature == fit_temperature(logits, labels)
 
 
-def test_a_calibrated_version_that_mirrors_is_registered_and_made_again(
+def test_a_refit_that_is_calibrated_and_mirrors_is_registered_and_made_again(
     retrained: tuple[ProjectFolder, Ran], tmp_path: Path
 ) -> None:
-    """Nothing is trained; made again, it has the same scores. trace tells what it does."""
+    """Nothing is searched; made again, it has the same scores. trace tells what it does."""
     project = ProjectFolder(tmp_path / "project")
     shutil.copytree(retrained[0].root, project.root)
 
     ran = project.pitchpipe(
         "run",
         "--json",
-        *overrides(*QUICK, "evaluation.calibration=temperature", "evaluation.flips=horizontal"),
+        *overrides(
+            *QUICK,
+            "search.refit=true",
+            "evaluation.calibration=temperature",
+            "evaluation.flips=horizontal",
+        ),
     )
     traced = project.pitchpipe("trace", "2", "--json").document
     again = project.pitchpipe("reproduce", "2", "--json").document
@@ -160,6 +166,9 @@ def test_a_calibrated_version_that_mirrors_is_registered_and_made_again(
     first, test = retrained[1].document["test"], ran.document["test"]
     found = traced["calibration"]
     assert traced["flips"] == "horizontal"
+    assert traced["trial"] != ran.document["best"]["key"]
+    listed = project.pitchpipe("trials", "--all", "--json").document
+    assert traced["trial"] not in json.dumps(listed)
     assert found["temperature"] != 1
     # Of mirrored digits the network knows little: the mean over both is another network's.
     assert found["uncalibrated_cross_entropy"] != pytest.approx(first["cross_entropy"], rel=0.01)

@@ -87,7 +87,7 @@ class ProjectFolder:
         if not cold and all(name.startswith(OURS) for name in given):
             from warm_commands import TIMED_OUT, shared  # noqa: PLC0415 - it imports this module
 
-            ran = shared().run(self.root, *arguments, seconds=timeout, **given)
+            ran = shared().run(self.root, *arguments, fate=None, seconds=timeout, **given)
             assert ran.code != TIMED_OUT, ran.err
             return ran
         with self.start(*arguments, **environment) as process:

@@ -151,7 +151,11 @@ def leaderboard(objective: Objective, *, dataset: str | None, everything: bool) 
     if dataset is None:
         mine = prepared_manifest()
     current, names = TrainingInputs.current(mine), {one.digest: one.name for one in manifests}
-    rows = [TrialRow(one, current, names.get(one.spec.dataset)) for one in stored_trials()]
+    rows = [
+        TrialRow(one, current, names.get(one.spec.dataset))
+        for one in stored_trials()
+        if not one.spec.refit
+    ]
     if not everything:
         now = (current.dataset, current.source)
         rows = [row for row in rows if (row.trial.spec.dataset, row.trial.spec.source) == now]

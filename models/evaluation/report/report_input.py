@@ -105,6 +105,8 @@ class ReportInput:
     """horizontal: probabilities are means over each image and its mirror image."""
     parent: str | None = None
     """Name of the version or file whose weights training began with; None: with new ones."""
+    refit: bool = False
+    """Whether the config was trained once more, on train and validation, and that was scored."""
     mistakes: int = 24
     """Most confident mistakes shown."""
     bins: int = 15
