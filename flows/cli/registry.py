@@ -33,13 +33,14 @@ def versions(project: Project, *, as_json: JsonOption = False) -> None:
     """
     tracking = project.tracking()
     from flows.cli.display.versions import print_versions, version_document
-    from flows.registry.listing import list_versions
+    from flows.registry.listing import corrected_scores, list_versions
 
     records = list_versions(tracking)
+    corrected = corrected_scores(records)
     if as_json:
-        emit([version_document(record) for record in records])
+        emit([version_document(record, corrected.get(record.version)) for record in records])
     else:
-        print_versions(tracking.name, records)
+        print_versions(tracking.name, records, corrected)
     _warn_if_moved(tracking)
 
 

@@ -51,6 +51,16 @@ def past_looks(entries: Sequence[Entry]) -> list[Look]:
     return [look for look, _ in _comparisons(entries)]
 
 
+def compared_pairs(entries: Sequence[Entry]) -> list[tuple[Look, Comparison]]:
+    """Return the same with what each showed; of a pair compared twice on the same images one."""
+    return list(
+        {
+            (look.test_digest, look.challenger, look.champion): (look, found)
+            for look, found in _comparisons(entries)
+        }.values()
+    )
+
+
 def gate_outlook(name: str, manifest: Manifest, gate: GateParams) -> GateOutlook | None:
     """Say what the prepared test split can show of the next challenger; None without champion."""
     found = ledger.read()

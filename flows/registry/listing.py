@@ -1,12 +1,14 @@
 """List the versions and aliases of a registered name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from flows.registry.records import VersionRecord
+from flows.records import ledger
+from flows.records.champion_score import ChampionScore, champion_score
+from flows.registry.records import CHAMPION, VersionRecord
 from flows.tracking.store import Tracking, all_pages, mlflow_errors
 from models.errors import ConfigError
 
@@ -42,6 +44,18 @@ def all_versions(tracking: Tracking) -> list[VersionRecord]:
     """Every version of every name in the store, without aliases."""
     with mlflow_errors():
         return [_record(version, {}) for version in _search(tracking, "")]
+
+
+def corrected_scores(records: Sequence[VersionRecord]) -> dict[int, ChampionScore]:
+    """Version -> its accuracy without the luck of its selection, of the champion among records."""
+    found = {
+        record.version: champion_score(
+            ledger.read().of(record.name), record.version, published=record.test.accuracy
+        )
+        for record in records
+        if CHAMPION in record.aliases and record.test is not None
+    }
+    return {version: score for version, score in found.items() if score is not None}
 
 
 def find_version(tracking: Tracking, wanted: str | int) -> VersionRecord:

@@ -11,6 +11,7 @@ from pydantic import JsonValue, field_serializer
 from flows.datasets.deliveries import inbox_state
 from flows.records import ledger
 from flows.records.champion import MLFLOW_DATABASE, Champion, is_own_database, read_champion
+from flows.records.champion_score import ChampionScore, champion_score
 from flows.records.ledger import LEDGER, Ledger
 from flows.retraining.decide import LAST, last_retraining, other_default
 from flows.runtime.prefect_server import SERVICES, running_services
@@ -23,6 +24,9 @@ from models.credentials import without_credentials
 from models.decision import Completed
 from models.errors import PitchpipeError
 from models.trials import Scores
+
+_State = tuple[str, int, int, int]
+"""Path, inode, time and size of a file."""
 
 
 class ServiceStatus(Record):
@@ -42,6 +46,9 @@ class ChampionStatus(Record):
     version: int
     test: Scores | None
     """On the test split, when it was registered; null where the source does not know."""
+    corrected: ChampionScore | None = None
+    """Accuracy without the luck of its selection; null where none selected it, or it is not
+    known."""
 
 
 class LastRun(Completed):
@@ -96,6 +103,8 @@ class Status(Record):
         """Title, text and source of each fact that people are shown."""
         champion, last, running = self.champion, self.last_run, self.running
         scores = f", test {format_scores(champion.test)}" if champion and champion.test else ""
+        if champion and champion.corrected:
+            scores += f"; {champion.corrected.sentence}"
         text = f"version {champion.version}{scores}" if champion else "none yet: pitchpipe run"
         yield "champion", f"{self.name} {text}", self.sources["champion"]
         if running is not None:
@@ -179,7 +188,17 @@ def _champion(name: str, *, ask_servers: bool) -> tuple[ChampionStatus | None, s
         found = None if version is None else Champion(version, None)
     if found is None:
         return None, source
-    return ChampionStatus(name=name, version=found.version, test=found.test), source
+    version, test = found.version, found.test
+    corrected = _corrected(name, version, test.accuracy, _ledger_state()) if test else None
+    return ChampionStatus(name=name, version=version, test=test, corrected=corrected), source
+
+
+@lru_cache(maxsize=1)
+def _corrected(
+    name: str, version: int, published: float, _state: _State | None
+) -> ChampionScore | None:
+    """Read the evidence once for each state of the ledger."""
+    return champion_score(_ledger().of(name), version, published=published)
 
 
 def _in_database(name: str) -> Champion | None:
@@ -223,13 +242,18 @@ def _last_decision(name: str, last: LastRun | None) -> LastDecision | None:
 
 
 def _ledger() -> Ledger:
+    state = _ledger_state()
+    return Ledger((), ()) if state is None else _read_ledger(state)
+
+
+def _ledger_state() -> _State | None:
     if not LEDGER.exists():
-        return Ledger((), ())
+        return None
     state = LEDGER.stat()
-    return _read_ledger((str(LEDGER.resolve()), state.st_ino, state.st_mtime_ns, state.st_size))
+    return (str(LEDGER.resolve()), state.st_ino, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=1)
-def _read_ledger(_state: tuple[str, int, int, int]) -> Ledger:
+def _read_ledger(_state: _State) -> Ledger:
     """Read the ledger once for each state of its file: the page asks twice a second."""
     return ledger.read()

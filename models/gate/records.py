@@ -66,6 +66,14 @@ class Comparison(Record):
     """Of its permutation test, two-sided; None: accuracy, whose test is McNemar's."""
 
 
+class UnseenImages(Record):
+    """Images that came after a version was trained, and selected nothing about it."""
+
+    images: int
+    right: int
+    """Of these, how many it classifies correctly."""
+
+
 class GateDecision(Record):
     """The gate's decision on a challenger."""
 
@@ -82,6 +90,9 @@ class GateDecision(Record):
     """Digest of the test images' ids."""
     look: int | None = None
     """Number of this comparison on these test images, from 1."""
+    champion_unseen: UnseenImages | None = None
+    """Today's train and validation images that the champion never saw; None: there are none, or the
+    champion takes images in another form."""
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from models.decision import Decision
 from models.errors import IntegrityError, PitchpipeError
 from models.gate.budget import level_of
 from models.gate.paired import detectable_lead
-from models.gate.records import GateDecision
+from models.gate.records import GateDecision, UnseenImages
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
@@ -111,6 +111,25 @@ def test_a_version_of_other_classes_is_not_compared(
     decision = judge(bars_tracking, RIGHT, GATE).decision
     assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
     assert said in " ".join(decision.reasons)
+
+
+def test_the_champion_is_scored_on_images_that_it_never_saw(bars_tracking: Tracking) -> None:
+    """Of train and validation today, those that it was neither trained nor selected on."""
+    train, validation = (
+        np.array(open_split(PREPARED, name, verify=False).ids) for name in ("train", "validation")
+    )
+    champion = register(
+        bars_tracking,
+        dataclasses.replace(
+            bars_registration(BarsNetwork().eval(), run_of(bars_tracking), seed=12),
+            trained_ids=np.concatenate([train[7:], validation[5:]]),
+            validation_images=len(validation) - 5,
+        ),
+    )
+    assert judge(bars_tracking, champion, GATE).decision.champion_unseen is None
+    force_promotion(bars_tracking, champion, reason="first")
+    decision = judge(bars_tracking, UNTRAINED, GATE).decision
+    assert decision.champion_unseen == UnseenImages(images=12, right=12)
 
 
 class TopOrMiddle(BarsNetwork):

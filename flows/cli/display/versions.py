@@ -1,7 +1,7 @@
 """Versions, moves and the ledger as JSON documents and as tables for the terminal."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 from rich.box import SIMPLE
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.display.tables import SCORE_HEADINGS, score_cells, trial_table
+from flows.records.champion_score import ChampionScore
 from flows.records.drift_reports import DriftRecord
 from flows.records.ledger import Entry
 from flows.records.promotion import Move
@@ -24,8 +25,8 @@ _REASONS = 100
 """Characters of an entry's reasons in the table; `audit --json` has them whole."""
 
 
-def version_document(record: VersionRecord) -> Document:
-    """One of `pitchpipe versions --json`."""
+def version_document(record: VersionRecord, corrected: ChampionScore | None = None) -> Document:
+    """One of `pitchpipe versions --json`; corrected: of the champion."""
     tags = record.tags
     known = "dataset.digest" in tags
     dataset: JsonValue = (
@@ -35,6 +36,7 @@ def version_document(record: VersionRecord) -> Document:
         "version": record.version,
         "aliases": list(record.aliases),
         "test": record.test.model_dump() if record.test else None,
+        "corrected": corrected.model_dump() if corrected else None,
         "dataset": dataset,
         "trial": record.trial,
         "created": record.created,
@@ -84,8 +86,10 @@ def moved_document(moved: Move) -> Document:
     }
 
 
-def print_versions(name: str, records: Sequence[VersionRecord]) -> None:
-    """Print versions, newest first."""
+def print_versions(
+    name: str, records: Sequence[VersionRecord], corrected: Mapping[int, ChampionScore]
+) -> None:
+    """Print versions, newest first, and what is known better of the champion's accuracy."""
     console = Console()
     if not records:
         console.print(f"{name} has no version yet: `pitchpipe run` registers the first.")
@@ -100,6 +104,8 @@ def print_versions(name: str, records: Sequence[VersionRecord]) -> None:
             record.created[:16].replace("T", " "),
         )
     console.print(table)
+    for version, score in corrected.items():
+        console.print(f"version {version}: {score.sentence}", markup=False, highlight=False)
 
 
 def print_facts(document: Document) -> None:

@@ -12,10 +12,14 @@ from flows.tracking.store import Tracking
 from models.config.policies import GateParams
 from models.datasets.by_id import among, prints_of
 from models.datasets.class_order import widen_columns
-from models.datasets.prepared import Manifest, Split, digest_array, read_manifest
+from models.datasets.prepared import Manifest, Split, digest_array, open_split, read_manifest
 from models.errors import InputError, PitchpipeError
 from models.gate.budget import looks_taken
 from models.gate.inputs import ChampionUnusable, GateInput
+from models.gate.records import UnseenImages
+
+_MOST_UNSEEN = 5000
+"""Of either split."""
 
 
 def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
@@ -37,12 +41,13 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     except InputError as error:
         way_out = "prepare the data it was trained on, or `pitchpipe run`"
         raise InputError(f"{loaded.files.called}: {error}; {way_out}") from None
-    against = None if champion is None else _score_champion(tracking, champion, gate, manifest)
+    against, unseen = _score_champion(tracking, champion, gate, manifest)
     images = len(challenger.labels)
     # The same pair again is no new look: it is judged as it was.
     others = [look for look in earlier if (look.challenger, look.champion) != (version, champion)]
     looks = looks_taken(others, test_digest=challenger.test_digest, images=images)
     decision = decide(challenger, against, gate, looks=looks)
+    decision = decision.model_copy(update={"champion_unseen": unseen})
     return Judgement(version=version, champion=champion, decision=decision)
 
 
@@ -55,12 +60,37 @@ def _score_challenger(version: LoadedVersion, gate: GateParams, manifest: Manife
 
 
 def _score_champion(
-    tracking: Tracking, champion: int, gate: GateParams, manifest: Manifest
-) -> GateInput | ChampionUnusable:
+    tracking: Tracking, champion: int | None, gate: GateParams, manifest: Manifest
+) -> tuple[GateInput | ChampionUnusable | None, UnseenImages | None]:
+    """Score it on the test split, and on what it never saw."""
+    if champion is None:
+        return None, None
     try:
-        return _score(load_version(tracking, champion), gate, manifest)
+        loaded = load_version(tracking, champion)
+        return _score(loaded, gate, manifest), _score_unseen(loaded, manifest)
     except PitchpipeError as error:
-        return ChampionUnusable(reason=str(error))
+        return ChampionUnusable(reason=str(error)), None
+
+
+def _score_unseen(version: LoadedVersion, manifest: Manifest) -> UnseenImages | None:
+    """Score the champion on images of train and validation that it never saw, labelled as today.
+
+    They came after it was trained, or `data.limit` left them out; none of them was ever in the test
+    split that chose it, as splits do not move. Of many a sample, chosen by content.
+    """
+    if version.files.lineage.image_form != manifest.form:
+        return None  # they would have to be made from the batches first
+    known, count, right = version.files.lineage.classes, 0, 0
+    for name in ("train", "validation"):
+        split = open_split(PREPARED, name, verify=False)
+        rows = np.flatnonzero(~among(split.ids, version.files.trained_ids))[:_MOST_UNSEEN]
+        names = [manifest.classes[label] for label in split.labels[rows]]
+        rows = rows[[one in known for one in names]]
+        if len(rows):
+            predicted = version.predict(np.asarray(split.images[rows])).argmax(axis=1)
+            theirs = [known.index(one) for one in names if one in known]
+            count, right = count + len(rows), right + int(np.sum(predicted == theirs))
+    return UnseenImages(images=count, right=right) if count else None
 
 
 def _score(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> GateInput:
