@@ -1,8 +1,10 @@
 """Fixtures of every test: a new project, and one that was retrained once."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,19 @@ from hypothesis import settings
 pytest.register_assert_rewrite(
     *(path.stem for path in (Path(__file__).parent / "support").glob("*.py"))
 )
-from project_folder import (  # noqa: E402 - rewritten first, see above
+from made_once import made_once, make_databases, put_databases  # noqa: E402 - see above
+from project_folder import (  # noqa: E402
     QUICK,
     ProjectFolder,
     Ran,
     make_project,
     overrides,
+    users_prefect,
+    users_prefect_environment,
 )
 from warm_commands import end_shared  # noqa: E402
+
+from flows.runtime.servers import free_port  # noqa: E402
 
 # Ours is how slow a machine may be: a property holds on a loaded one, too.
 settings.register_profile("pitchpipe", deadline=None)
@@ -65,10 +72,47 @@ def project(tmp_path: Path) -> ProjectFolder:
 
 
 @pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's and Prefect's databases of a project in which nothing has happened."""
+    return made_once(tmp_path_factory, "databases", make_databases)
+
+
+@pytest.fixture
+def with_databases(project: ProjectFolder, databases: Path) -> None:
+    """The new project has its databases: its first server need not make them."""
+    put_databases(databases, project.root)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(databases: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """PREFECT_API_URL of a server for all tests of a worker that do not look at its database."""
+    root = tmp_path_factory.mktemp("prefect")
+    put_databases(databases, root)
+    server = users_prefect(free_port(0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)  # its database is where the process stands
+        running = server.start(users_prefect_environment(server))
+    with running:
+        server.wait_ready()
+        yield f"{server.url}/api"
+
+
+@pytest.fixture(scope="session")
 def retrained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectFolder, Ran]:
-    """A project after one quick retraining of the digits, and what the command printed."""
-    folder = make_project(tmp_path_factory.mktemp("retrained") / "project")
-    return folder, folder.pitchpipe("run", "--json", *overrides(*QUICK), cold=True)
+    """A project after one quick retraining of the digits, and what the command printed.
+
+    Nothing was there before, and nothing is imported: the command is as its users know it.
+    """
+    made = made_once(tmp_path_factory, "retrained", _retrain)
+    folder = ProjectFolder(tmp_path_factory.mktemp("retrained") / "project")
+    shutil.copytree(made / "project", folder.root)
+    return folder, Ran(**json.loads((made / "ran.json").read_text()))
+
+
+def _retrain(folder: Path) -> None:
+    new = replace(make_project(folder / "project"), cold=True)
+    ran = new.pitchpipe("run", "--json", *overrides(*QUICK))
+    (folder / "ran.json").write_text(json.dumps(asdict(ran)))
 
 
 @pytest.fixture(scope="module")

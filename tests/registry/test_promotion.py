@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from project_folder import REPOSITORY
 from registry_records import NAME, registration
 
@@ -53,7 +55,10 @@ def judgement(version: int, champion: int | None, verdict: str = "PROMOTE") -> J
 @pytest.fixture(scope="session")
 def three_versions(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     """A project with three versions; exporting is slow, so it is done once and copied."""
-    root = tmp_path_factory.mktemp("three") / "project"
+    return made_once(tmp_path_factory, "three", partial(_register_three, migrated_database))
+
+
+def _register_three(migrated_database: Path, root: Path) -> None:
     shutil.copytree(migrated_database, root / "mlruns")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -62,7 +67,6 @@ def three_versions(tmp_path_factory: pytest.TempPathFactory, migrated_database: 
         run_id = Runs(tracking).create("a retraining", tags={}, at=1)
         for seed in range(3):
             register(tracking, registration(run_id, seed=seed))
-    return root
 
 
 @pytest.fixture

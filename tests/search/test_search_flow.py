@@ -20,9 +20,12 @@ HALVED = (*SPACE, "search.pruner=asha", "search.reduction_factor=2", "search.epo
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[ProjectFolder, Any]:
+def searched(
+    tmp_path_factory: pytest.TempPathFactory, prefect_api: str
+) -> tuple[ProjectFolder, Any]:
     """A project after a search by successive halving, and its document."""
-    folder = make_project(tmp_path_factory.mktemp("searched") / "project")
+    root = tmp_path_factory.mktemp("searched") / "project"
+    folder = make_project(root, {"PREFECT_API_URL": prefect_api})
     ran = folder.pitchpipe("tune", "--json", *overrides(*HALVED))
     assert ran.code == 0, ran.err
     return folder, ran.document

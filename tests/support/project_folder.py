@@ -51,6 +51,8 @@ class ProjectFolder:
 
     root: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    cold: bool = False
+    """Every command imports what it needs, as its users start it."""
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start `pitchpipe ...` in the project."""
@@ -75,16 +77,14 @@ class ProjectFolder:
             text=True,
         )
 
-    def pitchpipe(
-        self, *arguments: str, timeout: float = 240, cold: bool = False, **environment: str
-    ) -> Ran:
+    def pitchpipe(self, *arguments: str, timeout: float = 240, **environment: str) -> Ran:
         """Run `pitchpipe ...` in the project, in a process that need not import it all again.
 
-        cold: as its users start it; always so where a variable is not one of OURS, since Python
-        and libraries may read it once, when they are imported.
+        Cold, too, where a variable is not one of OURS: Python and libraries may read it once, when
+        they are imported.
         """
         given = {**self.environment, **environment}
-        if not cold and all(name.startswith(OURS) for name in given):
+        if not self.cold and all(name.startswith(OURS) for name in given):
             from warm_commands import TIMED_OUT, shared  # noqa: PLC0415 - it imports this module
 
             ran = shared().run(self.root, *arguments, fate=None, seconds=timeout, **given)
@@ -128,12 +128,12 @@ def code_blocks(language: str, document: str = "README.md") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def make_project(root: Path) -> ProjectFolder:
+def make_project(root: Path, environment: Mapping[str, str] | None = None) -> ProjectFolder:
     """Lay out a new project: the files a clone begins with, no data, no runs."""
     for name in PROJECT_FILES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, root / name)
-    return ProjectFolder(root)
+    return ProjectFolder(root, environment or {})
 
 
 def overrides(*pairs: str) -> list[str]:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from registry_records import NAME
 
 from flows.tracking.store import Tracking, open_tracking
@@ -13,7 +14,10 @@ from flows.tracking.store import Tracking, open_tracking
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with MLflow's schema and no run: made once, copied for each test."""
-    root = tmp_path_factory.mktemp("migrated")
+    return made_once(tmp_path_factory, "migrated", _migrate) / "mlruns"
+
+
+def _migrate(root: Path) -> None:
     before = Path.cwd()
     os.chdir(root)
     try:
@@ -22,7 +26,6 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             open_tracking(NAME)
     finally:
         os.chdir(before)
-    return root / "mlruns"
 
 
 @pytest.fixture

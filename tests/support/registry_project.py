@@ -3,10 +3,12 @@
 import hashlib
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_once import made_once
 from registry_records import BARS, BarsNetwork, Command, bars_registration, serving_network
 from training_fixtures import write_prepared
 
@@ -43,7 +45,10 @@ def write_verified(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def bars_template(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     """The project before any command: version 1 names every bar rightly, version 2 is untrained."""
-    root = tmp_path_factory.mktemp("bars") / "project"
+    return made_once(tmp_path_factory, "bars", partial(_make_bars, migrated_database))
+
+
+def _make_bars(migrated_database: Path, root: Path) -> None:
     shutil.copytree(migrated_database, root / "mlruns")
     (root / "params.yaml").write_text(PARAMS)
     write_verified(root / "data/prepared")
@@ -55,7 +60,6 @@ def bars_template(tmp_path_factory: pytest.TempPathFactory, migrated_database: P
             run_id = Runs(tracking).create("a retraining", tags={}, at=1)
             tracking.client.log_text(run_id, "<p>fine</p>", "report/report.html")
             register(tracking, bars_registration(serving, run_id, seed=seed))
-    return root
 
 
 @pytest.fixture

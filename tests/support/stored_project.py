@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_once import made_once
 from PIL import Image
 from project_folder import REPOSITORY
 from sklearn.datasets import load_digits
@@ -27,12 +28,13 @@ def warm() -> WarmCommands:
 @pytest.fixture(scope="session")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project to copy from, with pictures to be added or asked about."""
-    folder = tmp_path_factory.mktemp("stored")
+    return made_once(tmp_path_factory, "stored", _unpack) / "digits"
+
+
+def _unpack(folder: Path) -> None:
     with tarfile.open(SAMPLE) as archive:
         archive.extractall(folder, filter="data")
-    root = folder / "digits"
-    write_delivery(root / "delivery")
-    return root
+    write_delivery(folder / "digits/delivery")
 
 
 def write_delivery(folder: Path) -> None:

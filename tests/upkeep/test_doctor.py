@@ -10,11 +10,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
+from made_once import made_once
 from project_folder import ProjectFolder, make_project
 from registry_records import DEAD, epoch_record, trial_result, trial_spec
 
@@ -47,7 +49,10 @@ Patch = pytest.MonkeyPatch
 @pytest.fixture(scope="session")
 def healthy_template(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Path:
     """A project with the digits, a ledger, a trial, and MLflow's database."""
-    root = tmp_path_factory.mktemp("healthy") / "project"
+    return made_once(tmp_path_factory, "healthy", partial(_make_healthy, migrated_database))
+
+
+def _make_healthy(migrated_database: Path, root: Path) -> None:
     make_project(root)
     shutil.copytree(migrated_database, root / "mlruns")
     with pytest.MonkeyPatch.context() as patch:
@@ -60,7 +65,6 @@ def healthy_template(tmp_path_factory: pytest.TempPathFactory, migrated_database
         for number in (1, 2):
             append_line(trial / "history.jsonl", epoch_record(number).model_dump_json())
         write_text(trial / "result.json", trial_result(trial_spec()).model_dump_json())
-    return root
 
 
 @pytest.fixture
