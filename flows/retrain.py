@@ -69,7 +69,7 @@ def _retrain(
             refitted = refit(tuning, session) if params.search.refit else None
             evaluated = evaluate_on_test(tuning, session, refitted)
             version = register_version(evaluated, session)
-            promotion = promote(version, session)
+            promotion = promote(version, evaluated, session)
             result = with_verdict(result, evaluated, promotion)
         remembered = inputs if request.promote else None
         return conclude(result, session, params=params, fingerprint=remembered)

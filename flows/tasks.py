@@ -73,6 +73,6 @@ def register_version(evaluated: Evaluated, session: Session) -> int:
 
 
 @task(name="promote", task_run_name="promote", cache_policy=NO_CACHE)
-def promote(version: int, session: Session) -> Promotion:
+def promote(version: int, evaluated: Evaluated, session: Session) -> Promotion:
     """Ask the gate about a version, and move the champion if it says so and the request allows."""
-    return promote_if_better(version, session.params, session, allowed=session.request.promote)
+    return promote_if_better(version, evaluated, session, allowed=session.request.promote)

@@ -17,6 +17,7 @@ from flows.cli import (
     networks,
     project,
     registry,
+    report,
     run,
     schedule,
     trials,
@@ -66,7 +67,18 @@ def choose_root(
     context.obj = root
 
 
-PARTS = (run, data, networks, learning_rate, trials, registry, versions, schedule, project)
+PARTS = (
+    run,
+    data,
+    networks,
+    learning_rate,
+    trials,
+    registry,
+    versions,
+    report,
+    schedule,
+    project,
+)
 for part in PARTS:
     part.mount(app)
 

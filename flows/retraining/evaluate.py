@@ -15,6 +15,7 @@ from models.datasets.prepared import open_split
 from models.evaluation.generalisation_gap import measure_gap
 from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Calibration, Evaluation
+from models.evaluation.report.page import WHY
 from models.evaluation.report.report_input import (
     LeaderboardRow,
     ReportedDataset,
@@ -87,6 +88,7 @@ def evaluate_selected(
     directory = scored.directory / "evaluations" / f"{scored.result.budget:06d}"
     with replacing(directory / PROBABILITIES) as temporary, temporary.open("wb") as file:
         np.save(file, served.probabilities, allow_pickle=False)
+    (directory / WHY).unlink(missing_ok=True)  # of an earlier retraining, with another champion
     report = _report(tuning, trial, served, params)
     if parent is not None and trial.result.config.begins_with is not None:
         report = replace(report, parent=parent.called)

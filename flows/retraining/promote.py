@@ -6,7 +6,7 @@ from flows.records.lineage import CodeFacts
 from flows.records.promotion import Promotion
 from flows.records.trial_store import read_trial
 from flows.registry.promotion.commands import settle
-from flows.registry.promotion.judge import judge
+from flows.registry.promotion.judge import Weighed, weigh
 from flows.registry.records import Registration
 from flows.registry.registering import register
 from flows.registry.starting import Start
@@ -18,6 +18,9 @@ from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import open_split
 from models.datasets.splits import Ids
 from models.evaluation.records import Evaluation
+from models.evaluation.report.page import WHY, link_why
+from models.evaluation.report.why import WhyInput, write_why
+from models.gate.inputs import GateInput
 
 EXAMPLES = 4
 """Images in a version's input example; one would fix the exported batch size to one."""
@@ -80,12 +83,35 @@ def _further_scores(evaluation: Evaluation) -> dict[str, float]:
 
 
 def promote_if_better(
-    version: int, params: Params, session: Session, *, allowed: bool
+    version: int, evaluated: Evaluated, session: Session, *, allowed: bool
 ) -> Promotion:
     """Ask the gate about a version on today's test split, and carry out its decision if allowed.
 
-    Not allowed: no alias moves, and nothing is written into the ledger.
+    Not allowed: no alias moves, and nothing is written into the ledger. Where it was compared with
+    a champion, the why page is written beside its report.
     """
-    judgement = judge(session.tracking, version, params.gate)
-    move = settle(session.tracking, judgement, params.gate) if allowed else None
+    gate = session.params.gate
+    weighed = weigh(session.tracking, version, gate)
+    _show_why(weighed, evaluated, session)
+    judgement = weighed.judgement
+    move = settle(session.tracking, judgement, gate) if allowed else None
     return Promotion(judgement=judgement, move=move)
+
+
+def _show_why(weighed: Weighed, evaluated: Evaluated, session: Session) -> None:
+    """Write which images were fixed and broken, after the look at them that the gate counted."""
+    judged, champion = weighed.judgement, weighed.champion
+    if judged.decision.comparison is None or not isinstance(champion, GateInput):
+        return
+    name = session.tracking.name
+    why = WhyInput(
+        title=f"{name}: version {judged.version} against version {judged.champion}",
+        challenger=weighed.challenger,
+        champion=champion,
+        images=open_split(evaluated.dataset.prepared, "test", verify=False).images,
+        names=(f"version {judged.version}", f"version {judged.champion}"),
+        decision=judged.decision,
+    )
+    write_why(evaluated.directory / WHY, why)
+    link_why(evaluated.directory / "report.html")
+    session.mirror.log_artifacts(evaluated.directory, under="report")

@@ -99,6 +99,8 @@ def _pages(result: Retraining, links: Links) -> str:
     pages = {}
     if result.promotion is not None:
         pages["report"] = links.to_artifact("report/report.html")
+        if result.promotion.judgement.decision.comparison is not None:
+            pages["images fixed and broken"] = links.to_artifact("report/why.html")
     pages["samples of the dataset"] = links.to_artifact("dataset/samples.png")
     if links.base:
         pages["run in MLflow"] = links.to_run(links.run)

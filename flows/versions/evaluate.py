@@ -37,7 +37,7 @@ def evaluate_target(
     image form that the version takes.
     Raises ConfigError where there is no such target, InputError where the images do not fit it.
     """
-    if _names_trial(tracking, target):
+    if names_trial(tracking, target):
         return _evaluate_trial(target, bins=bins, source=source)
     version = load_version(tracking, target)
     lineage = version.files.lineage
@@ -45,7 +45,7 @@ def evaluate_target(
     return evaluate(version.predict(images), labels, classes=lineage.classes, bins=bins)
 
 
-def _names_trial(tracking: Tracking, target: str) -> bool:
+def names_trial(tracking: Tracking, target: str) -> bool:
     """Whether a target is a trial; short ones may be a version's number or an alias as well."""
     if not _KEY.fullmatch(target) or (target.isdecimal() and len(target) < 12):
         return False

@@ -1,17 +1,15 @@
 """Scores of class probabilities against true labels; scikit-learn computes what it can."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics
 
 from models.evaluation.calibration import reliability
-from models.evaluation.class_intervals import with_intervals
 from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.further_scores import further_scores
-from models.evaluation.intervals import score_intervals
+from models.evaluation.intervals import score_intervals, with_intervals
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.records import ClassScores, Evaluation, PointScores
 
@@ -29,9 +27,9 @@ def evaluate(
     outcomes = canonical(outcomes_of(probabilities, labels))
     points = score(outcomes, classes=classes, bins=bins)
     further = further_scores(outcomes)
-    intervals = {**score_intervals(outcomes, f1_macro=points.f1_macro), **further.intervals}
-    fields: dict[str, Any] = {**dict(points), **further.values}
-    return Evaluation(**fields | {"per_class": with_intervals(points), "intervals": intervals})
+    intervals = score_intervals(outcomes, f1_macro=points.f1_macro) | dict(further.intervals)
+    fields = {**dict(points), **further.values, "per_class": with_intervals(points)}
+    return Evaluation.model_validate(fields | {"intervals": intervals})
 
 
 def score(outcomes: Outcomes, *, classes: Sequence[str], bins: int) -> PointScores:

@@ -37,7 +37,6 @@ def retrain(project: ProjectFolder, tracking: str, hook: str) -> Ran:
         "--json",
         *overrides(*NOTIFIED),
         timeout=600,
-        cold=True,
         MLFLOW_TRACKING_URI=tracking.replace("//", f"//user:{PASSWORD}@"),
         **{VARIABLE: f"{hook}/hooks/{HOOK}?token={TOKEN}"},
     )

@@ -1,4 +1,6 @@
-"""Synthetic probabilities for the tests of evaluation, report and gate."""
+"""Synthetic probabilities, and what a page holds, for tests of evaluation, report and gate."""
+
+from html.parser import HTMLParser
 
 import numpy as np
 import numpy.typing as npt
@@ -45,3 +47,23 @@ def scored(draw: st.DrawFn, *, most: int = 60) -> tuple[Probabilities, Labels]:
     n = draw(st.integers(1, most))
     strength = draw(st.sampled_from([0.0, 1.0, 4.0, 20.0]))
     return guesses(n, classes, strength=strength, seed=draw(st.integers(0, 2**32 - 1)))
+
+
+class Sources(HTMLParser):
+    """Collects what a browser would fetch, follow or run."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.followed: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "srcset")]
+        self.followed += [value or "" for name, value in attrs if name == "href"]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data

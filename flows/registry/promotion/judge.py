@@ -1,5 +1,7 @@
 """Champion and challenger scored now, in one process, on the same test images, for the gate."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from flows.datasets.files import PREPARED
@@ -22,7 +24,21 @@ _MOST_UNSEEN = 5000
 """Of either split."""
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A judgement, and the predictions that it rests on, in the order of the test split."""
+
+    judgement: Judgement
+    challenger: GateInput
+    champion: GateInput | ChampionUnusable | None
+
+
 def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
+    """Ask the gate whether a version may replace today's champion; raises as `weigh` does."""
+    return weigh(tracking, version, gate).judgement
+
+
+def weigh(tracking: Tracking, version: int, gate: GateParams) -> Weighed:
     """Ask the gate whether a version may replace today's champion, on today's test split.
 
     Raises HandMovedError where the champion's alias was moved outside pitchpipe, and as
@@ -39,8 +55,7 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     try:
         challenger = _score_challenger(loaded, gate, manifest)
     except InputError as error:
-        way_out = "prepare the data it was trained on, or `pitchpipe run`"
-        raise InputError(f"{loaded.files.called}: {error}; {way_out}") from None
+        raise _not_fitting(loaded, error) from None
     against, unseen = _score_champion(tracking, champion, gate, manifest)
     images = len(challenger.labels)
     # The same pair again is no new look: it is judged as it was.
@@ -48,7 +63,25 @@ def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     looks = looks_taken(others, test_digest=challenger.test_digest, images=images)
     decision = decide(challenger, against, gate, looks=looks)
     decision = decision.model_copy(update={"champion_unseen": unseen})
-    return Judgement(version=version, champion=champion, decision=decision)
+    judgement = Judgement(version=version, champion=champion, decision=decision)
+    return Weighed(judgement=judgement, challenger=challenger, champion=against)
+
+
+def score_on_test(tracking: Tracking, version: str) -> GateInput:
+    """Score a version or alias on today's test split as the gate would, without asking it.
+
+    Raises as `load_version` does, and InputError where the test split does not fit the version.
+    """
+    loaded = load_version(tracking, version)
+    try:
+        return _score(loaded, GateParams(), read_manifest(PREPARED))
+    except InputError as error:
+        raise _not_fitting(loaded, error) from None
+
+
+def _not_fitting(version: LoadedVersion, error: InputError) -> InputError:
+    way_out = "prepare the data it was trained on, or `pitchpipe run`"
+    return InputError(f"{version.files.called}: {error}; {way_out}")
 
 
 def _score_challenger(version: LoadedVersion, gate: GateParams, manifest: Manifest) -> GateInput:

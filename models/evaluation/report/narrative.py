@@ -83,7 +83,7 @@ def describe_mistakes(scores: PointScores) -> str:
     weakest = min((one for one in scores.per_class if one.support), key=lambda one: one.recall)
     return (
         f"{wrong:,} of {scores.n:,} test images {'is' if wrong == 1 else 'are'} wrong. {often}; "
-        f"the lowest recall has {weakest.name} ( {100 * weakest.recall:.1f} %)."
+        f"the lowest recall has {weakest.name} ({100 * weakest.recall:.1f} %)."
     )
 
 

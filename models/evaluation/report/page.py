@@ -1,24 +1,37 @@
 """The report as one HTML page, with no other file and no request."""
 
-import base64
-import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
-import jinja2
 from pydantic import JsonValue
 
 from models.evaluation.calibration import CalibrationDiagnosis
+from models.evaluation.outcomes import outcomes_of
 from models.evaluation.overfitting import OverfittingDiagnosis
 from models.evaluation.records import ClassScores, Evaluation, Interval
 from models.evaluation.report.figures import ROOMY
+from models.evaluation.report.mistakes import confident_mistakes
 from models.evaluation.report.narrative import most_confused
+from models.evaluation.report.pictures import Card, picture_of, png_uri
 from models.evaluation.report.report_input import ReportInput
+from models.evaluation.report.templates import percent, render
+from models.files import write_text
 from models.record import leaves
 
 MOST_ROWS = 20
 """Most rows of a table; the page says how many more there are."""
+MOST_CONFUSIONS = 30
+_WHY_MARK = "<!-- against the champion -->"
+"""In place of the link to the why page, which is written after the gate has decided."""
+WHY = "why.html"
+"""Name of that page, beside the report."""
+_WHY_LINK = (
+    f'<section><h2>Against the champion</h2><p><a href="{WHY}">Which images the challenger fixed '
+    f"and broke</a>: {WHY}, beside this file. Look at the broken ones before a promotion by hand."
+    "</p></section>"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +70,45 @@ class Tile:
 def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, bytes]) -> str:
     """Fill the template; every value is escaped. figures: name without .png -> PNG bytes."""
     evaluation = report.evaluation
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["percent"] = _percent
-    template = importlib.resources.files("models.evaluation.report").joinpath("report.html.j2")
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return render(
+        "report.html.j2",
         report=report,
         evaluation=evaluation,
         summary=summary,
-        figures={name: _data_uri(content) for name, content in figures.items()},
+        figures={name: png_uri(content) for name, content in figures.items()},
         tiles=_tiles(evaluation),
         scores=list_scores(evaluation),
         leaderboard=report.selection.leaderboard[:MOST_ROWS],
         classes=_weakest(evaluation),
-        confusions=most_confused(evaluation, 10),
+        confusions=most_confused(evaluation, MOST_CONFUSIONS),
         config=[(path, _shown(leaf)) for path, leaf in leaves(report.config).items()],
         links={name: address for name, address in report.links.items() if _harmless(address)},
         roomy=len(evaluation.per_class) <= ROOMY,
-        shown_mistakes=min(report.mistakes, evaluation.confusion.wrong),
+        mistakes=list_mistakes(report),
+        why_mark=_WHY_MARK,
     )
+
+
+def link_why(page: Path) -> None:
+    """Make a written report lead to the why page beside it; a second time changes nothing."""
+    text = page.read_text(encoding="utf-8")
+    write_text(page, text.replace(_WHY_MARK, _WHY_LINK))
+
+
+def list_mistakes(report: ReportInput) -> list[Card]:
+    """Return the most confident mistakes, as many as the report asks for."""
+    test, names = report.test, [one.name for one in report.evaluation.per_class]
+    outcomes = outcomes_of(test.probabilities, test.labels)
+    return [
+        Card(
+            picture=picture_of(test.images[row]),
+            true=names[outcomes.labels[row]],
+            said=(
+                f"{names[outcomes.predicted[row]]} ({100 * outcomes.confidence[row]:.0f}\u00a0%)",
+            ),
+        )
+        for row in confident_mistakes(outcomes, report.mistakes)
+    ]
 
 
 def _tiles(evaluation: Evaluation) -> list[Tile]:
@@ -84,8 +118,8 @@ def _tiles(evaluation: Evaluation) -> list[Tile]:
     return [
         Tile(
             "Accuracy",
-            _percent(evaluation.accuracy),
-            f"95 %: {_percent(accuracy.low)} to {_percent(accuracy.high)}",
+            percent(evaluation.accuracy),
+            f"95 %: {percent(accuracy.low)} to {percent(accuracy.high)}",
         ),
         Tile(
             "Macro F1",
@@ -132,14 +166,6 @@ def _shown(leaf: JsonValue) -> str:
     if isinstance(leaf, list):
         return ", ".join(map(str, leaf))
     return "null" if leaf is None else str(leaf)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
-
-
-def _data_uri(content: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def _harmless(address: str) -> bool:

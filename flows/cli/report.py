@@ -1,0 +1,68 @@
+"""`pitchpipe report | card`: what people look at before they trust a version."""
+
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import JsonOption, Project, emit, with_params
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (report, card):
+        app.command(command.__name__)(command)
+
+
+@with_params(model=True)
+def report(
+    project: Project,
+    target: Annotated[str, typer.Argument(help="Version, alias, or a trial's key.")] = "champion",
+    *,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare", help="Two versions or aliases: which images the first fixed and broke."
+        ),
+    ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the path of a version's report, or write the comparison of two versions.
+
+    --compare shows test images: to choose settings by them is to select on the test split.
+
+    Example: pitchpipe report --compare challenger champion --open
+    """
+    tracking = project.tracking()
+    from flows.versions.reports import compare_versions, report_of
+
+    page = compare_versions(tracking, *compare) if compare else report_of(tracking, target)
+    path = page.resolve()
+    if as_json:
+        emit({"page": str(path)})
+    else:
+        typer.echo(str(path))
+    if open_page:
+        typer.launch(path.as_uri())
+
+
+@with_params(model=True)
+def card(
+    project: Project,
+    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the model card of a version in Markdown: use, data, limits, scores, verdict, lineage.
+
+    Example: pitchpipe card champion > CARD.md
+    """
+    tracking = project.tracking()
+    from flows.registry.loading import open_version
+    from flows.versions.card import card_of
+
+    text = card_of(open_version(tracking, version))
+    if as_json:
+        emit({"card": text})
+    else:
+        typer.echo(text, nl=False)

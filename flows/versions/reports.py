@@ -1,0 +1,88 @@
+"""Reports of versions and trials, and the why page of any two versions."""
+
+from pathlib import Path
+
+from flows.datasets.files import PREPARED
+from flows.records.trial_store import directory_of, find_trial
+from flows.registry.listing import find_version
+from flows.registry.promotion.judge import score_on_test
+from flows.registry.records import VersionRecord
+from flows.tracking.store import Tracking, mlflow_errors
+from flows.versions.evaluate import names_trial
+from models.datasets.prepared import open_split
+from models.errors import ConfigError, InputError
+from models.evaluation.report.page import WHY
+from models.evaluation.report.why import WhyInput, write_why
+
+REPORTS = Path("mlruns/reports")
+"""Reports fetched from MLflow, and pages of compared versions."""
+PAGE = "report.html"
+
+
+def report_of(tracking: Tracking, target: str) -> Path:
+    """Return the report of a version, an alias or a trial; one that only MLflow has is fetched.
+
+    Raises ConfigError where there is no such target, or no report of it.
+    """
+    if names_trial(tracking, target):
+        return _report_of_trial(target)
+    record = find_version(tracking, target)
+    here = _evaluated(record.tags.get("trial.key", ""), record.tags.get("trial.budget", ""))
+    return here if here is not None else _fetched(tracking, record)
+
+
+def compare_versions(tracking: Tracking, first: str, second: str) -> Path:
+    """Write which of today's test images one version fixed and broke against another.
+
+    The gate is not asked, and no look is counted: the page says so. Raises as `score_on_test`, and
+    InputError where the two share no class.
+    """
+    records = [find_version(tracking, one) for one in (first, second)]
+    challenger, champion = (score_on_test(tracking, str(one.version)) for one in records)
+    names = (f"version {records[0].version}", f"version {records[1].version}")
+    if {*challenger.unknown, *champion.unknown} >= set(challenger.classes):
+        raise InputError(f"{names[0]} and {names[1]} share no class; compare others")
+    why = WhyInput(
+        title=f"{tracking.name}: {names[0]} against {names[1]}",
+        challenger=challenger,
+        champion=champion,
+        images=open_split(PREPARED, "test", verify=True).images,
+        names=names,
+    )
+    folder = f"{records[0].version}-against-{records[1].version}"
+    path = REPORTS / tracking.name / folder / WHY
+    write_why(path, why)
+    return path
+
+
+def _report_of_trial(key: str) -> Path:
+    trial = find_trial(key)
+    found = sorted(directory_of(trial.key).glob(f"evaluations/*/{PAGE}"))
+    if not found:
+        raise ConfigError(
+            f"trial {trial.key[:12]} has no report: only the selected trial of a retraining has "
+            f"one; `pitchpipe trials show {trial.key[:12]}` shows its validation scores"
+        )
+    return found[-1]
+
+
+def _evaluated(key: str, budget: str) -> Path | None:
+    """Return the report in the trial store; None where there is none."""
+    if not key or not budget.isdecimal():
+        return None
+    path = directory_of(key) / "evaluations" / f"{int(budget):06d}" / PAGE
+    return path if path.is_file() else None
+
+
+def _fetched(tracking: Tracking, record: VersionRecord) -> Path:
+    folder, run_id = REPORTS / tracking.name / str(record.version), record.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    with mlflow_errors():
+        if run_id is not None and tracking.client.list_artifacts(run_id, "report"):
+            path = Path(tracking.client.download_artifacts(run_id, "report", str(folder))) / PAGE
+            if path.is_file():
+                return path
+    raise ConfigError(
+        f"version {record.version} of {record.name} has no report any more; "
+        f"`pitchpipe evaluate {record.version}` scores it again"
+    )

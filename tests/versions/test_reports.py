@@ -1,0 +1,58 @@
+"""`pitchpipe report` and `card`: what people look at before they trust a version."""
+
+import json
+from pathlib import Path
+
+from evaluation_fixtures import Sources
+from registry_records import Command
+
+pytest_plugins = ["registry_fixtures", "registry_project"]
+
+
+def test_a_report_that_mlflow_has_is_fetched(bars: Path, pitchpipe: Command) -> None:
+    """Its path is printed, and nothing else; it lies in the project."""
+    code, out, err = pitchpipe("report", "1")
+
+    assert code == 0, err
+    page = Path(out.strip())
+    assert page.read_text() == "<p>fine</p>"
+    assert page.is_relative_to(bars)
+
+
+def test_two_versions_are_compared_image_by_image(pitchpipe: Command) -> None:
+    """The one that names every bar rightly against the untrained one: nothing is broken."""
+    code, out, _ = pitchpipe("report", "--compare", "1", "2", "--json")
+    back = pitchpipe("report", "--compare", "2", "1")[1].strip()
+
+    text, other = (Sources(Path(path).read_text()).text for path in (json.loads(out)["page"], back))
+
+    assert code == 0
+    assert "version 1 against version 2 on the same" in text
+    assert "Broken: 0" in text
+    assert "Fixed: 0" in other
+    assert "no look at the test split was counted" in text
+
+
+def test_a_version_or_trial_that_is_not_there_is_refused(pitchpipe: Command) -> None:
+    code, _, err = pitchpipe("report", "7")
+    assert code == 2
+    assert "has no version '7'" in err
+    code, _, err = pitchpipe("report", "abcdef")
+    assert code == 2
+    assert "no trial's key begins with 'abcdef'" in err
+
+
+def test_a_card_says_what_a_version_is_for_and_how_sure_its_scores_are(pitchpipe: Command) -> None:
+    """Use, data, scores, limits, verdict and lineage, as Markdown; a verdict once there is one."""
+    before = pitchpipe("card", "1")[1]
+    pitchpipe("promote", "1", "--force", "--reason", "it | is *right*")
+    code, after, _ = pitchpipe("card")
+
+    assert code == 0
+    for heading in ("Intended use", "Data", "Scores", "Limits", "Verdict", "Environment"):
+        assert f"\n## {heading}\n" in after
+    assert after.startswith("# bars-classifier, version 1\n")
+    assert "| Accuracy | 0.9000 | 0.8000 to 0.9500 |" in after
+    assert "The ledger says nothing of this version." in before
+    assert "**promote**, " in after
+    assert r"it \| is \*right\*" in after
