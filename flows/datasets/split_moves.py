@@ -11,6 +11,7 @@ from flows.datasets.files import batch_digests
 from flows.datasets.versions import arrivals
 from models.config import DataParams
 from models.datasets.batches import read_batch, read_piece
+from models.datasets.near_duplicates.clusters import with_roots
 from models.datasets.scanning import (
     Scanned,
     concatenate_groups,
@@ -18,7 +19,7 @@ from models.datasets.scanning import (
     scan_pieces,
 )
 from models.datasets.split_assignment import Pictures, picture_splits
-from models.datasets.splits import Ids, carve_validation
+from models.datasets.splits import Ids, Indices, carve_validation
 from models.digests import digest_of
 from models.files import replacing
 
@@ -36,6 +37,17 @@ class Moves:
     """Of these, those in another split now: only a new declaration does that."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a batch is split by."""
+
+    pictures: Pictures
+    """Labels, which do not count for that, are all 0."""
+    outlined: Indices
+    outlines: NDArray[np.uint8]
+    """As of ImageStatistics."""
+
+
 def remember_ids(digest: str, scanned: Scanned, data: DataParams) -> None:
     """Cache what a batch that was just scanned, for arrays as `data` wants them, is split by."""
     pictures = scanned.pictures
@@ -46,6 +58,8 @@ def remember_ids(digest: str, scanned: Scanned, data: DataParams) -> None:
             prints=pictures.prints,
             claims=pictures.claims,
             groups=np.empty((0, 32), np.uint8) if pictures.groups is None else pictures.groups,
+            outlined=scanned.statistics.outlined,
+            outlines=scanned.statistics.outlines,
             form=np.array(_form(data)),
         )
 
@@ -54,27 +68,34 @@ def count_moves(added: str, data: DataParams) -> Moves:
     """Compare the splits of the dataset's images with the batch of digest `added` and without."""
     came = arrivals(data.name)
     batches = [
-        (digest, _pictures(path, digest, data, rank=came.get(path.name, len(came))))
+        (digest, _known(path, digest, data, rank=came.get(path.name, len(came))))
         for path, digest in batch_digests(data.name)
     ]
-    before = [pictures for digest, pictures in batches if digest != added]
+    before = [known for digest, known in batches if digest != added]
     if not before:
         return Moves(0, 0)
-    old_ids, old = picture_splits(_joined(before), data)
-    new_ids, new = picture_splits(_joined([pictures for _, pictures in batches]), data)
+    old_ids, old = picture_splits(_joined(before, data), data)
+    new_ids, new = picture_splits(_joined([known for _, known in batches], data), data)
     places = _places(old_ids, new_ids)
     return Moves(before=len(old_ids), moved=int(np.count_nonzero(old != new[places])))
 
 
-def _joined(batches: list[Pictures]) -> Pictures:
-    return Pictures(
-        ids=np.concatenate([one.ids for one in batches]),
-        prints=np.concatenate([one.prints for one in batches]),
-        labels=np.concatenate([one.labels for one in batches]),
-        claims=np.concatenate([one.claims for one in batches]),
-        arrivals=np.concatenate([one.ranks for one in batches]),
-        groups=concatenate_groups(batches),
+def _joined(batches: list[_Known], data: DataParams) -> Pictures:
+    every = [known.pictures for known in batches]
+    pictures = Pictures(
+        ids=np.concatenate([one.ids for one in every]),
+        prints=np.concatenate([one.prints for one in every]),
+        labels=np.concatenate([one.labels for one in every]),
+        claims=np.concatenate([one.claims for one in every]),
+        arrivals=np.concatenate([one.ranks for one in every]),
+        groups=concatenate_groups(every),
     )
+    if data.near_copies == "report":
+        return pictures
+    starts = np.cumsum([0, *(len(one.ids) for one in every)])
+    outlined = [known.outlined + start for known, start in zip(batches, starts, strict=False)]
+    outlines = np.concatenate([known.outlines for known in batches])
+    return with_roots(pictures, np.concatenate(outlined), outlines)
 
 
 def _places(some: Ids, among: Ids) -> NDArray[np.intp]:
@@ -87,36 +108,38 @@ def _sortable(ids: Ids) -> NDArray[np.bytes_]:
     return np.array([row.tobytes().hex() for row in ids], dtype="S64")
 
 
-def _pictures(path: Path, digest: str, data: DataParams, *, rank: int) -> Pictures:
-    """Return what a batch is split by; labels, which do not count for that, are all 0."""
+def _known(path: Path, digest: str, data: DataParams, *, rank: int) -> _Known:
     found = _read_cached(_file(digest), data)
     if found is None:
         batch = read_batch(path)
         pieces = (read_piece(batch, piece) for piece in range(len(batch.piece_lengths)))
         scanned = concatenate_scans(scanned for _, scanned, _ in scan_pieces(pieces, data))
         remember_ids(digest, scanned, data)
-        found = scanned.pictures
-    return replace(
-        found,
-        labels=np.zeros(len(found.ids), np.int64),
-        claims=carve_validation(found.claims),
-        arrivals=np.full(len(found.ids), rank),
+        statistics = scanned.statistics
+        found = _Known(scanned.pictures, statistics.outlined, statistics.outlines)
+    pictures = replace(
+        found.pictures,
+        labels=np.zeros(len(found.pictures.ids), np.int64),
+        claims=carve_validation(found.pictures.claims),
+        arrivals=np.full(len(found.pictures.ids), rank),
     )
+    return replace(found, pictures=pictures)
 
 
-def _read_cached(path: Path, data: DataParams) -> Pictures | None:
+def _read_cached(path: Path, data: DataParams) -> _Known | None:
     """Return cached rows; None where there are none of this image form, or the file is damaged."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if str(arrays["form"]) != _form(data):
                 return None
-            return Pictures(
+            pictures = Pictures(
                 ids=arrays["ids"],
                 prints=arrays["prints"],
                 labels=np.empty(0, np.int64),
                 claims=arrays["claims"],
                 groups=arrays["groups"] if len(arrays["groups"]) else None,
             )
+            return _Known(pictures, arrays["outlined"], arrays["outlines"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 

@@ -126,6 +126,9 @@ class DataParams(Record):
     """Which pictures share a split for life, by their files' paths: `{group}_*` is what stands
     before the first _ of a file's name, `{group}/*/*` the folder above the class. * stands for any
     characters but /. A column `group` goes before; null: each picture is by itself."""
+    near_copies: Literal["report", "together"] = "report"
+    """Near copies in different splits: a warning, or they share a split for life. For pictures of
+    48 pixels a side and more."""
     conflicts: Literal["drop", "refuse"] = "drop"
     """An image under two labels: drop all its copies, or refuse to prepare."""
     checks: CheckParams = CheckParams()

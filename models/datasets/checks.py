@@ -157,6 +157,7 @@ def _check_near_duplicates(examined: Examined, data: DataParams) -> Iterator[Fin
     """near_duplicates, among the images that are kept."""
     if data.checks.near_duplicates == "off":
         return
+    yield from _clusters(examined)
     rows, splits = _kept_rows(examined)
     near = near_duplicates(
         examined.scanned.statistics.take(rows), splits, max_comparisons=data.checks.near_pairs
@@ -174,6 +175,23 @@ def _check_near_duplicates(examined: Examined, data: DataParams) -> Iterator[Fin
         f"nearly an image of another split, such as {names[0]} and {names[1]}"
         + _names(examined, rows[images]),
     )
+
+
+def _clusters(examined: Examined) -> Iterator[Finding]:
+    """near_duplicates that are kept together."""
+    pictures = examined.scanned.pictures
+    if pictures.roots is None:
+        return
+    once = group_copies(pictures.ids).first
+    joined = once[np.any(pictures.roots[once] != pictures.ids[once], axis=1)]
+    if len(joined):
+        lengths = group_copies(pictures.roots[once]).lengths
+        yield _finding(
+            "near_duplicates",
+            f"{len(joined):,} images are near copies of {np.count_nonzero(lengths > 1):,} others "
+            f"and share their splits; the largest cluster has {lengths.max():,} images"
+            + _names(examined, joined),
+        )
 
 
 def _kept_rows(examined: Examined) -> tuple[Indices, NDArray[np.int8]]:

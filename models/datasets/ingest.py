@@ -10,6 +10,7 @@ from models.config import DataParams
 from models.datasets.batches import write_batch
 from models.datasets.checks import Examined, Report, describe, examine
 from models.datasets.labelled_images import EncodedRows, Rows, Source
+from models.datasets.near_duplicates.clusters import together
 from models.datasets.prepared import Finding
 from models.datasets.scanning import Fault, Scanned, concatenate_scans, scan_pieces
 from models.datasets.split_assignment import assign
@@ -121,7 +122,7 @@ def _report(
     if not found.pieces:
         nothing = Finding(code="no_images", message="holds no readable images", where=source.name)
         return Report((*errors, nothing), (*ignored, *warnings))
-    scanned = _carve(found.pieces)
+    scanned = together(_carve(found.pieces), data)
     assignment = assign(scanned.pictures, data.model_copy(update={"conflicts": "drop"}))
     report = examine(Examined(scanned, source.classes, assignment, known), data)
     return Report((*errors, *report.errors), (*ignored, *warnings, *report.warnings))

@@ -12,6 +12,7 @@ from models.config import DataParams, SplitName
 from models.datasets.array_writer import mean_and_std, write_split
 from models.datasets.checks import Examined, describe, examine
 from models.datasets.labelled_images import SPLITS
+from models.datasets.near_duplicates.clusters import together
 from models.datasets.prepared import MANIFEST, Finding, Manifest, SplitInfo
 from models.datasets.raw import Arrivals, RawDataset, open_raw
 from models.datasets.scanning import scan
@@ -33,7 +34,7 @@ def prepare(
     batches = open_raw(raw, arrivals)
     with _replacement_for(prepared) as building:
         scratch = building / "scratch"
-        scanned = scan(batches, scratch, data)
+        scanned = together(scan(batches, scratch, data), data)
         assignment = assign(scanned.pictures, data)
         _refuse_empty_splits(assignment)
         checks = _check(Examined(scanned, batches.classes, assignment, {}), data)

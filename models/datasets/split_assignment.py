@@ -37,6 +37,8 @@ class Pictures:
     """Ranks, from 0, by which a row came before another; None: all came at once."""
     groups: Ids | None = None
     """Keys of groups that share a split, zeros for a row without one; None: no row has one."""
+    roots: Ids | None = None
+    """Ids of the pictures whose split these share, being near copies of them; None: of none."""
 
     @property
     def ranks(self) -> NDArray[np.int64]:
@@ -63,7 +65,7 @@ class _Distinct:
     ranks: NDArray[np.int64]
     """Of the copy that came first."""
     keys: Ids
-    """What decides on the split: the group's key, else the id."""
+    """What decides on the split: the group's key, else the root's id, else the own."""
 
     def take(self, places: Indices) -> "_Distinct":
         return _Distinct(
@@ -89,13 +91,13 @@ class _Distinct:
 def assign(pictures: Pictures, data: DataParams) -> Assignment:
     """Assign every image to one split, or drop it.
 
-    Images of one group share the split of the group's key, or of their greatest claim. Copies count
-    once, in the split of their greatest claim. Images with two labels are dropped, with all their
-    copies (data.conflicts: refuse raises InputError). Images that resizing makes equal count once:
-    the one that came first, so that none moves when others come; of those that came at once test
-    before validation before train, then the smallest id. One that is declared test counts as having
-    come first. data.limit keeps the smallest ids of each split and every image that is declared
-    test.
+    Images of one group, or near copies of one root, share the split of its key, or of their
+    greatest claim. Copies count once, in the split of their greatest claim. Images with two labels
+    are dropped, with all their copies (data.conflicts: refuse raises InputError). Images that
+    resizing makes equal count once: the one that came first, so that none moves when others come;
+    of those that came at once test before validation before train, then the smallest id. One that
+    is declared test counts as having come first. data.limit keeps the smallest ids of each split
+    and every image that is declared test.
     """
     copies = group_copies(pictures.ids)
     conflicting = has_two_labels(copies, pictures.labels)
@@ -152,19 +154,36 @@ def _distinct(pictures: Pictures, copies: Copies, data: DataParams) -> _Distinct
 
 
 def _keys(pictures: Pictures, copies: Copies) -> Ids:
-    """Return the key of each different image, (m, 32): that of its first copy's group, or its id.
+    """Return the key of each different image, (m, 32).
+
+    That of its group; of an image without one that of its root, which is the root's group or id.
+    """
+    ids, groups = pictures.ids[copies.first], _groups(pictures, copies)
+    grouped = np.any(groups, axis=1, keepdims=True)
+    keys = np.where(grouped, groups, ids)
+    if pictures.roots is None:
+        return keys
+    # Ids ascend, and no two begin alike: 8 bytes find them.
+    root = np.searchsorted(_beginnings(ids), _beginnings(pictures.roots[copies.first]))
+    return np.where(grouped, groups, keys[root])
+
+
+def _beginnings(ids: Ids) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(ids[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+
+
+def _groups(pictures: Pictures, copies: Copies) -> Ids:
+    """Return the group of each different image's first copy, (m, 32); zeros: it has none.
 
     Of copies that came at once one with a group goes before, then the smallest key.
     """
-    ids = pictures.ids[copies.first]
     if pictures.groups is None:
-        return ids
+        return np.zeros((len(copies.starts), 32), np.uint8)
     rows = copies.order
     groups = pictures.groups[rows]
-    start = np.ascontiguousarray(groups[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+    start = _beginnings(groups)
     order = np.lexsort([start, start == 0, pictures.ranks[rows], copies.group])
-    chosen = groups[order[copies.starts]]
-    return np.where(np.any(chosen, axis=1, keepdims=True), chosen, ids)
+    return groups[order[copies.starts]]
 
 
 def _claims_together(keys: Ids, claims: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.datasets.image_statistics import ImageStatistics
+from models.datasets.near_duplicates.near_copies import near_copies
 from models.datasets.splits import TEST, VALIDATION, Indices
 
 MAX_BITS = 4
@@ -33,9 +34,10 @@ def near_duplicates(
 ) -> NearDuplicates:
     """Find test images near to train or validation, and validation images near to train.
 
-    Candidates differ in at most MAX_BITS of their hashes and are confirmed by their thumbnails.
-    Above max_comparisons pairs only the first held-out images are compared: a random sample where
-    the images are in the order of their ids.
+    Candidates differ in at most MAX_BITS of their hashes and are confirmed by their thumbnails;
+    those of images that have outlines are found by `near_copies`, too. Above max_comparisons pairs
+    only the first held-out images are compared: a random sample where the images are in the order
+    of their ids.
     """
     hashes = statistics.hashes
     held_out = np.flatnonzero(splits >= VALIDATION)
@@ -48,7 +50,22 @@ def near_duplicates(
             statistics, hashes, sample[splits[sample] == split], np.flatnonzero(splits < split)
         )
     ]
-    return NearDuplicates(pairs, len(sample), len(held_out))
+    pairs += _near_copies(statistics, splits, sample)
+    return NearDuplicates(list(dict.fromkeys(pairs)), len(sample), len(held_out))
+
+
+def _near_copies(
+    statistics: ImageStatistics, splits: NDArray[np.int8], sample: Indices
+) -> Iterator[tuple[int, int]]:
+    """Yield near copies in another split of the images of the sample that have outlines."""
+    outlined = statistics.outlined
+    sought = np.flatnonzero(np.isin(outlined, sample))
+    if not len(sought):
+        return
+    found = near_copies(statistics.outlines, sought)
+    held_out, other = outlined[found.first], outlined[found.second]
+    across = splits[other] < splits[held_out]
+    yield from zip(held_out[across].tolist(), other[across].tolist(), strict=True)
 
 
 def _near(
