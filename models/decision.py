@@ -85,6 +85,19 @@ class ExpectedAccuracy(Record):
         )
 
 
+class NewData(Record):
+    """Images in batches that the last retraining did not have, copies included."""
+
+    images: int
+    before: int
+    """Images that it had."""
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        return f"{self.images:,} new images beside {self.before:,}"
+
+
 class TriggerContext(Record):
     """Circumstances of a decision, beside the fingerprint."""
 
@@ -94,6 +107,8 @@ class TriggerContext(Record):
     """Of the newest images; empty if drift was not measured."""
     expected: ExpectedAccuracy | None = None
     """On the newest images; null if it was not estimated."""
+    new: NewData | None = None
+    """Null if it is not known."""
     past: tuple[PastRetraining, ...] = ()
     """Retrainings of at least the last seven days and the cool-down, in any order."""
 
@@ -131,14 +146,30 @@ def should_retrain(
     if last is not None and not changed:
         return Decision(retrain=False, reason=_unchanged(last, context))
     if context is None or context.trigger == "manual":
-        return Decision(retrain=True, reason=_cause(changed, ()))
+        return Decision(retrain=True, reason=_cause(changed, context))
     drifted = _drifted(context)
     if context.trigger == "drift" and last is not None and not drifted:
         reason = _no_drift(changed, context.drift)
         return Decision(retrain=False, reason=_with_accuracy(reason, context))
-    return _postponed(context, limits or RetrainingParams()) or Decision(
-        retrain=True, reason=_with_accuracy(_cause(changed, drifted), context)
+    limits = limits or RetrainingParams()
+    if not drifted and _only_little_data(changed, context, limits):
+        return Decision(retrain=False, reason=_too_little(context, limits))
+    return _postponed(context, limits) or Decision(
+        retrain=True, reason=_with_accuracy(_cause(changed, context), context)
     )
+
+
+def _only_little_data(
+    changed: Sequence[str], context: TriggerContext, limits: RetrainingParams
+) -> bool:
+    if context.new is None or list(changed) != ["data"]:
+        return False
+    return context.new.images < limits.minimum_new_images
+
+
+def _too_little(context: TriggerContext, limits: RetrainingParams) -> str:
+    amount = context.new.sentence if context.new else "no new images"
+    return f"{amount}: fewer than {limits.minimum_new_images:,} (retraining.minimum_new_images)"
 
 
 def _with_accuracy(reason: str, context: TriggerContext) -> str:
@@ -154,11 +185,18 @@ def _changed(now: Fingerprint, last: Completed | None) -> tuple[str, ...]:
     return tuple(name for name in after if after[name] != before[name])
 
 
-def _cause(changed: Sequence[str], drifted: Sequence[str]) -> str:
+def _cause(changed: Sequence[str], context: TriggerContext | None) -> str:
     if not changed:
         return "no retraining was completed before"
+    drifted = () if context is None or context.trigger == "manual" else _drifted(context)
     drift = f"; drift: {', '.join(drifted)}" if drifted else ""
-    return f"changed: {', '.join(changed)}{drift}"
+    return f"changed: {', '.join(changed)}{drift}{_amount(changed, context)}"
+
+
+def _amount(changed: Sequence[str], context: TriggerContext | None) -> str:
+    """How much the data grew, where it did."""
+    new = context.new if context and "data" in changed else None
+    return f"; {new.sentence}" if new and new.images else ""
 
 
 def _drifted(context: TriggerContext | None) -> tuple[str, ...]:

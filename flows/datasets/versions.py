@@ -102,6 +102,19 @@ def batches_after(digest: str, name: str) -> tuple[Path, ...] | None:
     return tuple(path for path, batch in batch_digests(name) if batch not in known)
 
 
+def images_since(digest: str, name: str) -> tuple[int, int] | None:
+    """Count the images of the batches that a version lacks, and those that it has.
+
+    None where that version or the dataset as it is now is not logged.
+    """
+    versions = {version.digest: version for version in logged_versions(name)}
+    before, now = versions.get(digest), versions.get(raw_version(name).digest)
+    if before is None or now is None:
+        return None
+    known = {batch.digest for batch in before.batches}
+    return sum(one.images for one in now.batches if one.digest not in known), before.images
+
+
 def log_version(name: str) -> None:
     """Append the current version of a dataset, unless the last line describes it already."""
     versions = logged_versions(name)

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from pydantic import JsonValue
 
 from flows.datasets.files import raw_version
+from flows.datasets.versions import images_since
 from flows.records import ledger
 from flows.records.champion import (
     MLFLOW_DATABASE,
@@ -26,6 +27,7 @@ from models.decision import (
     Completed,
     Decision,
     Fingerprint,
+    NewData,
     PastRetraining,
     TriggerContext,
     should_retrain,
@@ -97,6 +99,7 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
         time=datetime.now(UTC),
         drift=request.drift,
         expected=request.expected,
+        new=new_data(last, params),
         past=past_retrainings(params.retraining),
     )
     return should_retrain(
@@ -106,6 +109,14 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
         limits=params.retraining,
         force=request.force,
     )
+
+
+def new_data(last: Completed | None, params: Params) -> NewData | None:
+    """Count the images that came since a retraining; None where that is not known."""
+    if last is None or last.dataset not in (None, params.data.name):
+        return None
+    found = images_since(last.fingerprint.data, params.data.name)
+    return None if found is None else NewData(images=found[0], before=found[1])
 
 
 def last_retraining() -> Completed | None:

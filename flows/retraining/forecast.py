@@ -9,7 +9,8 @@ from flows.engines.opening import check_devices, check_engine, device_of, worker
 from flows.records.looks import GateOutlook, gate_outlook
 from flows.records.retraining import Request, Retraining, TrialCounts
 from flows.records.trial_store import stored_trials
-from flows.retraining.decide import decide
+from flows.retraining.data_worth import DataWorth, data_worth
+from flows.retraining.decide import decide, last_of_name, new_data
 from flows.retraining.starting import open_started_search
 from models.config import Params, Record
 from models.datasets.prepared import Manifest
@@ -42,6 +43,8 @@ class Forecast(Record):
     """What the estimate is based on."""
     gate: GateOutlook | None = None
     """What the test split can show; null: no champion, or the data is not prepared."""
+    data: DataWorth | None = None
+    """What new data is worth; null: there was no retraining, or the data is not prepared."""
 
     def document(self) -> dict[str, JsonValue]:
         """Return what `--json` prints: the keys of `run`, null for what did not run, and more."""
@@ -62,6 +65,9 @@ def forecast_retraining(request: Request) -> Forecast:
     if search is None:
         return _before_prepare(params, decision)
     preview, pace = search.preview, _pace(search.manifest)
+    gate = gate_outlook(params.registered_name, search.manifest, params.gate)
+    last = last_of_name(params.registered_name)
+    worth = data_worth(params, search.manifest, new=new_data(last, params), gate=gate)
     to_train = len(preview.missing) + preview.later
     workers = workers_for(params, request, device)
     return Forecast(
@@ -72,7 +78,8 @@ def forecast_retraining(request: Request) -> Forecast:
         epochs=params.search.epochs,
         seconds=round(pace.seconds_per_epoch * preview.epochs_left / workers, 1),
         basis=pace.basis,
-        gate=gate_outlook(params.registered_name, search.manifest, params.gate),
+        gate=gate,
+        data=worth if last else None,
     )
 
 

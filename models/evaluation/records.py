@@ -140,6 +140,26 @@ def _be(count: int, one: str = "is", many: str = "are") -> str:
     return one if count == 1 else many
 
 
+class LearningCurve(Record):
+    """How much the error is expected to fall with the images that came."""
+
+    sizes: int
+    """Different numbers of train images behind it."""
+    trials: int
+    gain: float
+    """Fall of the validation error, 0..1."""
+    interval: Interval
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        low, high = 100 * self.interval.low, 100 * self.interval.high
+        return (
+            f"by the learning curve of {self.trials} trials on {self.sizes} sizes they are worth "
+            f"{100 * self.gain:.2g} points [{low:.2g}, {high:.2g}]"
+        )
+
+
 class ClassScores(Record):
     """Scores of one class against all others."""
 

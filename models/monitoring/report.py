@@ -43,16 +43,7 @@ def compare(
     counts = [np.bincount(side.predicted, minlength=len(classes)) for side in (reference, batch)]
     threshold = threshold_of(look, params)
     tests = tuple(
-        DriftTest(
-            name=one.name,
-            statistic=one.found[0],
-            p_value=one.found[1],
-            threshold=threshold,
-            shifted=one.found[1] <= threshold,
-            effect=one.effect,
-            small=one.effect < params.minimum_effect,
-            words=one.words,
-        )
+        _judged(one, threshold, params.minimum_effect)
         for one in _run_tests(reference, batch, params, counts, threshold)
     )
     return DriftReport(
@@ -69,6 +60,19 @@ def compare(
             classes=tuple(classes),
             generator=np.random.default_rng([params.seed, int(batch.digest[:16], 16), 1]),
         ),
+    )
+
+
+def _judged(one: _Outcome, threshold: float, minimum_effect: float) -> DriftTest:
+    return DriftTest(
+        name=one.name,
+        statistic=one.found[0],
+        p_value=one.found[1],
+        threshold=threshold,
+        shifted=one.found[1] <= threshold,
+        effect=one.effect,
+        small=one.effect < minimum_effect,
+        words=one.words,
     )
 
 

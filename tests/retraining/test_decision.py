@@ -27,6 +27,7 @@ from models.decision import (
     DriftScore,
     ExpectedAccuracy,
     Fingerprint,
+    NewData,
     PastRetraining,
     Trigger,
     TriggerContext,
@@ -148,6 +149,30 @@ def test_a_trigger_of_drift_needs_drift_and_others_mention_it(
 
     assert decision.retrain is retrain
     assert decision.reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "drift", "images", "retrain"),
+    [
+        ("cron", CALM, 99, False),
+        ("cron", CALM, 100, True),
+        ("cron", DRIFTED, 99, True),
+        ("manual", CALM, 99, True),
+    ],
+)
+def test_a_schedule_weighs_how_much_data_came(
+    trigger: Trigger, drift: DriftScore, images: int, *, retrain: bool
+) -> None:
+    """Too little of it is no reason, unless it drifted; a person is held back by nothing."""
+    new = NewData(images=images, before=1797)
+    context = TriggerContext(trigger=trigger, time=NOON, drift=(drift,), new=new)
+
+    decision = should_retrain(
+        NOW, CHANGED, context=context, limits=RetrainingParams(minimum_new_images=100)
+    )
+
+    assert decision.retrain is retrain
+    assert f"{images} new images beside 1,797" in decision.reason
 
 
 @pytest.mark.parametrize("drift", [CALM, DRIFTED])

@@ -11,7 +11,7 @@ from registry_records import BARS
 from training_fixtures import bars_images
 
 from flows.datasets.files import RAW, raw_version
-from flows.datasets.versions import log_version
+from flows.datasets.versions import images_since, log_version
 from flows.records import ledger
 from flows.records.drift_reports import drift_records, remember_drift
 from flows.records.ledger import LedgerAction
@@ -140,6 +140,16 @@ def test_a_look_is_at_images_not_looked_at_before() -> None:
     assert one.batches == ("data/raw/bars/new-0.parquet",)
     assert two.batches == ("data/raw/bars/new-1.parquet", "data/raw/bars/new-0.parquet")
     assert three.batches == ("data/raw/bars/new-2.parquet", "data/raw/bars/new-1.parquet")
+
+
+def test_new_images_are_counted_against_those_of_the_last_retraining() -> None:
+    """By the batches of the versions; None where the data as they are now were never logged."""
+    before = raw_version("bars").digest
+    assert images_since(before, "bars") == (0, 40)
+    deliver("new", seed=1, count=25)
+    assert images_since(before, "bars") is None
+    log_version("bars")
+    assert images_since(before, "bars") == (25, 40)
 
 
 def test_an_alarm_stands_until_a_retraining_has_its_batches() -> None:

@@ -157,5 +157,7 @@ def print_forecast(forecast: Forecast) -> None:
         console.print(f"  and {forecast.later} more, chosen by the scores of earlier ones")
     about = "unknown" if forecast.seconds is None else f"about {forecast.seconds:.0f} s"
     console.print(f"training time: {about} ({forecast.basis})")
+    if forecast.data is not None:
+        console.print(f"data: {forecast.data.sentence}", highlight=False)
     if forecast.gate is not None:
         console.print(f"gate: {forecast.gate.sentence}", highlight=False)

@@ -1,0 +1,84 @@
+"""What the data that came since the last retraining is worth, for `run --dry-run`."""
+
+from flows.datasets.files import SAMPLE_SHEETS
+from flows.records.looks import GateOutlook
+from flows.records.trial_store import stored_trials
+from flows.retraining.decide import last_of_name
+from models.config import Params, Record, read_record
+from models.datasets.prepared import MANIFEST, Manifest
+from models.decision import NewData
+from models.evaluation.records import LearningCurve
+from models.trials import TrialResult
+
+
+class DataWorth(Record):
+    """Amount of the new data, and the gain that it promises beside what can be shown."""
+
+    new: NewData | None
+    """Since the last retraining; null where that is not known."""
+    curve: LearningCurve | None
+    """From trials in the store; null: unmeasured."""
+    detectable: float | None
+    """True lead in accuracy that the test split shows with a power of 80 %; null: not known."""
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        amount = self.new.sentence if self.new else "unknown number of new images"
+        if self.curve is None:
+            return (
+                f"{amount}; what they are worth is unmeasured: that needs trials of one config on "
+                "three sizes of this dataset"
+            )
+        return f"{amount}; {self.curve.sentence}{self._beside()}"
+
+    def _beside(self) -> str:
+        if self.curve is None or self.detectable is None:
+            return ""
+        if self.curve.interval.high < self.detectable:
+            return ": less than the test split can show"
+        if self.curve.interval.low >= self.detectable:
+            return ": enough for the test split to show it"
+        return ": whether the test split can show it is open"
+
+
+def data_worth(
+    params: Params, manifest: Manifest, *, new: NewData | None, gate: GateOutlook | None
+) -> DataWorth:
+    """Weigh what came since the last retraining of the params' name."""
+    return DataWorth(
+        new=new,
+        curve=_curve(params, manifest),
+        detectable=gate.detectable if gate else None,
+    )
+
+
+def _curve(params: Params, manifest: Manifest) -> LearningCurve | None:
+    """Fit the curve of the config that was trained on most sizes; of equal ones the latest."""
+    trained: dict[str, Manifest] = {}
+    for path in SAMPLE_SHEETS.glob(f"*/{MANIFEST}"):
+        found = read_record(path, Manifest)
+        if found is not None and found.name == manifest.name:
+            trained[found.digest] = found
+    last = last_of_name(params.registered_name)
+    before = [one for one in trained.values() if last and one.raw_digest == last.fingerprint.data]
+    if not before:
+        return None
+    points: dict[str, list[tuple[int, float]]] = {}
+    for trial in stored_trials():
+        if isinstance(trial.outcome, TrialResult) and trial.spec.dataset in trained:
+            size = trained[trial.spec.dataset].splits["train"].images
+            config = trial.spec.config.model_copy(update={"seed": 0}).model_dump_json()
+            error = 1 - trial.outcome.scores.accuracy
+            points.setdefault(config, []).append((size, error))
+    most = max(points.values(), key=lambda one: len({size for size, _ in one}), default=[])
+    return _fitted(most, before[-1].splits["train"].images, manifest.splits["train"].images)
+
+
+def _fitted(points: list[tuple[int, float]], before: int, now: int) -> LearningCurve | None:
+    if len({size for size, _ in points}) < 3:
+        return None
+    from models.evaluation.learning_curve import learning_curve  # noqa: PLC0415 - scipy
+
+    sizes, errors = zip(*points, strict=True)
+    return learning_curve(sizes, errors, before=before, now=now)
