@@ -36,15 +36,34 @@ settings.load_profile("pitchpipe")
 ADDRESS = "MLFLOW_TRACKING_URI"
 WAITING = "house"
 """Folder of tests that mostly wait, for services and processes."""
+LONGEST = (
+    "house/test_readme.py",
+    "house/test_by_itself.py",
+    "house/test_kills.py",
+    "upkeep/test_services.py",
+    "house/test_guarded_servers.py",
+    "house/test_old_project.py",
+    "retraining/test_retrain.py",
+    "search/test_search_flow.py",
+    "house/test_extending.py",
+    "datasets/test_data_fuzz.py",
+)
+"""Files of more than half a minute, the longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the files that wait among those that compute: side by side, workers would be idle."""
+    """Begin with the longest files, which at the end would be alone with an idle core.
+
+    Then those that wait are spread among those that compute: side by side, workers would be idle.
+    """
     files = list(dict.fromkeys(item.path for item in items))
+    longest = [Path(__file__).parent / name for name in LONGEST]
+    assert all(path.is_file() for path in longest)
     place = dict[Path, float]()
     for waits in (True, False):
         alike = [path for path in files if (path.parent.name == WAITING) is waits]
         place |= {path: number / len(alike) for number, path in enumerate(alike)}
+    place |= {path: number - len(longest) for number, path in enumerate(longest)}
     items.sort(key=lambda item: place[item.path])  # stable: the order within a file stays
 
 
