@@ -5,7 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,7 @@ from project_folder import (
     clean_environment,
     code_blocks,
     make_project,
-    users_prefect,
-    users_prefect_environment,
 )
-
-from flows.runtime.servers import free_port
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SMALL = ("data.limit=150", "search.epochs=1", "trial.network.channels=[4, 4, 4]")
@@ -35,20 +31,19 @@ def commands() -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProjectFolder]:
-    """A project beside a folder of photos, and one Prefect server for all its runs."""
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)])
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, prefect_api: str, request: pytest.FixtureRequest
+) -> ProjectFolder:
+    """A project beside a folder of photos, and one Prefect server for all its runs.
+
+    Commands are forked where all is imported; in `make test-slow` they are cold.
+    """
     root = tmp_path_factory.mktemp("readme") / "project"
-    project = make_project(root)
+    project = make_project(root, {"PREFECT_API_URL": prefect_api})
     shutil.copytree(REPOSITORY / "examples", root / "examples")
     draw_photos(root / "photos")
-    server = users_prefect(free_port(0))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        with server.start(users_prefect_environment(server)):
-            server.wait_ready()
-            yield ProjectFolder(root, {"PREFECT_API_URL": f"{server.url}/api"})
-    assert project.root == root
+    return replace(project, cold=request.param)
 
 
 def draw_photos(folder: Path) -> None:
