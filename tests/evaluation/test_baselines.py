@@ -90,11 +90,12 @@ def test_a_large_split_is_cut() -> None:
     assert pixels(split(images, np.zeros(len(images), np.int64))).shape == (MOST_IMAGES, 64)
 
 
-def test_they_are_shown_beside_the_leaderboard(project: ProjectFolder) -> None:
+@pytest.mark.usefixtures("with_databases")
+def test_they_are_shown_beside_the_leaderboard(project: ProjectFolder, prefect_api: str) -> None:
     """In the terminal and in the report, which also has an answer about overfitting."""
     asked = overrides(*QUICK, "search.baselines=true", "search.axes={}", "search.epochs=3")
 
-    ran = project.pitchpipe("run", *asked)
+    ran = project.pitchpipe("run", *asked, PREFECT_API_URL=prefect_api)
 
     assert ran.code == 0, ran.err
     names = ["5 nearest neighbours", "logistic regression", "random forest", "most frequent class"]

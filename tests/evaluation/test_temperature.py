@@ -142,10 +142,10 @@ def test_what_is_fitted_is_validation_alone(overfitted: TrainedTrial, flips: Fli
 
 
 def test_a_refit_that_is_calibrated_and_mirrors_is_registered_and_made_again(
-    retrained: tuple[ProjectFolder, Ran], tmp_path: Path
+    retrained: tuple[ProjectFolder, Ran], tmp_path: Path, prefect_api: str
 ) -> None:
     """Nothing is searched; made again, it has the same scores. trace tells what it does."""
-    project = ProjectFolder(tmp_path / "project")
+    project = ProjectFolder(tmp_path / "project", {"PREFECT_API_URL": prefect_api})
     shutil.copytree(retrained[0].root, project.root)
 
     ran = project.pitchpipe(

@@ -10,11 +10,14 @@ LARGER = ("data.image_size=32", "data.channels=3")
 
 @pytest.fixture(scope="module")
 def changed(
-    retrained: tuple[ProjectFolder, Ran], tmp_path_factory: pytest.TempPathFactory
+    retrained: tuple[ProjectFolder, Ran],
+    tmp_path_factory: pytest.TempPathFactory,
+    prefect_api: str,
 ) -> tuple[ProjectFolder, Ran, Ran]:
     """The digits retrained at 28 pixels in grey, then at 32 pixels in colour."""
     origin, before = retrained
-    folder = ProjectFolder(tmp_path_factory.mktemp("changed") / "project")
+    root = tmp_path_factory.mktemp("changed") / "project"
+    folder = ProjectFolder(root, {"PREFECT_API_URL": prefect_api})
     shutil.copytree(origin.root, folder.root)
     return folder, before, folder.pitchpipe("run", "--json", *overrides(*QUICK, *LARGER))
 

@@ -130,6 +130,7 @@ def test_who_speaks_another_language_does_not_answer() -> None:
         greeter.join()
 
 
+@pytest.mark.usefixtures("with_databases")
 def test_servers_die_with_a_killed_up_and_another_up_picks_up(project: ProjectFolder) -> None:
     """kill -9 leaves no server behind, and no stale file stops the next one."""
     process = project.start("up", *ports())
@@ -149,6 +150,7 @@ def test_servers_die_with_a_killed_up_and_another_up_picks_up(project: ProjectFo
     assert again.returncode == 143
 
 
+@pytest.mark.usefixtures("with_databases")
 def test_a_retraining_outlives_the_up_whose_server_it_uses(project: ProjectFolder) -> None:
     """Ctrl-C on `up` in the middle of a search by hand: another server stands in, and it ends."""
     served = project.start("up", *ports())
