@@ -97,7 +97,7 @@ $(PEERS_STAMP):
 	touch $@
 
 # The rest too: a million images prepared, the gate's error rates by simulation, how real pairs of
-# classifiers differ, time to best, what a search costs beside training, what `monitor` sees.
+# classifiers differ, time to best, what a search costs beside training, what `monitor` sees, `serve`.
 bench-all: bench
 	$(BIN)/python bench/prepare.py
 	$(BIN)/python bench/gate.py --processes 2
@@ -105,6 +105,7 @@ bench-all: bench
 	$(BIN)/python bench/time_to_best.py
 	$(BIN)/python bench/overhead.py --long --output bench/results/overhead.txt
 	$(BIN)/python bench/drift.py
+	$(BIN)/python bench/serving.py --output bench/results/serving.txt
 
 # The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
 screenshots: install-dev

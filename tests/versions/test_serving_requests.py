@@ -20,6 +20,7 @@ from PIL import Image
 
 from flows.versions.serving.app import Service
 from flows.versions.serving.bodies import Body, Reading, read_any, read_invocation
+from flows.versions.serving.intake import Intake
 from flows.versions.serving.metrics import Metrics
 from flows.versions.serving.records import (
     Batching,
@@ -334,8 +335,26 @@ def test_a_full_server_says_when_to_come_again() -> None:
         codes = [first.result().status_code, second.result().status_code]
 
     assert (third.status_code, third.headers["Retry-After"]) == (503, "1")
-    assert "2 requests: are in the server" in third.json()["message"]
+    assert "2 requests of" in third.json()["message"]
     assert codes == [200, 200]
+
+
+def test_pictures_that_grow_to_more_than_a_request_may_have_are_not_decoded() -> None:
+    """A pixel each, 10,000 as the network takes them."""
+    body = Body.of("application/json", json.dumps({"images": [[[0]]] * 3}).encode())
+    with pytest.raises(RefusedError, match="3 images: have 30000 bytes") as refused:
+        read_any(body, Reading(ImageForm(image_size=100, channels=1), LIMITS))
+    assert refused.value.status == 413
+
+
+def test_bytes_that_are_in_the_server_are_counted() -> None:
+    """Bodies and images, until their request is answered."""
+    intake = Intake(Limits(request_bytes=10))
+    full = pytest.raises(RefusedError, match="of 160 bytes: are in the server")
+    with intake.held(150), intake.held(10), full, intake.held(1):
+        raise AssertionError
+    with intake.held(160):
+        pass
 
 
 def test_who_waits_too_long_is_told() -> None:

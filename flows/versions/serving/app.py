@@ -129,7 +129,8 @@ class Service:
             try:
                 async with asyncio.timeout(self._limits.seconds):
                     images = await loop.run_in_executor(self._decoders, reader, body, reading)
-                    return Answer(version, await self._batcher.predict(version, images))
+                    with self._intake.held(images.nbytes):
+                        return Answer(version, await self._batcher.predict(version, images))
             except TimeoutError:
                 raise too_late(self._limits) from None
 

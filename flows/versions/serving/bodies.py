@@ -207,6 +207,15 @@ def _listed_image(one: JsonValue, number: int) -> bytes | Pixels:
 
 
 def _pictures(pictures: Sequence[bytes | Pixels], reading: Reading) -> Images:
+    # A picture of one pixel becomes an image as large as any.
+    size, most = len(pictures) * math.prod(reading.form.shape), reading.limits.request_bytes
+    if size > most:
+        raise RefusedError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"{len(pictures)} images",
+            f"have {size} bytes as the network takes them, at most {most} are taken",
+            "send fewer at once, or start the server with a larger --max-mb",
+        )
     return stack_images(_decoded(pictures, reading), reading.form)
 
 

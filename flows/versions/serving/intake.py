@@ -27,21 +27,24 @@ class Intake:
         read then.
         """
         size = self._size(request)
-        full = self._requests >= self._limits.requests
-        if full or self._bytes + size > self._limits.bytes_at_once:
-            raise RefusedError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{self._requests} requests",
-                "are in the server, and it takes no more",
-                "send it again after a second",
-                retry_after=1,
-            )
-        self._requests += 1
+        if self._requests >= self._limits.requests:
+            raise self._full()
+        with self.held(size):
+            self._requests += 1
+            try:
+                yield
+            finally:
+                self._requests -= 1
+
+    @contextlib.contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """Count bytes while the block lasts. Raises RefusedError where there are too many."""
+        if self._bytes + size > self._limits.bytes_at_once:
+            raise self._full()
         self._bytes += size
         try:
             yield
         finally:
-            self._requests -= 1
             self._bytes -= size
 
     async def read(self, request: Request) -> Body:
@@ -70,6 +73,15 @@ class Intake:
         if len(announced) > 18 or int(announced) > self._limits.request_bytes:
             raise self._too_long(announced[:20])
         return int(announced)
+
+    def _full(self) -> RefusedError:
+        return RefusedError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"{self._requests} requests of {self._bytes} bytes",
+            "are in the server, and it takes no more",
+            "send it again after a second",
+            retry_after=1,
+        )
 
     def _too_long(self, length: str) -> RefusedError:
         return RefusedError(

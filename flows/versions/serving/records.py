@@ -22,7 +22,7 @@ class Limits:
     """What the server takes on; all else is refused."""
 
     request_bytes: int = 64 * 2**20
-    """Of one body."""
+    """Of one body, and of its images as the network takes them."""
     images: int = 1024
     """Of one request."""
     requests: int = 256
@@ -34,7 +34,7 @@ class Limits:
 
     @property
     def bytes_at_once(self) -> int:
-        """Of all bodies that are in the server."""
+        """Of all bodies and images that are in the server."""
         return 16 * self.request_bytes
 
 
