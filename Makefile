@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Which build of torch: cpu for machines without a GPU (small), gpu for the registry's default build,
 # empty for whatever pip is set up to find.
 TORCH ?=
-# Engines besides processes, and ONNX files: dask, ray, onnx or several, as in dask,onnx.
+# Engines besides processes, networks besides ours, ONNX files: dask, ray, timm, onnx, or several, as dask,timm.
 EXTRAS ?=
 ifneq ($(filter-out cpu gpu,$(TORCH)),)
 $(error TORCH=$(TORCH): is neither cpu nor gpu)
@@ -24,7 +24,9 @@ TOOLS := $(VENV)/.installed-dev-$(STATE)
 
 .PHONY: install install-dev run test test-slow chaos audit lint types format bench bench-all bench-peers-env up screenshots clean
 
+# timm needs torchvision, in torch's own build.
 install: $(PRODUCT)
+	$(if $(and $(CPU_TORCH),$(findstring timm,$(EXTRAS))),$(PIP) $(CPU_TORCH)vision)
 	$(if $(EXTRAS),$(PIP) -e '.[$(EXTRAS)]')
 
 # What tests, lint and types need besides.

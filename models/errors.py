@@ -16,6 +16,10 @@ class ConfigError(PitchpipeError):
     exit_code: ClassVar[int] = 2
 
 
+class MissingExtraError(ConfigError):
+    """A package that only an extra of pitchpipe needs is not installed, or not as it must be."""
+
+
 class InputError(PitchpipeError):
     """Images, files or paths given by the user are unusable; nothing was written."""
 

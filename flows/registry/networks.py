@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from flows.records.lineage import Lineage
 from flows.registry.records import EXTRAS, LINEAGE, read_extra
 from flows.registry.safety.files import checked_archive
-from models.errors import IntegrityError
+from models.errors import IntegrityError, MissingExtraError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,7 +39,11 @@ def load_network(directory: Path) -> "nn.Module":
     """
     if (directory / EXTRAS / WEIGHTS).is_file():
         lineage = read_extra(Lineage, directory, LINEAGE, whose=str(directory))
-        network = build_again(directory, lineage)
+        try:
+            network = build_again(directory, lineage)
+        except MissingExtraError as error:
+            log.info("%s: its export is used: %s", directory, error)
+            return load_exported(directory)
         if answers_as_registered(network, directory, lineage):
             return network
         log.warning(
@@ -71,7 +75,8 @@ def load_exported(directory: Path) -> "nn.Module":
 def build_again(directory: Path, lineage: Lineage) -> "nn.Module":
     """Build the network of a lineage's config and fill it with the weights in a version's files.
 
-    Raises IntegrityError where they are no weights of that network; a config that claims a larger
+    Raises MissingExtraError where the network needs a package that is not installed,
+    IntegrityError where they are no weights of that network; a config that claims a larger
     one than the file holds takes no memory.
     """
     import safetensors.torch  # noqa: PLC0415 - imports torch
@@ -97,6 +102,8 @@ def build_again(directory: Path, lineage: Lineage) -> "nn.Module":
             ).eval()
         _check_shapes(serving, weights, lineage)
         serving.to_empty(device="cpu").load_state_dict(weights)
+    except MissingExtraError:
+        raise
     # Of a crafted config or file: what torch and safetensors raise is not one kind of error.
     except Exception as error:
         raise IntegrityError(

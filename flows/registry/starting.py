@@ -19,7 +19,7 @@ from flows.tracking.store import open_tracking
 from models.config import Params, TrialConfig
 from models.config.data import ImageForm
 from models.config.space import axis_points
-from models.config.start import StartConfig
+from models.config.start import PRETRAINED, StartConfig
 from models.datasets.prepared import Manifest
 from models.errors import ConfigError, InputError, IntegrityError
 from models.files import replacing
@@ -64,18 +64,21 @@ def resolve_start(params: Params, manifest: Manifest) -> Start | None:
     `trial.start.weights` gives, or where a network that the search may choose does not take them;
     InputError for a file that holds no weights; as `open_version` does.
     """
-    asked = params.trial.start
+    params = _with_pretrained(params)
+    asked, network = params.trial.start, params.trial.network
     if asked is None:
         return None
-    named = None if asked.where.file else _open_named(params, asked)
+    pretrained = asked.origin == PRETRAINED
+    named = None if pretrained or asked.where.file else _open_named(params, asked)
     file = weights_file(named) if named else Path(asked.where.file or "")
+    file = network.pretrained_file() if pretrained else file
     parent = read_parent(file)
     if asked.weights not in (None, parent.digest):
         raise ConfigError(
             f"trial.start.weights: {asked.weights} is asked for, {asked.origin} has "
             f"{parent.digest}; name the version that has these, or leave trial.start.weights out"
         )
-    version = named or version_with(parent.digest)
+    version = named or (None if pretrained else version_with(parent.digest))
     start = Start(
         config=_filled(params, manifest, parent, version),
         file=file,
@@ -85,6 +88,15 @@ def resolve_start(params: Params, manifest: Manifest) -> Start | None:
     )
     _check_networks(start.given_to(params), manifest, parent)
     return start
+
+
+def _with_pretrained(params: Params) -> Params:
+    """Let `network.pretrained` be the start that it stands for."""
+    if not params.trial.network.is_pretrained or params.trial.start is not None:
+        return params
+    start = StartConfig(origin=PRETRAINED, layers="backbone")
+    trial = params.trial.model_copy(update={"start": start})
+    return params.model_copy(update={"trial": trial})
 
 
 def version_with(weights: str) -> VersionFiles | None:
@@ -159,14 +171,16 @@ def _filled(
 ) -> StartConfig:
     """Return `trial.start` with the weights' digest, normalisation, and whether the head fits."""
     assert params.trial.start is not None
+    own = params.trial.network.pretrained_statistics(manifest.channels) or (None, None)
+    mean, std = (parent.mean, parent.std) if parent.mean is not None else own
     classes = version.lineage.classes if version else manifest.classes
     fits = classes == manifest.classes and head_fits(params.trial, manifest, parent.shapes)
     _refuse_equal_trials(params, fits=fits)
     return params.trial.start.model_copy(
         update={
             "weights": parent.digest,
-            "mean": params.trial.start.mean or parent.mean,
-            "std": params.trial.start.std or parent.std,
+            "mean": params.trial.start.mean or mean,
+            "std": params.trial.start.std or std,
             "head_fits": fits,
         }
     )

@@ -32,10 +32,10 @@ def find_learning_rate(params: Params, *, low: float, high: float) -> RangeTestR
     a warning is logged. Raises ConfigError for a `trial.start`, InputError where the network cannot
     be trained, and as `prepare_dataset` does.
     """
-    if params.trial.begins_with is not None:
+    if params.trial.asks_for_weights:
         raise ConfigError(
             "trial.start: a range test begins with new weights, and those of a parent have another "
-            "curve; pass --set trial.start=null for the former"
+            "curve; leave trial.start and trial.network.pretrained out for the former"
         )
     dataset = prepare_dataset(params.data)
     manifest = manifest_of(dataset)

@@ -13,6 +13,7 @@ from flows.datasets.current import PREPARED, DatasetVersion, manifest_of, prepar
 from flows.retraining.decide import params_digest
 from flows.search.search import Search, open_prepared_search
 from models.config import Params, Record, read_record
+from models.config.start import PRETRAINED
 from models.datasets.by_id import among
 from models.datasets.prepared import open_split, read_manifest
 from models.files import write_text
@@ -42,7 +43,7 @@ def find_start(params: Params, dataset: DatasetVersion) -> "Start | None":
 
     Raises as `resolve_start` does.
     """
-    if params.trial.start is None:
+    if not params.trial.asks_for_weights:
         return None
     from flows.registry.starting import resolve_start  # noqa: PLC0415 - MLflow and torch
 
@@ -57,7 +58,7 @@ def find_start(params: Params, dataset: DatasetVersion) -> "Start | None":
 
 def open_started_search(params: Params, device: Device, *, again: bool = False) -> Search | None:
     """Open the search on data/prepared/ with `trial.start` looked up, as `open_prepared_search`."""
-    if params.trial.start is not None and prepared_is_current(params.data):
+    if params.trial.asks_for_weights and prepared_is_current(params.data):
         from flows.registry.starting import resolve_start  # noqa: PLC0415 - MLflow and torch
 
         start = resolve_start(params, read_manifest(PREPARED))
@@ -90,6 +91,8 @@ def _note_beginning(start: "Start", params: str) -> None:
 def _warn_of_seen(start: "Start", dataset: DatasetVersion) -> None:
     """Say before training what the gate will refuse after it."""
     ids = open_split(dataset.prepared, "test", verify=False).ids
+    if start.parent.origin == PRETRAINED:
+        return  # by others, on none of these images as far as anyone knows
     if start.trained_ids is None:
         log.warning(
             "trial.start: what %s was trained on is not known; if it saw test images, their scores "

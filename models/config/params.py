@@ -58,6 +58,22 @@ class Params(Record):
                     f"search.axes.{axis}: all trials of a search begin with the same weights; "
                     "set trial.start, and compare start.layers: [none, backbone, all]"
                 )
+        network = self.trial.network
+        if network.is_pretrained and self.trial.start is not None:
+            raise ValueError(
+                "trial.network.pretrained and trial.start both name weights; leave one of them out"
+            )
+        crossing = [
+            axis
+            for axis in ("network.pretrained", "network.model", "network.name")
+            if axis in self.search.axes
+        ]
+        if crossing and (network.is_pretrained or crossing[0] == "network.pretrained"):
+            raise ValueError(
+                f"search.axes.{crossing[0]}: all trials of a search begin with the same weights, "
+                "and these are of one model; leave the axis out. The axis start.layers: [none, "
+                "backbone], with trial.start.from: pretrained, compares with new weights"
+            )
         return self
 
     @model_validator(mode="after")

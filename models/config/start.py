@@ -11,6 +11,8 @@ from models.record import Record
 _VERSION = re.compile(r"(?:(?P<name>[^/@:]+)/)?(?P<version>\d{1,9})")
 _ALIAS = re.compile(r"(?:(?P<name>[^/@:]+)@)?(?P<alias>[A-Za-z][A-Za-z0-9_-]*)")
 _FILE = ".safetensors"
+PRETRAINED = "pretrained"
+"""In place of an alias: the weights that came with the network."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -40,7 +42,7 @@ class StartConfig(Record):
 
     origin: str | int = Field("champion", alias="from")
     """Alias (champion) or number of a version, of another registered name as NAME@champion or
-    NAME/3, or the path of a .safetensors file."""
+    NAME/3; the path of a .safetensors file; or pretrained: what timm has of its model."""
     layers: Literal["all", "backbone", "none"] = "all"
     """Layers that begin with these weights. backbone: all but the head, those whose shapes depend
     on the number of classes; all: the head too, where the classes are the same; none: no layer, so

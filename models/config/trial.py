@@ -98,6 +98,11 @@ class TrialConfig(Record):
         return self.optimizer.learning_rate * factor
 
     @property
+    def asks_for_weights(self) -> bool:
+        """Whether weights must be looked up before it can be trained."""
+        return self.start is not None or self.network.is_pretrained
+
+    @property
     def begins_with(self) -> StartConfig | None:
         """`start`, where any layer begins with its weights."""
         return self.start if self.start is not None and self.start.layers != "none" else None

@@ -6,13 +6,14 @@ from pydantic import Field
 
 from models.networks.cnn import CnnConfig
 from models.networks.mlp import MlpConfig
+from models.networks.pretrained import TimmConfig
 from models.networks.resnet import ResnetConfig
 from models.networks.rnn import RnnConfig
 
 NetworkConfig = Annotated[
     # `trial.network.name` chooses one; docs/extending.md adds one.
-    CnnConfig | MlpConfig | ResnetConfig | RnnConfig,
+    CnnConfig | MlpConfig | ResnetConfig | RnnConfig | TimmConfig,
     Field(discriminator="name"),
 ]
 
-__all__ = ["CnnConfig", "MlpConfig", "NetworkConfig", "ResnetConfig", "RnnConfig"]
+__all__ = ["CnnConfig", "MlpConfig", "NetworkConfig", "ResnetConfig", "RnnConfig", "TimmConfig"]

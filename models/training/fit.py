@@ -147,6 +147,10 @@ def _fit(
         network.load_state_dict(state.weights)
     elif config.begins_with is not None:
         begin_with(network, config, manifest, data.start)
+    elif config.network.is_pretrained and config.start is None:
+        raise IntegrityError(
+            "network.pretrained was not looked up before the trial; a fault of ours"
+        )
     recorder = Recorder(trial, state=state, validated=data.validated, on_epoch=on_epoch)
     epochs = budget - (state.epoch if state else 0)
     with _quiet("pytorch_lightning", "lightning_fabric"), _faults_of_processes():
@@ -208,6 +212,8 @@ def _quiet(*names: str) -> Iterator[None]:
         with warnings.catch_warnings():
             # Lightning 2.6.6 makes a LeafSpec, which torch 2.13 deprecates; nothing of ours does.
             warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+            # Frozen layers are meant to be.
+            warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

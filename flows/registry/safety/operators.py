@@ -18,7 +18,7 @@ _VALUES = """
     to.device to.dtype to.dtype_layout type_as.default zeros.default zeros_like.default
 """
 _ARITHMETIC = """
-    abs.default add.Scalar add.Tensor clamp.default clamp_max.default clamp_min.default
+    abs.default add.Scalar add.Tensor add_.Tensor clamp.default clamp_max.default clamp_min.default
     cos.default erf.default floor.default round.default sin.default
     div.Scalar div.Tensor div.Tensor_mode eq.Scalar eq.Tensor exp.default ge.Scalar ge.Tensor
     gt.Scalar gt.Tensor le.Scalar le.Tensor log.default lt.Scalar lt.Tensor maximum.default
@@ -41,7 +41,7 @@ _NETWORKS = """
     max_pool2d.default mish.default mm.default pad.default prelu.default relu.default relu6.default
     rms_norm.default rnn_relu.input rnn_tanh.input scaled_dot_product_attention.default
     sigmoid.default silu.default softmax.int softplus.default tanh.default upsample_bilinear2d.vec
-    upsample_nearest2d.vec
+    upsample_nearest2d.vec _upsample_bicubic2d_aa.vec
 """
 # On numbers of images and other sizes, as torch writes them.
 _SIZES = ("add", "floordiv", "mod", "mul", "sub")
