@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from made_once import put_databases
 from playwright.sync_api import Page, expect
 from project_folder import (
     QUICK,
@@ -385,9 +386,12 @@ def test_a_wrong_password_is_one_message_and_exit_2(up: Up) -> None:
     )
 
 
-def test_the_server_that_a_search_starts_for_itself_is_guarded_too(tmp_path: Path) -> None:
+def test_the_server_that_a_search_starts_for_itself_is_guarded_too(
+    tmp_path: Path, databases: Path
+) -> None:
     """Without `up`: whoever finds its port gets nothing, and its password is in no file."""
     project = make_project(tmp_path / "project")
+    put_databases(databases, project.root)
     process = project.start("tune", "--json", *overrides(*QUICK))
     api = password = ""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_once import put_databases
 from project_folder import (
     QUICK,
     ProjectFolder,
@@ -240,12 +241,12 @@ def test_whom_to_tell_is_no_reason_to_retrain(
 
 @pytest.fixture(scope="module")
 def told(
-    served: Webhook, tmp_path_factory: pytest.TempPathFactory
+    served: Webhook, tmp_path_factory: pytest.TempPathFactory, databases: Path
 ) -> tuple[ProjectFolder, list[Ran], list[Any]]:
     """A project with gate.approval manual: one retraining failed, one passed, one approved."""
     root = tmp_path_factory.mktemp("told") / "project"
     server = users_prefect(free_port(0))
-    make_project(root)
+    put_databases(databases, make_project(root).root)
     project = ProjectFolder(root, {VARIABLE: served.url, "PREFECT_API_URL": f"{server.url}/api"})
     configured = (f"notify.webhook_variable={VARIABLE}", "gate.approval=manual", *QUICK)
     # Weights grow by 99 times a step.

@@ -128,6 +128,7 @@ def test_the_figure_is_a_picture_that_depends_on_nothing_else(losses: list[float
     assert range_figure(found) == range_figure(found)
 
 
+@pytest.mark.usefixtures("with_databases")
 def test_lr_find_keeps_curve_and_figure_on_disk_and_in_mlflow(project: ProjectFolder) -> None:
     """Twice the same: one record, one run. No trial is made."""
     asked = ["lr-find", "--json", *overrides("trial.network.channels=[4, 4, 4]")]
