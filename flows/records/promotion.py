@@ -83,6 +83,12 @@ class Promotion(Record):
         return self.move.reasons if self.move else self.judgement.decision.reasons
 
     @property
+    def reason(self) -> str:
+        """The one to say first."""
+        note = self.move.note if self.move else ""
+        return note or self.judgement.decision.reason
+
+    @property
     def champion(self) -> int | None:
         """Version in service now."""
         return self.move.after if self.move else self.judgement.champion

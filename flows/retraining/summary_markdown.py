@@ -86,7 +86,8 @@ def _outcome(result: Retraining, links: Links) -> str:
     if promotion is None or name is None:
         return "**Search only**: nothing was registered."
     version = f"[version {promotion.version}]({links.to_version(name, promotion.version)})"
-    ended = f"**{promotion.verdict}**: {version} of {name} {promotion.outcome}"
+    because = promotion.reason.rstrip(".")
+    ended = f"**{promotion.verdict}**: {version} of {name} {promotion.outcome}: {because}"
     champion = promotion.champion
     if champion == promotion.version:
         return f"{ended}."

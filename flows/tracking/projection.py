@@ -33,8 +33,11 @@ EVENT_COUNT = "pitchpipe.events"
 """Tag of a parent run: number of its events, once the retraining has ended."""
 JOURNAL = "pitchpipe.journal"
 """Tag of a parent run: the journal it mirrors."""
-OWNER = "pitchpipe.owner"
-"""Tag of a run: process that must be alive while it is RUNNING, a ProcessIdentity as JSON."""
+OWNER = "mlflow.pitchpipe.owner"
+"""Tag of a run: process that must be alive while it is RUNNING, a ProcessIdentity as JSON. MLflow's
+pages show no tag that begins with `mlflow.`."""
+FORMER_OWNER = "pitchpipe.owner"
+"""The same tag on runs of earlier releases."""
 
 
 class Child:
@@ -139,7 +142,7 @@ class Projection:
             self._recall_children(self._parent)
         if key not in self._children:
             tags = self._shared_tags() | self._child_tags(event, key)
-            run_id = self._runs.create(label_of(event.differences)[:200], tags=tags, at=event.at)
+            run_id = self._runs.create(self._name_of(event), tags=tags, at=event.at)
             self._children[key] = Child(run_id)
         child = self._children[key]
         if not child.ended:
@@ -180,6 +183,11 @@ class Projection:
         # Last: `sync` skips runs that have it.
         self._runs.set_tags(self._parent, {EVENT_COUNT: str(self._told + 1)})
 
+    def _name_of(self, event: TrialStarted) -> str:
+        """What differs, and when the retraining began: a trial may be in several."""
+        began = " ".join(self._flow_run.name.split()[:2])
+        return f"{label_of(event.differences)[:200]} · {began}"
+
     def _shared_tags(self) -> dict[str, str]:
         dataset = self._flow_run.dataset
         return {
@@ -203,7 +211,8 @@ class Projection:
 def owner_of(run: Run) -> ProcessIdentity | None:
     """Process that must be alive while a run is RUNNING; None: not a run of pitchpipe."""
     try:
-        return ProcessIdentity.model_validate_json(run.data.tags[OWNER])
+        tags = run.data.tags
+        return ProcessIdentity.model_validate_json(tags.get(OWNER) or tags[FORMER_OWNER])
     except (KeyError, ValidationError):
         return None
 

@@ -9,6 +9,9 @@ from models.config.trial import Objective
 from models.evaluation.records import Interval
 from models.record import Record
 
+_DECIDING = ("_shown_better", "new_classes", "no_champion")
+"""Ends of the names of rules, one of which is why a challenger that passed them all is better."""
+
 
 class RuleResult(Record):
     """One rule of the gate and its outcome."""
@@ -93,6 +96,13 @@ class GateDecision(Record):
     champion_unseen: UnseenImages | None = None
     """Today's train and validation images that the champion never saw; None: there are none, or the
     champion takes images in another form."""
+
+    @property
+    def reason(self) -> str:
+        """The one reason to say first: the first failed rule, else what showed it to be better."""
+        failed = [one.text for one in self.rules if not one.passed]
+        deciding = [one.text for one in self.rules if one.rule.endswith(_DECIDING)]
+        return [*failed, *deciding, *(one.text for one in reversed(self.rules))][0]
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def test_the_page_says_what_it_may_not_be_used_for_and_runs_nothing() -> None:
     assert not judged.tags & {"script", "link", "iframe", "object", "embed"}
     assert "<script>alert(1)</script>" in judged.text
     assert all(source.startswith("data:image/png;base64,") for source in judged.fetched)
-    assert f"{decision.verdict}: {decision.reasons[0]}" in judged.text
+    assert f"{decision.verdict}: {decision.reason}" in judged.text
     assert "after the look that the gate counted" in judged.text
     assert "Do not choose settings by what they show" in unasked.text
     assert "no look at the test split was counted" in unasked.text

@@ -166,7 +166,7 @@ def _aliases(root: Path, name: str, entries: list[Json], at_rest: bool) -> Found
 def _runs(root: Path, *, at_rest: bool) -> Found:
     query = """
         select r.name, t.value from runs r left join tags t
-        on t.run_uuid = r.run_uuid and t.key = 'pitchpipe.owner' where r.status = 'RUNNING'
+        on t.run_uuid = r.run_uuid and t.key like '%pitchpipe.owner' where r.status = 'RUNNING'
     """
     for name, owner in rows(root / "mlruns/mlflow.db", query):
         if at_rest and not (owner and _lives(json.loads(owner))):

@@ -61,8 +61,8 @@ def test_a_retraining_is_a_parent_run_with_a_child_for_each_trial(tracking: Trac
     assert parent.data.metrics == {"test/accuracy": 0.97}
     live, cached = children_of(tracking, mirror.parent_run_id)
     assert [live.info.run_name, cached.info.run_name] == [
-        "lr=0.001",
-        "lr=0.003",
+        "lr=0.001 · 2026-11-23 06:40",
+        "lr=0.003 · 2026-11-23 06:40",
     ]
     assert [run.data.tags["trial.cached"] for run in (live, cached)] == ["false", "true"]
     for run in (live, cached):
@@ -90,7 +90,7 @@ def test_an_epoch_is_visible_within_three_seconds(tracking: Tracking) -> None:
     assert mirror.flush(timeout=3)
     [child] = children_of(tracking, mirror.parent_run_id)
     assert child.data.metrics["train/loss"] == 1.0
-    assert child.info.run_name == "the only trial"
+    assert child.info.run_name == "the only trial · 2026-11-23 06:40"
     assert child.info.status == "RUNNING"
     assert time.monotonic() - began < 3
     mirror.finish("FINISHED")

@@ -127,7 +127,9 @@ def test_a_lost_database_is_filled_again(bars_tracking: Tracking) -> None:
 
 
 def told(run: Any) -> tuple[Any, ...]:
-    tags = {name: value for name, value in run.data.tags.items() if name != "pitchpipe.owner"}
+    tags = {
+        name: value for name, value in run.data.tags.items() if name != "mlflow.pitchpipe.owner"
+    }
     info = run.info
     return info.run_name, info.start_time, info.end_time, run.data.metrics, tags
 

@@ -17,7 +17,8 @@ from models.processes import ProcessIdentity
 
 PREFECT_DATABASE = PREFECT_HOME / "prefect.db"
 _RUNNING = """SELECT runs.name, tags.value FROM runs
-    JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = 'pitchpipe.owner'
+    JOIN tags ON tags.run_uuid = runs.run_uuid
+        AND tags.key IN ('mlflow.pitchpipe.owner', 'pitchpipe.owner')
     WHERE runs.status = 'RUNNING'"""
 _OPEN = "SELECT name FROM flow_run WHERE state_type IN ('RUNNING', 'CANCELLING')"
 _MLFLOW_REMEDY = (
