@@ -63,6 +63,9 @@ class TrialSpec(Record):
     refit: bool = False
     """Whether it is trained on train and validation together. It has no validation of its own: its
     history says what `refitted` scored at each epoch."""
+    instructions: str | None = None
+    """Instruction set of the CPU that it is trained on, such as AVX512; null: on a GPU, or not
+    known, as in earlier releases, whose keys stay as they were."""
 
     @property
     def key(self) -> str:
@@ -71,6 +74,8 @@ class TrialSpec(Record):
         start = self.config.start
         # Weights by their content, whatever they were called: a champion's are a version's.
         facts["config"]["start"] = start.identity if start is not None else None
+        if self.instructions is None:
+            del facts["instructions"]
         for section, field, default in _LATER_FIELDS:
             fields = facts["config"][section] if section else facts["config"]
             if fields.get(field) == default:

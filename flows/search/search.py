@@ -18,6 +18,7 @@ from models.search.proposals import Proposal
 from models.search.search_space import search_space
 from models.search.strategies import expected_epochs, strategy_of
 from models.search.strategy import Job, Strategy, mean_scores
+from models.training.processor import computes_bf16, instruction_set
 from models.training.source import package_versions, training_source_digest
 from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec, read_history
 
@@ -36,12 +37,15 @@ class Search:
         """again: whether trials that timed out are tried again within the same limit."""
         self.params, self.manifest = params, manifest
         self._limit_minutes = None if again else params.search.trial_timeout_minutes
+        on_cpu = device == "cpu"
+        self._bf16 = on_cpu and computes_bf16()
         self._base = TrialSpec(
-            config=params.trial,
+            config=params.trial.in_precision(bf16=self._bf16),
             dataset=manifest.digest,
             source=training_source_digest(),
             versions=package_versions(),
             device=device,
+            instructions=instruction_set() if on_cpu else None,
         )
         self._stored: dict[tuple[str, int], Answer | None] = {}
 
@@ -81,7 +85,8 @@ class Search:
 
     def trial(self, proposal: Proposal) -> SearchTrial:
         """Return the trial of a proposal."""
-        spec = self._base.model_copy(update={"config": proposal.config})
+        config = proposal.config.in_precision(bf16=self._bf16)
+        spec = self._base.model_copy(update={"config": config})
         return SearchTrial(proposal, spec, spec.key)
 
     def stored(self, trial: SearchTrial, budget: int) -> Answer | None:

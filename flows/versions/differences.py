@@ -21,6 +21,8 @@ class Environment:
     """Digest of the source files that training uses."""
     environment: Mapping[str, str]
     """Package -> version, and python's own."""
+    instructions: str
+    """Instruction set of the CPU."""
     raw_digest: str | None
     """Of the batches; None where they cannot be restored."""
     prepared_digest: str | None
@@ -39,7 +41,7 @@ class Results:
 
 def find_causes(then: Lineage, now: Environment) -> list[str]:
     """List differences in code, environment and data."""
-    return [*_code(then, now), *_environment(then, now), *_data(then, now)]
+    return [*_code(then, now), *_environment(then, now), *_processor(then, now), *_data(then, now)]
 
 
 def compare_results(then: Results, now: Results) -> list[str]:
@@ -69,6 +71,12 @@ def _environment(then: Lineage, now: Environment) -> Iterator[str]:
         before, after = then.environment.get(package), now.environment.get(package)
         if before != after:
             yield f"environment: {package} {after or 'absent'} now, {before or 'unrecorded'} then"
+
+
+def _processor(then: Lineage, now: Environment) -> Iterator[str]:
+    before = then.spec.instructions
+    if before not in (None, now.instructions):
+        yield f"environment: the CPU computes with {now.instructions} now, {before} then"
 
 
 def _data(then: Lineage, now: Environment) -> Iterator[str]:

@@ -32,6 +32,7 @@ from models.datasets.prepare import prepare
 from models.datasets.prepared import Manifest
 from models.errors import PitchpipeError
 from models.evaluation.served import TrainedTrial, score_served
+from models.training.processor import instruction_set
 from models.training.source import package_versions, training_source_digest
 from models.training.worker import TrialJob
 from models.trials import (
@@ -135,6 +136,7 @@ def _environment(manifest: Manifest | None) -> Environment:
     return Environment(
         source=training_source_digest(),
         environment=environment_facts(package_versions()),
+        instructions=instruction_set(),
         raw_digest=manifest.raw_digest if manifest else None,
         prepared_digest=manifest.digest if manifest else None,
     )
@@ -150,6 +152,7 @@ def _train_and_compare(
             "dataset": manifest.digest,
             "source": training_source_digest(),
             "versions": package_versions(),
+            "instructions": None if lineage.spec.device == "cuda" else instruction_set(),
         }
     )
     trained: list[TrainedTrial] = []

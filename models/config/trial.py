@@ -88,8 +88,16 @@ class TrialConfig(Record):
     strategy: Literal["auto", "ddp"] = "auto"
     """How devices share the work. ddp: each has the network and a share of every minibatch; auto:
     ddp where there are several."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32."""
+    precision: Literal["float32", "bf16", "auto"] = "float32"
+    """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32.
+    auto: bf16 where the CPU multiplies it itself (AVX-512 BF16), else float32; a trial's key says
+    which."""
+
+    def in_precision(self, *, bf16: bool) -> Self:
+        """Return the config with precision auto resolved; bf16: whether the processor has it."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": "bf16" if bf16 else "float32"})
 
     @property
     def rate(self) -> float:

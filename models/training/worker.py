@@ -7,6 +7,7 @@ the parent imports this module only, which is light.
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from models.config import Record
 from models.errors import PitchpipeError
 from models.lifetime import end_with_parent
+from models.training.processor import instruction_set
 from models.training.source import imported_source_digest
 from models.trials import EpochRecord, TrialSpec
 
@@ -85,6 +87,12 @@ def _train(job: TrialJob, on_epoch: Callable[[EpochRecord], None]) -> None:
     if job.spec.source != imported_source_digest():
         # Otherwise results of the old code would be kept under the key of the new.
         raise PitchpipeError("the training code was changed since this retraining began; run again")
+    if job.spec.instructions not in (None, found := instruction_set()):
+        raise PitchpipeError(
+            f"{socket.gethostname()} computes with {found}, and the trial's key says "
+            f"{job.spec.instructions}: its bits would be others; let machines of one kind work on "
+            "a retraining"
+        )
     from models.training.fit import train_trial  # noqa: PLC0415 - see the module's docstring
 
     train_trial(

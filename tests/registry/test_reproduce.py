@@ -139,11 +139,22 @@ def lineage() -> Lineage:
     )
 
 
+def test_another_instruction_set_is_a_cause_where_it_is_known(lineage: Lineage) -> None:
+    """A version of an earlier release does not say; one of this release names both."""
+    assert find_causes(lineage, environment(lineage, instructions="AVX2")) == []
+    spec = lineage.spec.model_copy(update={"instructions": "AVX512"})
+    known = lineage.model_copy(update={"spec": spec})
+    assert find_causes(known, environment(known, instructions="AVX2")) == [
+        "environment: the CPU computes with AVX2 now, AVX512 then"
+    ]
+
+
 def environment(lineage: Lineage, **changed: object) -> Environment:
     """Where the version was made, but for what has changed."""
     facts: dict[str, object] = {
         "source": lineage.spec.source,
         "environment": lineage.environment,
+        "instructions": "AVX512",
         "raw_digest": lineage.dataset.digest,
         "prepared_digest": lineage.dataset.prepared_digest,
     }

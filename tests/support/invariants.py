@@ -27,8 +27,15 @@ ADDED_LATER: dict[str, Json] = {
     "epsilon": 1e-8,
     "bias_correction": True,
     "decay_biases_and_norms": False,
+    "start": None,
+    "kernel": 3,
+    "padding": "none",
+    "normalisation": "none",
+    "head": "flattened",
+    "bidirectional": False,
+    "states": "last",
 }
-"""Fields of a trial's config, or of its optimiser -> what they said before there were such."""
+"""Fields of a trial's config, its optimiser or network -> what they said before there were such."""
 ENDED_IN_PREFECT = "('COMPLETED', 'FAILED', 'CRASHED', 'CANCELLED', 'SCHEDULED')"
 
 
@@ -96,11 +103,23 @@ def canonical_digest(value: Json) -> str:
 def trial_key(spec: Json) -> str:
     """Digest of a spec without the fields that earlier releases did not have, where they say so."""
     config = dict(spec["config"])
-    for section in (config, config.setdefault("optimizer", {})):
+    config["start"] = start_by_content(config.get("start"))
+    for section in (config, config.setdefault("optimizer", {}), config.setdefault("network", {})):
         for field, unchanged in ADDED_LATER.items():
-            if section.get(field) == unchanged:
+            if field in section and section[field] == unchanged:
                 del section[field]
-    return canonical_digest({**spec, "config": config})
+    unknown = {"instructions"} if spec.get("instructions") is None else set()
+    kept = {name: value for name, value in spec.items() if name not in unknown}
+    return canonical_digest({**kept, "config": config})
+
+
+def start_by_content(start: Json) -> Json:
+    """What a trial begins with, whatever it was called; None: new weights."""
+    if start is None or start["layers"] == "none":
+        return None
+    whole = start["layers"] == "all" and start["head_fits"] is not False
+    facts = {name: start[name] for name in ("weights", "mean", "std")}
+    return {"layers": "all" if whole else "backbone", **facts}
 
 
 def _trials(root: Path) -> Found:

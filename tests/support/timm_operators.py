@@ -11,11 +11,11 @@ import pytest
 import torch
 
 TIMM = importlib.util.find_spec("timm") is not None
-LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
 SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 needs_timm = pytest.mark.skipif(not TIMM, reason="the extra timm is not installed")
 
 if TIMM:
     for operator in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, operator):
-            LIBRARY.define(f"{operator}{SIGNATURE}")
+            LIBRARY.define(f"{operator}{SIGNATURE}")  # type: ignore[no-untyped-call]
