@@ -108,6 +108,7 @@ bench-all: bench
 	$(BIN)/python bench/overhead.py --long --output bench/results/overhead.txt
 	$(BIN)/python bench/drift.py
 	$(BIN)/python bench/serving.py --output bench/results/serving.txt
+	$(BIN)/python bench/drift_year.py --years 200
 
 # The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
 screenshots: install-dev

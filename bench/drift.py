@@ -37,7 +37,8 @@ from models.trials import TrialResult, TrialSpec
 
 Images = NDArray[np.uint8]
 BATCHES = (200, 500, 1000)
-PARAMS = DriftParams(permutations=199)
+PARAMS = DriftParams(permutations=199, looks=1, significance=0.05 / 0.75, minimum_effect=0)
+"""One report at 5 %, whatever the size of a shift."""
 NAMES = ("brightness", "contrast", "embedding", "classes", "confidence")
 POOL = 3000
 """Images that each change is made to; slices of it are drawn."""

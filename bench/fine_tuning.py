@@ -173,7 +173,11 @@ def write_split(folder: Path, images: Images, labels: Labels) -> SplitInfo:
     folder.mkdir(parents=True)
     ids = content_ids(images.transpose(0, 2, 3, 1))
     order = np.lexsort(ids.T[::-1])
-    arrays = {"images": images[order], "labels": labels[order], "ids": ids[order]}
+    arrays: dict[str, NDArray[Any]] = {
+        "images": images[order],
+        "labels": labels[order],
+        "ids": ids[order],
+    }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     digests = {name: digest_array(array) for name, array in arrays.items()}

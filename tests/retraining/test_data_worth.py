@@ -1,0 +1,96 @@
+"""The learning curve of the store: which trials are points of it, and when there is none."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.datasets.files import SAMPLE_SHEETS
+from flows.records.trial_store import StoredTrial
+from flows.retraining import data_worth as worth
+from models.config import DataParams, Params, TrialConfig
+from models.datasets.prepared import Dropped, Manifest, SplitInfo
+from models.decision import Completed, Fingerprint
+from models.trials import Scores, TrialResult, TrialSpec
+
+
+def manifest(size: int) -> Manifest:
+    """Arrays with so many train images."""
+    split = SplitInfo(images=size, digest="", arrays={}, class_counts=())
+    return Manifest(
+        name="digits",
+        digest=f"{size}",
+        raw_digest=f"raw {size}",
+        classes=("0", "1"),
+        image_size=8,
+        channels=1,
+        mean=(0.5,),
+        std=(0.5,),
+        splits={"train": split},
+        images=size,
+        dropped=Dropped(),
+        params=DataParams(),
+    )
+
+
+def trial(size: int, error: float, *, seed: int = 0, minibatch: int = 32) -> StoredTrial:
+    """A finished trial on so many images."""
+    config = TrialConfig(seed=seed, minibatch_size=minibatch)
+    spec = TrialSpec(config=config, dataset=f"{size}", source="", versions={})
+    scores = Scores(accuracy=1 - error, f1_macro=0, cross_entropy=0)
+    outcome = TrialResult(
+        key="",
+        config=config,
+        budget=1,
+        epochs=1,
+        best_epoch=1,
+        scores=scores,
+        seconds=1,
+        checkpoint="",
+        checkpoint_digest="",
+        weights_digest="",
+    )
+    return StoredTrial(spec=spec, key="", outcome=outcome, history=())
+
+
+@pytest.fixture(autouse=True)
+def _trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three sizes, the last retraining on the largest."""
+    monkeypatch.chdir(tmp_path)
+    for size in (100, 400, 1600):
+        path = SAMPLE_SHEETS / f"{size}" / "manifest.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(manifest(size).model_dump_json())
+    last = Completed(
+        fingerprint=Fingerprint(data="raw 1600", params="", source="", environment=""),
+        finished=datetime.now(UTC),
+        verdict="HOLD",
+        version=1,
+        champion=1,
+    )
+    monkeypatch.setattr(worth, "last_of_name", lambda _: last)
+
+
+def weighed(monkeypatch: pytest.MonkeyPatch, *trials: StoredTrial) -> worth.DataWorth:
+    monkeypatch.setattr(worth, "stored_trials", lambda: list(trials))
+    return worth.data_worth(Params(), manifest(6400), new=None, gate=None)
+
+
+def test_the_curve_is_of_the_config_with_most_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any seed; another config is no point, nor is a dataset that nothing tells of."""
+    points = [trial(100, 0.1), trial(400, 0.05, seed=7), trial(1600, 0.025)]
+    others = [trial(100, 0.9, minibatch=16), trial(999, 0.9)]
+
+    found = weighed(monkeypatch, *points, *others)
+
+    assert found.curve is not None
+    assert found.curve.trials == 3
+    assert found.curve.gain == pytest.approx(0.0125)
+
+
+def test_two_sizes_are_no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is extrapolated; the words say unmeasured."""
+    found = weighed(monkeypatch, trial(100, 0.1), trial(400, 0.05), trial(400, 0.04, seed=1))
+
+    assert found.curve is None
+    assert "unmeasured" in found.sentence
