@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_once import put_databases
 from project_folder import REPOSITORY, clean_environment, code_blocks, make_project
 from sklearn.datasets import load_digits
 
@@ -50,12 +51,12 @@ def patched(text: str, changes: list[str]) -> str:
     return text
 
 
-def pitchpipe(code: Path, project: Path, *arguments: str) -> str:
+def pitchpipe(code: Path, project: Path, *arguments: str, **environment: str) -> str:
     """Run a command of the extended code; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", COMMAND, *arguments],
         cwd=project,
-        env={**clean_environment(), "PYTHONPATH": str(code)},
+        env={**clean_environment(), "PYTHONPATH": str(code), **environment},
         capture_output=True,
         text=True,
         timeout=600,
@@ -71,10 +72,12 @@ def commands() -> list[str]:
 
 
 def test_the_page_s_source_becomes_a_batch_and_its_network_a_version(
-    extended: Path, tmp_path: Path
+    extended: Path, tmp_path: Path, databases: Path, prefect_api: str
 ) -> None:
     """Added, trained on a grid of its own field, exported, registered, asked."""
     project = make_project(tmp_path / "project").root
+    put_databases(databases, project)
+    ours = {"PREFECT_API_URL": prefect_api}
     images, labels = load_digits(return_X_y=True)
     (project / "bytes").mkdir()
     for digit in range(3):
@@ -85,7 +88,7 @@ def test_the_page_s_source_becomes_a_batch_and_its_network_a_version(
 
     added = pitchpipe(extended, project, *add.split()[1:])
     words = [re.sub("^'|'$", "", word) for word in re.findall(r"'[^']*'|\S+", run)[1:]]
-    trained = pitchpipe(extended, project, *words, "--set", "data.name=bytes")
+    trained = pitchpipe(extended, project, *words, "--set", "data.name=bytes", **ours)
     asked = pitchpipe(extended, project, "evaluate", "1", "--json", "--model", "bytes-classifier")
 
     assert "537 images of 3 classes" in added

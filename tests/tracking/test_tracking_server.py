@@ -41,9 +41,9 @@ def forget_everything(connection: sqlite3.Connection) -> None:
 
 
 @pytest.fixture
-def client(retrained: tuple[ProjectFolder, Any], tmp_path: Path) -> ProjectFolder:
+def client(retrained: tuple[ProjectFolder, Any], tmp_path: Path, prefect_api: str) -> ProjectFolder:
     """A project with its data prepared and nothing trained."""
-    fresh = make_project(tmp_path / "project")
+    fresh = make_project(tmp_path / "project", {"PREFECT_API_URL": prefect_api})
     for name in ("data", ".dvc", ".prefect"):
         shutil.copytree(retrained[0].root / name, fresh.root / name, dirs_exist_ok=True)
     shutil.copy(retrained[0].root / "dvc.lock", fresh.root)
