@@ -120,6 +120,7 @@ def up(folder: ProjectFolder, output: Path) -> Iterator[Up]:
         process.communicate()
 
 
+@pytest.mark.usefixtures("with_databases")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("trigger", "search"),
@@ -156,6 +157,7 @@ def test_a_clock_retrains_once_then_for_new_data(
     assert len(versions(project)) == 2
 
 
+@pytest.mark.usefixtures("with_databases")
 @pytest.mark.timeout(900)
 def test_deliveries_retrain_and_a_bad_one_is_set_aside(project: ProjectFolder) -> None:
     """Nobody asks: what lies in the inbox is taken, checked, trained on; one word for each."""

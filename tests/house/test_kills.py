@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
+from made_once import put_databases
 from project_folder import (
     ProjectFolder,
     Ran,
@@ -99,10 +100,12 @@ class Kills:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(tmp_path_factory: pytest.TempPathFactory, databases: Path) -> Iterator[Bench]:
     """Run the search once without a kill; make a template of its project without its trials."""
     home = tmp_path_factory.mktemp("prefect")
     straight = make_project(tmp_path_factory.mktemp("straight") / "project")
+    for root in (home, straight.root):
+        put_databases(databases, root)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         server = users_prefect(free_port(0))
