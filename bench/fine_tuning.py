@@ -173,7 +173,7 @@ def write_split(folder: Path, images: Images, labels: Labels) -> SplitInfo:
     folder.mkdir(parents=True)
     ids = content_ids(images.transpose(0, 2, 3, 1))
     order = np.lexsort(ids.T[::-1])
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, NDArray[np.generic]] = {
         "images": images[order],
         "labels": labels[order],
         "ids": ids[order],
