@@ -55,7 +55,7 @@ def refit(tuning: Tuning, session: Session) -> TrialResult:
 def compare_trials(tuning: Tuning, session: Session) -> Tuning:
     """Test the selected trial against the others on validation, and estimate its optimism."""
     compared = with_comparison(tuning, session.dataset.prepared)
-    session.mirror.log_metrics(compared.comparison.metrics)
+    session.mirror.log_metrics(compared.metrics)
     return compared
 
 

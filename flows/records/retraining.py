@@ -9,6 +9,7 @@ from flows.records.promotion import Promotion
 from models.config import Params, Record, TrialConfig, load_params
 from models.decision import Decision, DriftScore, ExpectedAccuracy, Trigger
 from models.evaluation.records import Baseline, Distinction, FromBest, Optimism
+from models.search.confirmation import Confirmed
 from models.trials import Scores
 
 
@@ -116,6 +117,8 @@ class Retraining(Record):
     """How much too good the best trial's validation score is by the choice; null: no estimate."""
     distinction: Distinction | None = None
     """How many trials validation does not tell from the best; null: none was tested."""
+    confirmation: tuple[Confirmed, ...] = ()
+    """Configurations trained again with other seeds, best first; empty unless `search.confirm`."""
     test: Scores | None = None
     dataset: DatasetName | None = None
     leaderboard: tuple[LeaderboardEntry, ...] = ()

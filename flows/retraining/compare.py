@@ -28,7 +28,8 @@ def with_comparison(tuning: Tuning, prepared: Path) -> Tuning:
     """Compare the selected trial of a search with the other successful ones, pruned ones included.
 
     Of the 30 best trials those whose weights are there predict the first 10,000 validation images,
-    in order of their digests: for each what the validation of one epoch takes, or less.
+    in order of their digests: for each what the validation of one epoch takes, or less. The
+    optimism is that of choosing the best score, and not estimated after a confirmation.
     prepared: folder of the arrays that they were trained on.
     """
     results = [result for _, result in tuning.ranked()]
@@ -36,9 +37,10 @@ def with_comparison(tuning: Tuning, prepared: Path) -> Tuning:
         return tuning
     known = _predicted(results[:MOST_TRIALS], prepared)
     from_best = _told_apart(results, known, tuning.objective)
-    optimism = estimate_optimism(list(known.values()), tuning.objective)
+    # After a confirmation the best score of a single trial did not decide.
+    chosen = [] if tuning.confirmation else list(known.values())
     comparison = Comparison(
-        optimism=optimism,
+        optimism=estimate_optimism(chosen, tuning.objective),
         distinction=_distinction(results, known, from_best, tuning.objective),
         from_best=from_best,
     )

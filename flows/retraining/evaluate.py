@@ -26,6 +26,7 @@ from models.evaluation.report.report_input import (
 from models.evaluation.report.writing import write_report
 from models.evaluation.served import Served, TrainedTrial, score_served
 from models.files import replacing
+from models.search.confirmation import describe_confirmation
 from models.trials import Outcome, TrialResult, read_history
 
 PROBABILITIES = "probabilities.npy"
@@ -117,6 +118,9 @@ def _why(tuning: Tuning) -> str:
     won = f"Won with `{first.proposal.label}`: validation {format_scores(best.scores)}."
     if not others:
         return f"{won} It was the only trial that succeeded."
+    if tuning.confirmation:
+        said = describe_confirmation(tuning.confirmation, tuning.objective)
+        return f"{won} Of {len(ranked)} trials {said}."
     second, runner_up = others[0]
     behind = f"`{second.proposal.label}` came second with {format_scores(runner_up.scores)}."
     return f"{won} Best of {len(ranked)} trials by {tuning.objective}; {behind}"
@@ -138,6 +142,7 @@ def _report(tuning: Tuning, trial: TrainedTrial, served: Served, params: Params)
         baselines=tuning.baselines,
         optimism=tuning.comparison.optimism,
         distinction=tuning.comparison.distinction,
+        confirmation=tuning.confirmation,
     )
     return ReportInput(
         title=params.registered_name,

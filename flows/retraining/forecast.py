@@ -15,6 +15,7 @@ from flows.retraining.starting import open_started_search
 from models.config import Params, Record
 from models.datasets.prepared import Manifest
 from models.decision import Decision
+from models.search.confirmation import confirmation_trials
 from models.search.search_space import search_space
 from models.search.strategies import proposer_of
 from models.trials import TrialResult
@@ -85,6 +86,7 @@ def forecast_retraining(request: Request) -> Forecast:
 
 def _before_prepare(params: Params, decision: Decision) -> Forecast:
     total = len(search_space(params))
+    total += confirmation_trials(params.search, total)
     labels = tuple(proposal.label for proposal in iter(proposer_of(params).propose, None))
     return Forecast(
         decision=decision,

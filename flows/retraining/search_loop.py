@@ -39,9 +39,15 @@ def tune(session: Session, *, submit: Submit) -> Tuning:
         budget=session.params.search.epochs,
         objective=session.params.trial.objective,
     ) as progress:
-        state = search.start(Observers((progress, session.mirror, PrunedMarks())))
+        observers = Observers((progress, session.mirror, PrunedMarks()))
+        state = search.start(observers)
         _Loop(state, session, progress, submit).run()
-        return state.close()
+        tuning = state.close()
+        confirmation = search.confirm(tuning, observers)
+        if confirmation is None:
+            return tuning
+        _Loop(confirmation, session, progress, submit).run()
+        return search.after(tuning, confirmation)
 
 
 class _Loop:

@@ -8,6 +8,7 @@ from flows.records.retraining import LeaderboardEntry, Retraining
 from flows.search.progress import format_scores
 from models.credentials import without_credentials
 from models.errors import PitchpipeError
+from models.search.confirmation import describe_confirmation
 from models.search.proposals import label_of
 
 _TRIALS = 5
@@ -126,6 +127,9 @@ def _trials(result: Retraining, links: Links) -> str:
 
 def _doubts(result: Retraining) -> Iterator[str]:
     """What validation cannot tell, and how much the choice flatters."""
+    if result.confirmation and result.best is not None:
+        by = result.best.config.objective
+        yield f"Confirmation: {describe_confirmation(result.confirmation, by)}."
     if result.distinction is not None:
         yield f"Validation: {result.distinction.sentence}."
     if result.optimism is not None:

@@ -14,10 +14,11 @@ from flows.search.tuning import Preview, SearchTrial, Tuning
 from models.config import Params
 from models.datasets.prepared import Manifest, read_manifest
 from models.digests import digest_of
+from models.search.confirmation import confirmation_trials, with_other_seeds
 from models.search.proposals import Proposal
 from models.search.search_space import search_space
-from models.search.strategies import expected_epochs, strategy_of
-from models.search.strategy import Job, Strategy, mean_scores
+from models.search.strategies import FullBudgetSearch, expected_epochs, strategy_of
+from models.search.strategy import FixedProposer, Job, Strategy, mean_scores
 from models.training.processor import computes_bf16, instruction_set
 from models.training.source import package_versions, training_source_digest
 from models.trials import Device, Outcome, Scores, TrialFailure, TrialSpec, read_history
@@ -36,6 +37,7 @@ class Search:
     ) -> None:
         """again: whether trials that timed out are tried again within the same limit."""
         self.params, self.manifest = params, manifest
+        self._again = again
         self._limit_minutes = None if again else params.search.trial_timeout_minutes
         on_cpu = device == "cpu"
         self._bf16 = on_cpu and computes_bf16()
@@ -65,8 +67,7 @@ class Search:
         """
         state = SearchState(self, self._strategy(writes=False), Observers(()), max_seconds=None)
         if not list(iter(state.next_missing, None)):
-            result = state.close()
-            return Preview(result.trials, result=result)
+            return self._confirmed(state.close())
         epochs = self.params.search.epochs
         trials = tuple(
             replace(trial, outcome=self._cached(trial, epochs), trained=False)
@@ -76,7 +77,47 @@ class Search:
         missing = [trial for trial in trials if trial.outcome is None]
         expected = expected_epochs(self.params.search, len(missing) + later)
         left = expected - sum(_epochs_trained(trial, most=epochs) for trial in missing)
-        return Preview(trials, later, epochs_left=max(0, left))
+        confirming = confirmation_trials(self.params.search, self.total)
+        return Preview(trials, later + confirming, epochs_left=max(0, left) + confirming * epochs)
+
+    def _confirmed(self, tuning: Tuning) -> Preview:
+        """Preview the confirmation of a search whose outcomes are all there."""
+        state = self.confirm(tuning, Observers(()))
+        if state is None:
+            return Preview(tuning.trials, result=tuning)
+        missing = [trial for _, trial in iter(state.next_missing, None)]
+        if not missing:
+            result = self.after(tuning, state)
+            return Preview((*tuning.trials, *result.confirming), result=result)
+        epochs = self.params.search.epochs
+        trained = sum(_epochs_trained(trial, most=epochs) for trial in missing)
+        left = len(missing) * epochs - trained
+        return Preview((*tuning.trials, *state.trials), epochs_left=left)
+
+    def confirm(self, tuning: Tuning, observers: TrialObserver) -> "SearchState | None":
+        """Begin the confirmation of a search's result; None: none is asked for, or possible.
+
+        No limit of the search holds for it: what it takes is known beforehand.
+        """
+        search = self.params.search
+        if search.confirm is None:
+            return None
+        seeds = search.confirm.seeds
+        best = tuning.candidates(search.confirm.top)
+        proposals = [one for trial in best for one in with_other_seeds(trial.proposal, seeds)]
+        if not proposals:
+            return None
+        free = {"pruner": "none", "max_epochs_total": None, "max_seconds": None}
+        params = self.params.model_copy(update={"search": search.model_copy(update=free)})
+        again = Search(params, self.manifest, self._base.device, again=self._again)
+        strategy = FullBudgetSearch(FixedProposer(proposals), epochs=search.epochs)
+        return SearchState(again, strategy, observers, max_seconds=None)
+
+    def after(self, tuning: Tuning, confirmation: "SearchState") -> Tuning:
+        """Return a search's result after its confirmation, which has ended."""
+        assert self.params.search.confirm is not None
+        top = self.params.search.confirm.top
+        return tuning.confirmed_by(confirmation.close().trials, top=top)
 
     @property
     def total(self) -> int:
@@ -109,7 +150,7 @@ class Search:
         strategy, search = strategy_of(self.params), self.params.search
         if search.pruner == "none":
             return strategy
-        decisive = search.model_dump(mode="json", exclude={*LIMITS, "refit"})
+        decisive = search.model_dump(mode="json", exclude={*LIMITS, "refit", "confirm"})
         identity = digest_of({"search": decisive, "base": self._base.key})
         path = JOURNALS / f"{identity[:16]}.jsonl"
         return JournaledStrategy(strategy, path, stands=self._stands, writes=writes)

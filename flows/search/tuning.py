@@ -1,8 +1,9 @@
 """Records of a search: its trials, a preview from the trial store, and its result."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flows.datasets.current import DatasetVersion, RawVersion
 from flows.records.retraining import (
@@ -15,6 +16,7 @@ from flows.records.retraining import (
 from models.config.trial import Objective
 from models.decision import Decision
 from models.evaluation.records import Baseline, Distinction, FromBest, Optimism
+from models.search.confirmation import Confirmed, confirmed, rank_confirmed
 from models.search.proposals import Proposal
 from models.search.selection import rank, select_best
 from models.trials import Outcome, TrialFailure, TrialResult, TrialSpec
@@ -77,6 +79,10 @@ class Tuning:
     baselines: tuple[Baseline, ...] = ()
     """Best first; empty unless `search.baselines`."""
     comparison: Comparison = Comparison()
+    confirming: tuple[SearchTrial, ...] = ()
+    """Trials of the confirmation."""
+    confirmation: tuple[Confirmed, ...] = ()
+    """Best first; empty unless `search.confirm`."""
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -86,19 +92,44 @@ class Tuning:
     @property
     def best(self) -> TrialResult:
         """The selected trial; raises NoTrialSucceededError."""
-        return select_best(self.outcomes, self.objective)
+        ranked = next(self.ranked(), None)
+        return ranked[1] if ranked else select_best(self.outcomes, self.objective)
 
     @property
     def counts(self) -> TrialCounts:
-        """Number of trials in each state."""
-        states = Counter(trial.state for trial in self.trials)
-        return TrialCounts(total=len(self.trials), **states)
+        """Number of trials in each state, those of the confirmation included."""
+        trials = (*self.trials, *self.confirming)
+        states = Counter(trial.state for trial in trials)
+        return TrialCounts(total=len(trials), **states)
 
     def ranked(self) -> Iterator[tuple[SearchTrial, TrialResult]]:
-        """Successful trials with their results, best first."""
+        """Successful trials with their results, best first: confirmed ones before the others."""
         trials = {trial.key: trial for trial in self.trials}
-        for result in rank(self.outcomes, self.objective):
-            yield trials[result.key], result
+        results = {result.key: result for result in rank(self.outcomes, self.objective)}
+        for key in dict.fromkeys((*(one.key for one in self.confirmation), *results)):
+            yield trials[key], results[key]
+
+    def candidates(self, top: int) -> tuple[SearchTrial, ...]:
+        """The best trials that were not stopped early, to be confirmed."""
+        whole = (trial for trial, _ in self.ranked() if not trial.pruned)
+        return tuple(itertools.islice(whole, top))
+
+    def confirmed_by(self, trials: tuple[SearchTrial, ...], *, top: int) -> "Tuning":
+        """Return the result after a confirmation of the best by these trials."""
+        found = [
+            confirmed(
+                candidate.key,
+                candidate.proposal.differences,
+                [
+                    trial.outcome
+                    for trial in trials
+                    if trial.outcome is not None and _is_same_but_seed(trial, candidate)
+                ],
+            )
+            for candidate in self.candidates(top)
+        ]
+        ranked = rank_confirmed(found, self.objective)
+        return replace(self, confirming=trials, confirmation=ranked)
 
     @property
     def leaderboard(self) -> tuple[LeaderboardEntry, ...]:
@@ -117,11 +148,27 @@ class Tuning:
             for trial, result in self.ranked()
         )
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Numbers for MLflow's parent run: the comparison, and the selected one's confirmation."""
+        found = self.comparison.metrics
+        for one in self.confirmation[:1]:
+            found["confirm/seeds"] = one.seeds
+            for kind, scores in (("mean", one.mean), ("sd", one.deviation)):
+                known = scores.model_dump() if scores is not None else {}
+                found |= {f"confirm/{name}_{kind}": value for name, value in known.items()}
+        return found
+
     def failures(self) -> Iterator[tuple[SearchTrial, TrialFailure]]:
         """Failed trials, in order of proposal."""
         for trial in self.trials:
             if isinstance(trial.outcome, TrialFailure):
                 yield trial, trial.outcome
+
+
+def _is_same_but_seed(one: SearchTrial, other: SearchTrial) -> bool:
+    seed = {"seed": other.proposal.config.seed}
+    return one.proposal.config.model_copy(update=seed) == other.proposal.config
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +212,5 @@ def search_result(
         baselines=tuning.baselines,
         optimism=tuning.comparison.optimism,
         distinction=tuning.comparison.distinction,
+        confirmation=tuning.confirmation,
     )

@@ -93,6 +93,15 @@ Axis = Annotated[
 Pruner = Literal["none", "asha", "hyperband", "median"]
 
 
+class ConfirmParams(Record):
+    """Training of a search's best configurations with other seeds, to select among them."""
+
+    top: int = Field(3, ge=1, le=100)
+    """Configurations: the best trials of the search that had the whole budget."""
+    seeds: int = Field(3, ge=2, le=100)
+    """Seeds of each, beside its own: those that follow it."""
+
+
 class SearchParams(Record):
     """Choice of the trials, and their epochs."""
 
@@ -138,6 +147,10 @@ class SearchParams(Record):
     baselines: bool = False
     """Score logistic regression, nearest neighbours and a random forest on pixels as well, on
     validation, and show them beside the leaderboard; they are never selected."""
+    confirm: ConfirmParams | None = None
+    """After the search, train its best configurations again with other seeds, and select the one
+    with the best mean objective over these; the trial of the configured seed is served. These
+    trials come on top of max_epochs_total and max_seconds. null: the best trial is selected."""
     axes: dict[str, Axis] = Field(default_factory=dict)
     """Dotted path inside `trial` -> values, or for all but grid a range of numbers such as
     {low: 0.0001, high: 0.1, log: true}. No axes: one trial."""
@@ -149,6 +162,15 @@ class SearchParams(Record):
             raise ValueError(
                 f"axes.{ranges[0]} is a range, and a grid needs values: list them, or choose "
                 "strategy: random or tpe"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _confirmation_has_the_seeds(self) -> Self:
+        if self.confirm is not None and "seed" in self.axes:
+            raise ValueError(
+                "confirm trains each configuration with other seeds, and axes.seed makes seeds "
+                "configurations: drop one of the two"
             )
         return self
 

@@ -141,6 +141,70 @@ def test_killed_it_repeats_its_decisions_and_goes_on(
     ]
 
 
+CONFIRMED = (
+    *SPACE[:-2],
+    "search.trials=3",
+    SPACE[-1],
+    "search.epochs=1",
+    "search.confirm={top: 2, seeds: 2}",
+)
+
+
+def test_the_best_are_trained_again_with_other_seeds(searched: tuple[ProjectFolder, Any]) -> None:
+    """Foreseen, trained like any trial, shown; the configured seed's trial is selected."""
+    folder, _ = searched
+
+    foreseen = folder.pitchpipe("tune", "--dry-run", "--json", *overrides(*CONFIRMED)).document
+    document = folder.pitchpipe("tune", "--json", *overrides(*CONFIRMED)).document
+    again = folder.pitchpipe("tune", *overrides(*CONFIRMED))
+
+    first, second = document["confirmation"]
+    assert foreseen["trials"]["total"] == document["trials"]["total"] == 7
+    assert foreseen["trials"]["trained"] == document["trials"]["trained"]
+    assert document["best"]["key"] == first["key"] == document["leaderboard"][0]["key"]
+    assert document["best"]["config"]["seed"] == 0
+    assert (first["seeds"], second["seeds"], len(document["leaderboard"])) == (2, 2, 3)
+    assert first["mean"]["cross_entropy"] <= second["mean"]["cross_entropy"]
+    assert document["optimism"] is None
+    shown = " ".join(again.out.split())
+    assert "Confirmation: selected by the mean cross-entropy over 2 other seeds" in shown
+    assert "7 trials: 0 trained, 7 cached" in shown
+
+
+@pytest.mark.slow
+def test_killed_while_it_confirms_it_goes_on_to_the_same_bits(
+    searched: tuple[ProjectFolder, Any], tmp_path: Path
+) -> None:
+    """kill -9 once a trial of another seed is there: the same means, to the last digit."""
+    asked = (*CONFIRMED[:-2], "search.epochs=3", CONFIRMED[-1])
+    documents = []
+    for name in ("whole", "killed"):
+        folder = make_project(tmp_path / name)
+        shutil.copytree(searched[0].root / "data", folder.root / "data", dirs_exist_ok=True)
+        if name == "killed":
+            process = folder.start("run", "--json", *overrides(*asked))
+            while len(list(folder.root.glob("mlruns/trials/*/result.json"))) < 4:
+                assert process.poll() is None
+                psutil.Process().cpu_percent(interval=0.02)
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            process.communicate()
+            psutil.wait_procs(family, timeout=10)
+        ran = folder.pitchpipe("run", "--json", *overrides(*asked))
+        assert ran.code in (0, 3), ran.err
+        documents.append(ran.document)
+        page = (folder.root / ran.document["report"]).read_text()
+        assert "Trained again with other seeds" in page
+        assert "nothing changed" in folder.pitchpipe("run", *overrides(*asked)).out
+
+    assert documents[0]["confirmation"] == documents[1]["confirmation"]
+    assert documents[0]["test"] == documents[1]["test"]
+    changed = (*asked[:-1], "search.confirm={top: 1, seeds: 2}")
+    foreseen = folder.pitchpipe("run", "--dry-run", "--json", *overrides(*changed)).document
+    assert foreseen["decision"]["reason"] == "changed: params"
+    assert foreseen["trials"]["trained"] == 0
+
+
 def test_a_search_ends_with_its_epochs(searched: tuple[ProjectFolder, Any]) -> None:
     """Three trials of two epochs are six; a seventh epoch is not begun. Cached ones count too."""
     folder, _ = searched

@@ -1,5 +1,7 @@
 """Summary of a retraining for people: leaderboard, test scores, verdict, links; its forecast."""
 
+from collections.abc import Sequence
+
 import yaml
 from rich.console import Console
 from rich.padding import Padding
@@ -12,6 +14,9 @@ from flows.retraining.decide import other_default
 from flows.retraining.forecast import Forecast
 from flows.search.progress import format_scores
 from models.config import Params
+from models.config.trial import Objective
+from models.search.confirmation import Confirmed, describe_confirmation
+from models.search.proposals import label_of
 
 _ROWS = 20
 
@@ -23,6 +28,11 @@ def print_retraining(result: Retraining) -> None:
         console.print(f"Nothing to do: {result.decision.reason}.")
         return
     console.print(_leaderboard(result, width=console.width))
+    if result.confirmation and result.best is not None:
+        console.print(_confirmation(result.confirmation, width=console.width))
+        by = result.best.config.objective
+        said = describe_confirmation(result.confirmation, by)
+        console.print(f"Confirmation: {said}", highlight=False)
     if result.baselines:
         console.print(_baselines(result, width=console.width))
     counts = result.trials
@@ -73,6 +83,25 @@ def _leaderboard(result: Retraining, *, width: int) -> Table:
         more = f"{len(result.leaderboard) - _ROWS} more: pitchpipe trials"
         table.caption = f"{table.caption}\n{more}" if table.caption else more
     return table
+
+
+def _confirmation(ranked: Sequence[Confirmed], *, width: int) -> Table:
+    """Means and standard deviations over other seeds."""
+    scores: dict[Objective, int] = {"accuracy": 0, "f1_macro": 2, "cross_entropy": 1}
+    return fitted_table(
+        (
+            Column("", [label_of(one.differences) for one in ranked], wraps=True),
+            *(
+                Column(name.replace("_", " "), [one.spread(name) for one in ranked], spare=spare)
+                for name, spare in scores.items()
+            ),
+            Column("n", [str(one.seeds) for one in ranked]),
+            Column("failed", [str(one.failed) for one in ranked]),
+            Column("key", [one.key[:8] for one in ranked]),
+        ),
+        width=width,
+        title="Trained again with other seeds: mean +- standard deviation",
+    )
 
 
 def _baselines(result: Retraining, *, width: int) -> Table:

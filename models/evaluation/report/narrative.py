@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from models.config import TrialConfig
 from models.evaluation.records import Calibration, PointScores
 from models.evaluation.report.report_input import LeaderboardRow, Selection
+from models.search.confirmation import describe_confirmation
 
 _OBJECTIVES = {
     "accuracy": "accuracy",
@@ -41,17 +42,26 @@ def explain_selection(selection: Selection) -> str:
     name = _OBJECTIVES[selection.objective]
     if not rows:
         return "No trial has scores on validation."
-    best = _objective(rows[0], selection)
     if len(rows) == 1:
-        return f"The only trial with scores: validation {name} {best:.4f}."
-    second = _objective(rows[1], selection)
-    text = f"Best of {len(rows)} trials by validation {name}: {best:.4f}, the next {second:.4f}."
-    if best == second:
-        text += f" The tie went to {_tie_breaker(rows)}."
+        return (
+            f"The only trial with scores: validation {name} {_objective(rows[0], selection):.4f}."
+        )
+    text = _chosen(rows, selection)
     if (distinction := selection.distinction) is not None:
         text += f" {distinction.sentence[0].upper()}{distinction.sentence[1:]}."
     optimism = selection.optimism
     return text if optimism is None else f"{text} Estimated {optimism.sentence}."
+
+
+def _chosen(rows: Sequence[LeaderboardRow], selection: Selection) -> str:
+    """Say by what the first of several rows was selected."""
+    if selection.confirmation:
+        said = describe_confirmation(selection.confirmation, selection.objective)
+        return f"Of {len(rows)} trials {said}."
+    best, second = (_objective(row, selection) for row in rows[:2])
+    name = _OBJECTIVES[selection.objective]
+    text = f"Best of {len(rows)} trials by validation {name}: {best:.4f}, the next {second:.4f}."
+    return f"{text} The tie went to {_tie_breaker(rows)}." if best == second else text
 
 
 def most_confused(scores: PointScores, most: int) -> tuple[Confusion, ...]:

@@ -17,6 +17,7 @@ from models.evaluation.records import (
     FromBest,
     Optimism,
 )
+from models.search.confirmation import Confirmed
 from models.trials import EpochRecord, Scores
 
 
@@ -57,6 +58,8 @@ class Selection:
     """None: there was no choice, or the weights of the others are gone."""
     distinction: Distinction | None = None
     """None likewise."""
+    confirmation: Sequence[Confirmed] = ()
+    """Configurations trained again with other seeds, best first; the first was selected."""
 
 
 @dataclass(frozen=True, slots=True)
