@@ -28,7 +28,7 @@ import numpy.typing as npt
 from scipy import integrate, optimize, stats
 
 from models.config import GateParams
-from models.evaluation.intervals import wilson
+from models.evaluation.uncertainty.intervals import wilson
 from models.gate.budget import level_of
 from models.gate.inputs import GateInput
 from models.gate.paired import POWER, mcnemar_p

@@ -13,7 +13,7 @@ and at its first look, a challenger that is one point better in truth is judged.
 Intervals. Test splits are drawn from a population with known shares of each class, each of which is
 right with a known share; mistakes go to the other classes in proportion to these. How many of the
 95 % intervals of macro F1 hold the population's? Before: percentiles of images resampled within
-their class. After: `models.evaluation.bootstrap.drawn_f1_macro`, widened to the score itself.
+their class. After: `drawn_f1_macro` of models.evaluation.uncertainty, widened to the score itself.
 
 Mid-p. How often the exact and the mid-p version of McNemar's test (Fagerland et al., 2013) call an
 equal challenger better, as a multiple of the look's level: given how many images differ (5 to 399),
@@ -31,9 +31,9 @@ import numpy as np
 from scipy import stats
 
 from models.config import GateParams
-from models.evaluation.bootstrap import drawn_f1_macro
-from models.evaluation.intervals import holding, percentile_interval
 from models.evaluation.records import Interval
+from models.evaluation.uncertainty.bootstrap import drawn_f1_macro
+from models.evaluation.uncertainty.intervals import holding, percentile_interval
 from models.gate.budget import level_of
 
 ACCURACY, DIFFERING, LOOKS = 0.92, 0.06, 365

@@ -111,7 +111,7 @@ def _newest_unseen(entries: Sequence[Entry], version: int) -> UnseenImages | Non
 
 
 def _wilson(unseen: UnseenImages) -> Interval:
-    """Wilson's 95 % interval, as models.evaluation.intervals.wilson, without scipy."""
+    """Wilson's 95 % interval, as models.evaluation.uncertainty.intervals.wilson, without scipy."""
     n, share, square = unseen.images, unseen.right / unseen.images, _REACH**2
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = _REACH * (share * (1 - share) / n + square / (4 * n * n)) ** 0.5 / (1 + square / n)

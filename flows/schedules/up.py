@@ -75,8 +75,9 @@ def _port_for(title: str, preferred: int) -> int:
     """Return the preferred port if it is free, else another, and say so."""
     port = free_port(preferred)
     if port != preferred:
-        said = f"pitchpipe: port {preferred} is taken by another program; {title} takes {port}"
-        print(said, file=sys.stderr, flush=True)  # noqa: T201 - beside the page, not in it
+        sys.stderr.write(
+            f"pitchpipe: port {preferred} is taken by another program; {title} takes {port}\n"
+        )
     return port
 
 

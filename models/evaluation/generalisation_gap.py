@@ -9,9 +9,9 @@ from scipy import stats
 from models.config import SplitName
 from models.datasets.prepared import open_split
 from models.evaluation.inference import predict_probabilities
-from models.evaluation.intervals import LEVEL, newcombe
 from models.evaluation.outcomes import Floats, Outcomes, outcomes_of
 from models.evaluation.served import TrainedTrial
+from models.evaluation.uncertainty.intervals import LEVEL, newcombe
 from models.networks.serving import ServingNetwork
 
 MOST_IMAGES = 5000

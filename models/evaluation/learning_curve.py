@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from models.evaluation.intervals import LEVEL
 from models.evaluation.records import Interval, LearningCurve
+from models.evaluation.uncertainty.intervals import LEVEL
 
 FEWEST_SIZES = 3
 """Different numbers of train images: two always lie on a power law."""

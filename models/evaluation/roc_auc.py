@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.evaluation.intervals import RESAMPLES, holding, percentile_interval
 from models.evaluation.outcomes import Floats, Integers, Outcomes, seed_of
 from models.evaluation.records import Interval
+from models.evaluation.uncertainty.intervals import RESAMPLES, holding, percentile_interval
 
 PSEUDO_LAST = 0.25
 """Images that the prior ranks last, in all. Of 900 samples of 60 and of 300 images, with areas from

@@ -9,9 +9,9 @@ from sklearn import metrics
 from models.evaluation.calibration import reliability
 from models.evaluation.confusion import ConfusionMatrix
 from models.evaluation.further_scores import further_scores
-from models.evaluation.intervals import score_intervals, with_intervals
 from models.evaluation.outcomes import Outcomes, canonical, outcomes_of
 from models.evaluation.records import ClassScores, Evaluation, PointScores
+from models.evaluation.uncertainty.intervals import score_intervals, with_intervals
 
 
 def evaluate(

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.config.policies import GateParams
-from models.evaluation.bootstrap import drawn_f1_macro, resampled_means
-from models.evaluation.intervals import holding
 from models.evaluation.outcomes import Floats, Integers, Outcomes, seed_of
 from models.evaluation.records import Interval
 from models.evaluation.scores import f1_macro
+from models.evaluation.uncertainty.bootstrap import drawn_f1_macro, resampled_means
+from models.evaluation.uncertainty.intervals import holding
 from models.gate.budget import level_of
 from models.gate.paired import (
     detectable_difference,

@@ -7,9 +7,9 @@ be luck. The calibration error is held to its estimate, which errs upwards on fe
 from collections.abc import Iterator
 
 from models.config.policies import GateParams
-from models.evaluation.intervals import f1_macro_interval, wilson
 from models.evaluation.outcomes import Outcomes
 from models.evaluation.records import ClassScores, PointScores
+from models.evaluation.uncertainty.intervals import f1_macro_interval, wilson
 from models.gate.inputs import ChampionUnusable, GateInput
 from models.gate.paired import tango_interval
 from models.gate.records import RuleResult

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.config.policies import GateParams
-from models.evaluation.intervals import wilson
 from models.evaluation.outcomes import Outcomes
+from models.evaluation.uncertainty.intervals import wilson
 from models.gate.class_guard import named
 from models.gate.records import Comparison, RuleResult
 

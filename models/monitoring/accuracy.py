@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.evaluation.intervals import holding, percentile_interval
 from models.evaluation.outcomes import Floats, Integers
+from models.evaluation.uncertainty.intervals import holding, percentile_interval
 from models.monitoring.records import AccuracyEstimate, ClassProportion, UnlabelledAccuracy
 from models.monitoring.sample import Sample
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models.evaluation import bootstrap
-from models.evaluation.bootstrap import PSEUDO_ERRORS, PSEUDO_RIGHT, drawn_f1_macro
 from models.evaluation.scores import f1_macro
+from models.evaluation.uncertainty import bootstrap
+from models.evaluation.uncertainty.bootstrap import PSEUDO_ERRORS, PSEUDO_RIGHT, drawn_f1_macro
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -12,10 +12,10 @@ from registry_records import evaluation, registration
 from sklearn import metrics
 
 from models.evaluation.further_scores import further_scores, top_k_of
-from models.evaluation.intervals import wilson, wilson_bounds
 from models.evaluation.outcomes import canonical, outcomes_of
 from models.evaluation.records import FIRST_INTERVALS, LATER_SCORES, Evaluation
 from models.evaluation.scores import evaluate
+from models.evaluation.uncertainty.intervals import wilson, wilson_bounds
 from models.gate.paired import lead_of
 
 CATS = np.array([0, 0, 1, 1, 1, 2])

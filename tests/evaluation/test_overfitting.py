@@ -23,11 +23,11 @@ from models.evaluation.generalisation_gap import (
     welch,
 )
 from models.evaluation.inference import predict_probabilities
-from models.evaluation.intervals import newcombe
 from models.evaluation.outcomes import Outcomes, outcomes_of
 from models.evaluation.overfitting import OverfittingDiagnosis, diagnose_overfitting
 from models.evaluation.served import TrainedTrial
 from models.evaluation.stopping_criteria import stopping_criteria
+from models.evaluation.uncertainty.intervals import newcombe
 from models.record import Record
 from models.trials import EpochRecord
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from models.evaluation.bootstrap import resampled_means
+from models.evaluation.uncertainty.bootstrap import resampled_means
 from models.gate.paired import (
     detectable_lead,
     holm,

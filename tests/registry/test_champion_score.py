@@ -9,8 +9,8 @@ from scipy import stats
 from flows.records import ledger
 from flows.records.champion_score import champion_score, lucky_part, prior_variance, shrinkage
 from flows.records.ledger import LedgerAction
-from models.evaluation.intervals import wilson
 from models.evaluation.records import Interval
+from models.evaluation.uncertainty.intervals import wilson
 from models.gate.records import Comparison, GateDecision, UnseenImages
 
 NAME = "digits-classifier"

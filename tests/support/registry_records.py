@@ -143,6 +143,7 @@ def registration(run_id: str, seed: int = 0, accuracy: float = 0.9) -> Registrat
         classes=CLASSES,
         example=random_images(4),
         trained_ids=np.arange(320, dtype=np.uint8).reshape(10, 32),
+        trained_prints=np.arange(320, dtype=np.uint8).reshape(10, 32)[::-1].copy(),
         validation_images=4,
         params=Params(),
         code=CodeFacts(commit="f" * 40, dirty=False),

@@ -9,7 +9,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from models.evaluation.calibration import reliability
 from models.evaluation.confusion import ConfusionMatrix
-from models.evaluation.intervals import wilson
 from models.evaluation.outcomes import Floats, Integers, Outcomes
 from models.evaluation.records import PointScores
 from models.evaluation.report.plot_style import (
@@ -24,6 +23,7 @@ from models.evaluation.report.plot_style import (
     png_bytes,
     short,
 )
+from models.evaluation.uncertainty.intervals import wilson
 from models.trials import EpochRecord
 
 MOST_CLASSES = 20

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from models.evaluation.bootstrap import PSEUDO_RIGHT, draw_prior_errors, weights_of
 from models.evaluation.outcomes import Floats, Integers
+from models.evaluation.uncertainty.bootstrap import PSEUDO_RIGHT, draw_prior_errors, weights_of
 
 _MOST_NUMBERS = 2**20
 """Drawn at once: 8 MB."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from models.evaluation.bootstrap import drawn_f1_macro, resampled_means
 from models.evaluation.outcomes import Floats, Integers, Outcomes, seed_of
 from models.evaluation.records import ClassScores, Interval, PointScores
+from models.evaluation.uncertainty.bootstrap import drawn_f1_macro, resampled_means
 
 RESAMPLES = 1000
 LEVEL = 0.95

@@ -1,0 +1,1 @@
+"""How sure scores are: intervals by formula, by bootstrap, and by draws of the confusions."""
