@@ -52,7 +52,7 @@ up: install
 # Three workers on two cores: tests of services mostly wait; one thread each, as torch's wait busily.
 # Not reordered: files of few tests, the slowest, would come last, beside an idle worker.
 test: install-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow

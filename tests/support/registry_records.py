@@ -167,7 +167,7 @@ def bars_registration(serving: nn.Module, run_id: str, *, seed: int = 0) -> Regi
         serving=serving,
         classes=("top", "middle", "bottom"),
         trained_ids=np.full((5, 32), 255, np.uint8),
-        trained_prints=None,
+        trained_prints=np.full((5, 32), 254, np.uint8),
         validation_images=2,
     )
 
