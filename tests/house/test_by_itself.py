@@ -145,7 +145,10 @@ def test_a_clock_retrains_once_then_for_new_data(
         served.stop()
 
     assert [message for _, message in turned_away if "concurrency limit" in message]
-    assert served.answers(retrain=True) == ["no retraining was completed before", "changed: data"]
+    assert served.answers(retrain=True) == [
+        "no retraining was completed before",
+        "changed: data; 20 new images beside 1,797",
+    ]
     for reason in served.answers(retrain=False):
         assert reason.startswith("nothing changed since the retraining of")
     completed = [message for state, message in flow_runs(project) if state == "Completed"]
