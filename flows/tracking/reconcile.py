@@ -110,7 +110,7 @@ def _raise_if_down(tracking: Tracking, error: Exception) -> None:
     """
     if not isinstance(error, MlflowException | OSError) or not is_outage(error):
         return
-    if isinstance(error, MlflowException) and not isinstance(error, RestException):
+    if tracking.uri.startswith("http") and not isinstance(error, RestException):
         raise error
     tracking.client.get_experiment(tracking.experiment_id)
 

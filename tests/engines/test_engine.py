@@ -84,7 +84,9 @@ def only_child() -> psutil.Process:
     trainers = [
         process
         for process in psutil.Process().children(recursive=True)
-        if process.parent() is not None and process.ppid() != os.getpid()
+        if process.parent() is not None
+        and process.ppid() != os.getpid()
+        and "forkserver" in " ".join(process.cmdline())
     ]
     (trainer,) = trainers
     return trainer

@@ -88,13 +88,14 @@ def test_a_lost_database_is_filled_again_with_the_runs_of_trials_and_their_curve
 
     shown = contents()
     parent = "2026-11-23 06:40 digits · PROMOTE"
+    first, second = "lr=0 · 2026-11-23 06:40", "lr=1 · 2026-11-23 06:40"
     assert [run[:2] for run in shown["runs"]] == [
         (parent, "FINISHED"),
-        ("lr=0", "FINISHED"),
-        ("lr=1", "FAILED"),
+        (first, "FINISHED"),
+        (second, "FAILED"),
     ]
-    assert shown["nesting"] == [("lr=0", parent), ("lr=1", parent)]
-    curve = [row[2] for row in shown["metrics"] if row[:2] == ("lr=0", "train/loss")]
+    assert shown["nesting"] == [(first, parent), (second, parent)]
+    curve = [row[2] for row in shown["metrics"] if row[:2] == (first, "train/loss")]
     assert curve == [1, 2, 3]
     assert ("lr=0", "optimizer.learning_rate", "0.1") in shown["params"]
 

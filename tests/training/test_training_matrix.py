@@ -160,7 +160,8 @@ def test_every_kind_is_among_those_resumed_and_each_two_meet() -> None:
         if section != "further":
             known = models_in(TrialConfig.model_fields[section].annotation)
             names = {get_args(one.model_fields["name"].annotation)[0] for one in known}
-            assert {kind["name"] for kind in kinds} == names, section
+            # timm's are an extra, with tests of their own.
+            assert {kind["name"] for kind in kinds} == names - {"timm"}, section
     for one, other in itertools.combinations(range(len(KINDS)), 2):
         sizes = [len(kinds) for kinds in KINDS.values()]
         met = {(row[one], row[other]) for row in ROWS}
