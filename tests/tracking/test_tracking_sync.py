@@ -97,7 +97,7 @@ def test_a_lost_database_is_filled_again_with_the_runs_of_trials_and_their_curve
     assert shown["nesting"] == [(first, parent), (second, parent)]
     curve = [row[2] for row in shown["metrics"] if row[:2] == (first, "train/loss")]
     assert curve == [1, 2, 3]
-    assert ("lr=0", "optimizer.learning_rate", "0.1") in shown["params"]
+    assert (first, "optimizer.learning_rate", "0.1") in shown["params"]
 
 
 @pytest.mark.parametrize("after", [False, True])
