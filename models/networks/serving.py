@@ -1,9 +1,12 @@
 """The network as it is tested, registered and served: raw pixels in, probabilities out."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -18,6 +21,26 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def channel_constants(values: Sequence[float]) -> Tensor:
     """Per-channel numbers as float32 (1, channels, 1, 1)."""
     return torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)
+
+
+class NewSums(TorchFunctionMode):
+    """While inside, `x += y` on tensors binds x to a new one.
+
+    Residual networks write it so. An export must not: whoever reads it need not trust an operator
+    that overwrites (flows/registry/safety/operators.py). Where the old tensor is read afterwards,
+    by another name or as after `x.add_(y)` alone, the export predicts otherwise and is refused.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        overwrites = func in (Tensor.__iadd__, Tensor.add_)  # torch calls the first the second
+        return (torch.add if overwrites else func)(*args, **(kwargs or {}))
 
 
 class ServingNetwork(nn.Module):
@@ -50,7 +73,9 @@ class ServingNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         # images: uint8 (n, channels, height, width) -> float32 (n, classes), rows sum to 1
-        return torch.softmax(self.logits(images), dim=1)
+        exporting = torch.compiler.is_exporting()
+        with NewSums() if exporting else contextlib.nullcontext():
+            return torch.softmax(self.logits(images), dim=1)
 
     def logits(self, images: Tensor) -> Tensor:
         """Logarithms of probabilities up to a constant an image; images as they are stored."""

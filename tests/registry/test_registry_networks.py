@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from archive_crafting import MARKER, RUN, Craft, crafted, pickled
 from registry_records import BarsNetwork, random_images, registration, serving_network
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from flows.records.lineage import Lineage
@@ -22,6 +22,7 @@ from flows.registry.loading import load_version
 from flows.registry.networks import build_again, load_exported, load_network, predict
 from flows.registry.records import Registration
 from flows.registry.registering import register
+from flows.registry.safety.operators import OPERATORS
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking
 from models.config import (
@@ -139,6 +140,33 @@ def test_every_network_is_built_again_to_the_bit(
     assert np.array_equal(probabilities, others)
     assert np.array_equal(features, read_off)
     assert features.shape[1] != 3  # of the classes: no log-probabilities
+
+
+class AddsInPlace(nn.Module):
+    """A residual block as many write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 1, 3, padding=1)
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.convolution(images)
+        found += images
+        return self.head(found.relu().flatten(1))  # type: ignore[no-any-return] # a module's call
+
+
+def test_an_export_overwrites_nothing_though_the_network_does() -> None:
+    """Only operators of the list are left, and the bits are the same."""
+    torch.manual_seed(0)
+    serving = ServingNetwork(AddsInPlace(), mean=(0.3,), std=(0.4,)).eval()
+    images = torch.from_numpy(random_images(5))
+    count = {0: torch.export.Dim("n")}
+    exported = torch.export.export(serving, (images[:4],), dynamic_shapes=(count,))
+
+    called = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
+    assert {f"torch.ops.{name}" for name in called} <= OPERATORS
+    assert torch.equal(exported.module()(images), serving(images))
 
 
 @pytest.mark.parametrize("flips", ["none", "horizontal"])

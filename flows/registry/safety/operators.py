@@ -18,8 +18,8 @@ _VALUES = """
     to.device to.dtype to.dtype_layout type_as.default zeros.default zeros_like.default
 """
 _ARITHMETIC = """
-    abs.default add.Scalar add.Tensor add_.Tensor clamp.default clamp_max.default clamp_min.default
-    cos.default erf.default floor.default round.default sin.default
+    abs.default add.Scalar add.Tensor clamp.default clamp_max.default clamp_min.default cos.default
+    erf.default floor.default round.default sin.default
     div.Scalar div.Tensor div.Tensor_mode eq.Scalar eq.Tensor exp.default ge.Scalar ge.Tensor
     gt.Scalar gt.Tensor le.Scalar le.Tensor log.default lt.Scalar lt.Tensor maximum.default
     minimum.default mul.Scalar mul.Tensor ne.Scalar ne.Tensor neg.default pow.Tensor_Scalar
