@@ -39,7 +39,7 @@ class NewSums(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         del types
-        overwrites = func in (Tensor.__iadd__, Tensor.add_)  # torch calls the first the second
+        overwrites = func is Tensor.add_  # as which torch sees += as well
         return (torch.add if overwrites else func)(*args, **(kwargs or {}))
 
 

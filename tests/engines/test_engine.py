@@ -80,15 +80,9 @@ def test_a_trial_is_trained_in_a_child_and_each_epoch_is_told() -> None:
 
 
 def only_child() -> psutil.Process:
-    """The one process that trains: a grandchild, for its parent is the fork server."""
-    trainers = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.parent() is not None
-        and process.ppid() != os.getpid()
-        and "forkserver" in " ".join(process.cmdline())
-    ]
-    (trainer,) = trainers
+    """The one process that trains: a child of this process's fork server, not of a command's."""
+    servers = [one for one in psutil.Process().children() if "forkserver" in str(one.cmdline())]
+    (trainer,) = [trainer for server in servers for trainer in server.children()]
     return trainer
 
 
