@@ -21,8 +21,10 @@ OLD_ENOUGH := import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is 
 STATE := $(shell { cat pyproject.toml constraints.txt; pwd -P; } | cksum | tr -d ' ')
 PRODUCT := $(VENV)/.installed-$(STATE)
 TOOLS := $(VENV)/.installed-dev-$(STATE)
+TIMM := $(VENV)/timm
+TIMM_STAMP := $(VENV)/.installed-timm-$(STATE)
 
-.PHONY: install install-dev run test test-slow chaos audit lint types format bench bench-all bench-peers-env up screenshots clean
+.PHONY: install install-dev run test test-timm test-slow chaos audit lint types format bench bench-all bench-peers-env up screenshots clean
 
 # timm needs torchvision, in torch's own build.
 install: $(PRODUCT)
@@ -53,6 +55,15 @@ up: install
 # Not reordered: files of few tests, the slowest, would come last, beside an idle worker.
 test: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+# timm lies apart: Lightning imports torchvision where it finds it, and beside a CPU build of torch that
+# asks for two operators (tests/support/timm_operators.py).
+test-timm: install-dev $(TIMM_STAMP)
+	PYTHONPATH=$(TIMM) $(BIN)/python -m pytest tests/training/test_timm.py
+
+$(TIMM_STAMP): $(TOOLS)
+	$(PIP) --no-deps --upgrade --target $(TIMM) timm torchvision huggingface_hub hf-xet httpx2 httpcore2 truststore
+	touch $@
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow

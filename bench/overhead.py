@@ -25,7 +25,8 @@ from typing import Any
 from flows.datasets.current import PREPARED
 from flows.records.trial_store import directory_of
 from flows.search.progress import Observers, SearchProgress
-from flows.search.search import Search, SearchState
+from flows.search.search import Search
+from flows.search.state import SearchState
 from flows.search.tuning import SearchTrial
 from models.config import Params, load_params
 from models.datasets.prepared import read_manifest

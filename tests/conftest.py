@@ -12,7 +12,7 @@ from hypothesis import settings
 
 # Before any of them is imported, by a test or as a plugin.
 pytest.register_assert_rewrite(
-    *(path.stem for path in (Path(__file__).parent / "support").glob("*.py"))
+    *(path.stem for path in (Path(__file__).parent / "support").rglob("*.py"))
 )
 from made_once import made_once, make_databases, put_databases  # noqa: E402 - see above
 from project_folder import (  # noqa: E402

@@ -12,7 +12,8 @@ from flows.records.trial_store import PrunedMarks, directory_of
 from flows.registry.starting import place_start
 from flows.retraining.session import Session
 from flows.search.progress import Observers, SearchProgress
-from flows.search.search import Search, SearchState
+from flows.search.search import Search
+from flows.search.state import SearchState
 from flows.search.tuning import SearchTrial, Tuning
 from models.search.strategy import Job
 from models.training.worker import TrialJob

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import mlflow
-from filelock import FileLock
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import (
     INTERNAL_ERROR,
@@ -27,10 +26,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from flows.records.champion import MLFLOW_DATABASE
 from flows.runtime.environment import check_address
+from flows.tracking.database import create_schema, database_lock, database_of, is_inside
 from flows.tracking.experiment import experiment_tags
 from models.credentials import without_credentials
 from models.errors import ConfigError, PitchpipeError, UnreachableError
-from models.files import replacing
 
 _OUTAGE = {
     ErrorCode.Name(code)
@@ -102,9 +101,9 @@ class Tracking:
 
         Raises MlflowException while a tracking server cannot be reached.
         """
-        database = _database_of(self.uri)
-        with _lock(database) if database else contextlib.nullcontext():
-            return _find_or_create(self.client, self.name, inside=_is_inside(database))
+        database = database_of(self.uri)
+        with database_lock(database) if database else contextlib.nullcontext():
+            return _find_or_create(self.client, self.name, inside=is_inside(database))
 
 
 def open_tracking(name: str) -> Tracking:
@@ -116,7 +115,7 @@ def open_tracking(name: str) -> Tracking:
     """
     uri = tracking_uri()
     _refuse_unknown(uri)
-    database = _database_of(uri)
+    database = database_of(uri)
     _quiet_loggers()
     # A progress bar for eight small files, in the middle of other output on standard error.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -134,7 +133,7 @@ def open_tracking(name: str) -> Tracking:
     tracking = Tracking(uri=uri, name=name)
     if database is not None:
         with mlflow_errors():
-            _create_schema(database, uri)
+            create_schema(database, uri)
             _ = tracking.experiment_id
     return tracking
 
@@ -168,7 +167,7 @@ def mlflow_errors() -> Iterator[None]:
         said = f"MLflow at {uri}: {str(error).strip().splitlines()[0]}"
         outage = _may_recover(error, of_file=uri.startswith("sqlite"))
         kind = TrackingOutageError if outage else TrackingError
-        way_out = _way_out(_database_of(uri), locked=outage)
+        way_out = _way_out(database_of(uri), locked=outage)
         raise kind(f"{without_credentials(said)}; {way_out}") from error
     finally:
         waited_for.cancel()
@@ -224,44 +223,6 @@ def _way_out(database: Path | None, *, locked: bool) -> str:
     )
 
 
-def _database_of(uri: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(uri.removeprefix(prefix)).absolute() if uri.startswith(prefix) else None
-
-
-def _is_inside(database: Path | None) -> bool:
-    return database is not None and database.resolve().is_relative_to(Path.cwd().resolve())
-
-
-def _lock(database: Path) -> FileLock:
-    database.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(database.with_name(f"{database.name}.lock"), timeout=120)
-
-
-def _create_schema(database: Path, uri: str) -> None:
-    """Create or complete the schema. Unlocked, three processes ruin the file: MLflow #19943."""
-    with _lock(database):
-        if not database.exists():
-            _make_database(database)
-        elif database.stat().st_size == 0:  # SQLite takes it for a database without tables
-            raise sqlite3.DatabaseError("the file is empty")
-        _ = MlflowClient(uri).search_experiments(max_results=1)
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            # So that readers (the UI) never wait for writes. The mode is stored in the file.
-            connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _make_database(database: Path) -> None:
-    """Create a database under a temporary name: a kill during its migration would ruin it."""
-    with replacing(database) as temporary:
-        client = MlflowClient(f"sqlite:///{temporary}")
-        client.search_experiments(max_results=1)
-        if _is_inside(database):
-            # MLflow's own, empty; `mlflow experiments restore` brings it back.
-            client.delete_experiment("0")
-        client._tracking_client.store.engine.dispose()  # noqa: SLF001 - the only way to close it
-
-
 def _find_or_create(client: MlflowClient, name: str, *, inside: bool) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -296,7 +257,7 @@ def _make_relative(client: MlflowClient, experiment: "Experiment") -> None:
     location = f"{ARTIFACTS}/{experiment.name}"
     if experiment.artifact_location == location:
         return
-    database = _database_of(client.tracking_uri)
+    database = database_of(client.tracking_uri)
     assert database is not None
     with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         connection.execute(

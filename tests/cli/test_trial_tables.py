@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registry_records import trial_result
 from rich.console import Console
+from training_fixtures import UNSEEN
 
 from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trial_comparison import print_comparison
@@ -24,7 +25,7 @@ from flows.datasets.files import PREPARED, SAMPLE_SHEETS
 from flows.records.trial_store import STORE, StoredTrial
 from models.config import CnnConfig, DataParams, TrialConfig
 from models.config.trial import Objective
-from models.datasets.prepared import MANIFEST, Dropped, Manifest
+from models.datasets.prepared import MANIFEST, Manifest
 from models.files import write_text
 from models.training.source import package_versions, training_source_digest
 from models.trials import Scores, TrialFiles, TrialResult, TrialSpec
@@ -182,20 +183,8 @@ def test_a_value_of_one_long_word_is_broken_and_not_cut(capsys: pytest.CaptureFi
 
 def manifest(name: str, digest: str) -> Manifest:
     """What is known of a dataset after it was prepared."""
-    return Manifest(
-        name=name,
-        digest=digest,
-        raw_digest="r",
-        classes=("a", "b"),
-        image_size=28,
-        channels=1,
-        mean=(0.5,),
-        std=(0.5,),
-        splits={},
-        images=0,
-        dropped=Dropped(),
-        params=DataParams(name=name),
-    )
+    facts = {"name": name, "digest": digest, "params": DataParams(name=name)}
+    return UNSEEN.model_copy(update=facts)
 
 
 def store(

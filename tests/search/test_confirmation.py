@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from training_fixtures import UNSEEN
 
 from flows.records.trial_store import directory_of
 from flows.search.progress import Observers
-from flows.search.search import Search, SearchState
+from flows.search.search import Search
+from flows.search.state import SearchState
 from flows.search.tuning import Tuning
-from models.config import DataParams, Params, SearchParams, TrialConfig, load_params
-from models.datasets.prepared import Dropped, Manifest
+from models.config import Params, SearchParams, TrialConfig, load_params
 from models.errors import ConfigError
 from models.files import write_text
 from models.search.confirmation import (
@@ -36,20 +37,6 @@ from models.trials import (
     result_path,
 )
 
-MANIFEST = Manifest(
-    name="d",
-    digest="d",
-    raw_digest="r",
-    classes=("0", "1"),
-    image_size=8,
-    channels=1,
-    mean=(0.5,),
-    std=(0.5,),
-    splits={},
-    images=0,
-    dropped=Dropped(),
-    params=DataParams(),
-)
 LUCKY, STEADY, WEAK = 16, 32, 64
 """Minibatches: of the configured seed the first is best, of the others the second."""
 
@@ -108,7 +95,7 @@ def train(
 
 
 def search_whole(params: Params, *, fails: Sequence[tuple[int, int]] = ()) -> Tuning:
-    search = Search(params, MANIFEST, "cpu")
+    search = Search(params, UNSEEN, "cpu")
     state = search.start(Observers(()))
     train(state)
     tuning = state.close()
@@ -152,15 +139,15 @@ def test_the_best_mean_over_other_seeds_is_selected_and_the_configured_seed_serv
 def test_a_preview_counts_the_confirmation_before_and_after_the_search() -> None:
     """Six trials more: not known which, then known, then partly trained, then all there."""
     params = searching()
-    before = Search(params, MANIFEST, "cpu").preview
-    search = Search(params, MANIFEST, "cpu")
+    before = Search(params, UNSEEN, "cpu").preview
+    search = Search(params, UNSEEN, "cpu")
     state = search.start(Observers(()))
     train(state)
-    between = Search(params, MANIFEST, "cpu").preview
+    between = Search(params, UNSEEN, "cpu").preview
     confirmation = search.confirm(state.close(), Observers(()))
     assert confirmation is not None
     killed = train(confirmation, most=4)
-    resumed = Search(params, MANIFEST, "cpu").preview
+    resumed = Search(params, UNSEEN, "cpu").preview
 
     assert (before.total, before.later, len(before.missing), before.epochs_left) == (9, 6, 3, 18)
     assert (between.total, len(between.missing), between.epochs_left) == (9, 6, 12)
@@ -169,7 +156,7 @@ def test_a_preview_counts_the_confirmation_before_and_after_the_search() -> None
     assert killed == [(LUCKY, 8), (LUCKY, 9), (LUCKY, 10), (STEADY, 8)]
 
     whole = search_whole(params)
-    known = Search(params, MANIFEST, "cpu").preview
+    known = Search(params, UNSEEN, "cpu").preview
     assert known.result is not None
     assert known.result.confirmation == whole.confirmation
     assert (known.total, known.missing, known.epochs_left) == (9, (), 0)
@@ -179,7 +166,7 @@ def test_a_preview_counts_the_confirmation_before_and_after_the_search() -> None
 def test_pruned_trials_are_not_confirmed() -> None:
     """They were trained less than the trials that they would be averaged with."""
     params = searching()
-    tuning, search = search_whole(params), Search(params, MANIFEST, "cpu")
+    tuning, search = search_whole(params), Search(params, UNSEEN, "cpu")
     halved = replace(
         tuning,
         trials=tuple(

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from training_fixtures import UNSEEN
 
 from flows.records.search_journal import JOURNALS
 from flows.records.trial_store import Answer, PrunedMarks, directory_of
 from flows.search.progress import Observers
-from flows.search.search import Search, SearchState, choose_action
-from models.config import DataParams, Params, SearchParams, TrialConfig
-from models.datasets.prepared import Dropped, Manifest
+from flows.search.search import Search
+from flows.search.state import SearchState, choose_action
+from models.config import Params, SearchParams, TrialConfig
 from models.files import append_line, read_lines, write_text
 from models.search.proposals import make_proposal
 from models.trials import (
@@ -23,21 +24,6 @@ from models.trials import (
     TrialResult,
     TrialSpec,
     result_path,
-)
-
-MANIFEST = Manifest(
-    name="d",
-    digest="d",
-    raw_digest="r",
-    classes=("0", "1"),
-    image_size=8,
-    channels=1,
-    mean=(0.5,),
-    std=(0.5,),
-    splits={},
-    images=0,
-    dropped=Dropped(),
-    params=DataParams(),
 )
 
 
@@ -52,7 +38,7 @@ def searching(**fields: object) -> Params:
 
 
 def search_of(params: Params) -> Search:
-    return Search(params, MANIFEST, "cpu")
+    return Search(params, UNSEEN, "cpu")
 
 
 def start(params: Params) -> SearchState:
@@ -293,7 +279,7 @@ def test_who_was_too_slow_is_tried_again_with_more_time_or_by_force(
 
     search = limited.search.model_copy(update={"trial_timeout_minutes": minutes})
     preview = Search(
-        limited.model_copy(update={"search": search}), MANIFEST, "cpu", again=again
+        limited.model_copy(update={"search": search}), UNSEEN, "cpu", again=again
     ).preview
 
     assert [trial.spec.config.seed for trial in preview.missing] == missing

@@ -37,11 +37,11 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Make) -> Path:
 
 def make_databases(folder: Path) -> None:
     """MLflow's and Prefect's databases as the first command of a project makes them: 6 s."""
-    from flows.tracking import store  # noqa: PLC0415 - imports MLflow
+    from flows.tracking.database import create_schema  # noqa: PLC0415 - imports MLflow
 
     with contextlib.chdir(folder):
         database = MLFLOW_DATABASE.absolute()
-        store._create_schema(database, f"sqlite:///{database}")
+        create_schema(database, f"sqlite:///{database}")
         server = users_prefect(free_port(0))
         with server.start(users_prefect_environment(server)):
             server.wait_ready()

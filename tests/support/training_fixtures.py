@@ -21,6 +21,21 @@ CLASSES = 3
 SIDE = 8
 COUNTS: dict[SplitName, int] = {"train": 50, "validation": 30, "test": 6}
 SMALL_CNN = CnnConfig(channels=(8, 8), hidden_units=16)
+UNSEEN = Manifest(
+    name="d",
+    digest="d",
+    raw_digest="r",
+    classes=("0", "1"),
+    image_size=8,
+    channels=1,
+    mean=(0.5,),
+    std=(0.5,),
+    splits={},
+    images=0,
+    dropped=Dropped(),
+    params=DataParams(),
+)
+"""A dataset for what needs no images."""
 
 
 def write_prepared(
