@@ -152,7 +152,8 @@ PARSERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] 
 
 
 def run(name: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests/support")])
+    support = REPOSITORY / "tests/support"
+    paths = os.pathsep.join(map(str, (REPOSITORY, support, support / "hostile")))
     return subprocess.run(
         [sys.executable, "-W", "ignore", __file__, name],
         env=os.environ | {"PYTHONPATH": paths},
