@@ -24,6 +24,9 @@ CHAMPION_MOVES = ("promote", "rollback", "adopt")
 ADDED_LATER: dict[str, Json] = {
     "mixing": {"name": "none"},
     "class_weights": "none",
+    "sampling": "uniform",
+    "focal_gamma": 0.0,
+    "learning_rate_scaling": {"rule": "none", "base": 32},
     "epsilon": 1e-8,
     "bias_correction": True,
     "decay_biases_and_norms": False,
@@ -108,8 +111,8 @@ def trial_key(spec: Json) -> str:
         for field, unchanged in ADDED_LATER.items():
             if field in section and section[field] == unchanged:
                 del section[field]
-    unknown = {"instructions"} if spec.get("instructions") is None else set()
-    kept = {name: value for name, value in spec.items() if name not in unknown}
+    unknown = {"instructions": None, "refit": False}
+    kept = {name: value for name, value in spec.items() if unknown.get(name, ...) != value}
     return canonical_digest({**kept, "config": config})
 
 
