@@ -94,7 +94,8 @@ def _required_auth(settings: ServeSettings) -> str | None:
             f"--host {settings.host}: other machines could ask it; set {AUTH}=user:password, which "
             "they must bring, or serve on 127.0.0.1 behind a proxy of yours"
         )
-    if settings.host == "0.0.0.0" and not settings.hostnames:  # noqa: S104 - asked for
+    # Compared with, not listened on.
+    if settings.host == "0.0.0.0" and not settings.hostnames:  # noqa: S104  # nosec B104
         raise ConfigError(
             "--host 0.0.0.0: by which names may it be asked? Give each with --hostname NAME; "
             "requests for others are refused"
