@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from models.config.params import Params
@@ -17,6 +17,7 @@ from models.config.space import (
     apply_point,
     axis_points,
     fields_of,
+    kinds_of,
     models_in,
     of_kind,
     partial_axes,
@@ -156,7 +157,7 @@ def _validate(tree: Tree, origin: _Origin) -> Params:
         # JSON mode: lists become tuples, but true is no 1 and "32" is no 32.
         params = Params.model_validate_json(json.dumps(_named(tree)))
     except ValidationError as error:
-        faults = error.errors()
+        faults = _told_once(error.errors())
         lines = [*_explain(faults[:_SHOWN_FAULTS], tree, origin)]
         more = [f"and {len(faults) - len(lines)} more"] if len(faults) > len(lines) else []
         raise ConfigError("\n".join(lines + more)) from None
@@ -225,10 +226,21 @@ def _explain(faults: Sequence[ErrorDetails], tree: Tree, origin: _Origin) -> Ite
         path = _path(fault, tree)
         where = origin.of(".".join(path))
         if fault["type"] == "extra_forbidden":
-            yield f"{where}: no such key; {_meant(path)}"
+            tags = {str(part) for part in fault["loc"]} - set(path)
+            yield f"{where}: no such key; {_meant(path, tags)}"
         else:
             shown = "" if fault["type"] == "value_error" else f"{_shown(fault['input'])}: "
             yield f"{where}: {shown}{rule_of(fault)}"
+
+
+def _told_once(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out what pydantic says of a list's length, of which it does not count wrong items."""
+    return [
+        fault
+        for fault in faults
+        if fault["type"] != "too_short"
+        or sum(one["loc"][: len(fault["loc"])] == fault["loc"] for one in faults) == 1
+    ]
 
 
 def _shown(value: object) -> str:
@@ -247,31 +259,47 @@ def _path(fault: ErrorDetails, tree: Tree) -> list[str]:
         if is_tag and not absent:
             continue
         path.append(str(part))
-        node = node.get(part) if isinstance(node, Mapping) else None
+        node = _at(node, part)
     return path
 
 
-def _meant(path: Sequence[str]) -> str:
-    allowed = sorted(allowed_keys(path[:-1]))
-    close = difflib.get_close_matches(path[-1], allowed, n=1)
+def _at(node: object, key: str | int) -> object:
+    """Return what a mapping or a list holds at a key; None: nothing."""
+    if isinstance(node, list) and isinstance(key, int):
+        return node[key] if key < len(node) else None
+    return node.get(key) if isinstance(node, Mapping) else None
+
+
+def _meant(path: Sequence[str], tags: Collection[str]) -> str:
+    """Say which keys there are; tags: of the unions on the way, such as the kind of a network."""
+    *section, key = path
+    models = _models_at(section)
+    chosen = [model for model in models if kinds_of(model) & set(tags)] or models
+    allowed = sorted({field for model in chosen for field in fields_of(model)})
+    having = [kind for model in models if key in fields_of(model) for kind in kinds_of(model)]
+    close = difflib.get_close_matches(key, allowed, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = f"name: {' or '.join(sorted(having))} has it; " if having else hint
     return f"{hint}keys here: {', '.join(allowed)}"
 
 
-def allowed_keys(path: Sequence[str]) -> set[str]:
-    """Return the keys of the section of Params at path, of all its variants."""
+def _models_at(path: Sequence[str]) -> list[type[BaseModel]]:
+    """Return the records that the section of Params at path may be."""
     here: list[object] = [Params]
     for key in path:
         here = [inner for annotation in here for inner in _inside(annotation, key)]
-    models = [model for annotation in here for model in models_in(annotation)]
-    return {key for model in models for key in fields_of(model)}
+    return [model for annotation in here for model in models_in(annotation)]
 
 
 def _inside(annotation: object, key: str) -> Iterator[object]:
     """Yield the types of the values at a key of a mapping or a record."""
     if typing.get_origin(annotation) is dict:
         yield typing.get_args(annotation)[1]
+    if typing.get_origin(annotation) is tuple and key.isdecimal():
+        yield typing.get_args(annotation)[0]
     for model in models_in(annotation):
         fields = fields_of(model)
+        if key.isdecimal() and "steps" in fields:  # a list of augmentations is the sequence of them
+            yield from _inside(fields["steps"].annotation, key)
         if key in fields:
             yield fields[key].annotation

@@ -96,10 +96,15 @@ def _fields(section: str, kind: str) -> set[str]:
     if section not in TrialConfig.model_fields:
         return set()
     for model in models_in(TrialConfig.model_fields[section].annotation):
-        name = model.model_fields.get("name")
-        if name is not None and kind in typing.get_args(name.annotation):
+        if kind in kinds_of(model):
             return set(model.model_fields)
     return set()
+
+
+def kinds_of(model: type[BaseModel]) -> set[str]:
+    """Return the values of `name` that choose this record of a union; none where none do."""
+    name = model.model_fields.get("name")
+    return set() if name is None else set(typing.get_args(name.annotation))
 
 
 def _leaves(models: Sequence[type[BaseModel]], *, prefix: str) -> Iterator[str]:

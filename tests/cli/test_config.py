@@ -198,6 +198,35 @@ def test_another_kind_needs_no_more_than_its_name(tmp_path: Path) -> None:
         load_params(path, ["trial.network.channels=[4]", "trial.network.name=mlp"])
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "trial.network={name: cnn, width: 8}",
+            "trial.network.width: no such key; name: resnet has it; keys here: channels, dropout",
+        ),
+        (
+            "trial.network.chanels=[8, 8]",
+            "trial.network.chanels: no such key; did you mean 'channels'? keys here: channels, ",
+        ),
+        (
+            "trial.augmentation=[{name: shift}, {name: crop, degrees: 3}]",
+            "trial.augmentation.1.degrees: no such key; name: affine has it; keys here: fill",
+        ),
+        ("trial.augmentation=[{name: crop, padding: x}]", "trial.augmentation.0.padding: 'x': "),
+    ],
+)
+def test_the_keys_named_are_those_of_the_kind_chosen(
+    override: str, said: str, tmp_path: Path
+) -> None:
+    """What another kind has is of no use here, but for its name; nothing else is complained of."""
+    with pytest.raises(ConfigError) as refused:
+        load("", tmp_path, override)
+
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_horizon_that_ends_before_the_training_is_refused(tmp_path: Path) -> None:
     """The rest would train at a rate of 0; of an axis every value counts, whatever is drawn."""
     cosine = "trial: {schedule: {name: cosine, horizon: 5}}\nsearch: {epochs: 8}\n"
