@@ -1,6 +1,7 @@
 """Find the weights that `trial.start` names, and what is known of them."""
 
 import contextlib
+import filecmp
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -135,9 +136,12 @@ def find_weights(digest: str, *kept: Path) -> Path:
 
 
 def place_start(file: Path, directory: Path) -> None:
-    """Copy the weights into the directory of a trial that begins with them."""
+    """Copy the weights into the directory of a trial that begins with them.
+
+    What is there already and is not the file, byte for byte, is replaced: it may be damaged.
+    """
     target = directory / TrialFiles.START
-    if not target.is_file():
+    if not target.is_file() or not filecmp.cmp(file, target, shallow=False):
         with replacing(target) as temporary:
             shutil.copyfile(file, temporary)
 

@@ -9,12 +9,13 @@ from registry_records import BARS
 
 from flows.datasets.files import PREPARED
 from flows.registry.promotion.commands import force_promotion
-from flows.registry.starting import resolve_start, version_with
+from flows.registry.starting import place_start, resolve_start, version_with
 from flows.retraining.decide import fingerprint
 from flows.tracking.store import Tracking
 from models.config import Params, load_params
 from models.datasets.prepared import Manifest, read_manifest
 from models.errors import ConfigError
+from models.trials import TrialFiles
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
@@ -71,6 +72,23 @@ def test_a_file_with_the_weights_of_a_version_is_that_version(bars_tracking: Tra
     found = version_with(digest)
     assert found is not None
     assert found.record.version == 2
+
+
+def test_damaged_weights_of_a_trial_are_written_anew(tmp_path: Path) -> None:
+    """As the trial's failure says; whole ones are left as they are."""
+    source, directory = tmp_path / "source.safetensors", tmp_path / "trial"
+    source.write_bytes(b"weights")
+    directory.mkdir()
+    place_start(source, directory)
+    placed = directory / TrialFiles.START
+    first = placed.stat().st_ino
+
+    place_start(source, directory)
+    assert placed.stat().st_ino == first
+    placed.write_bytes(b"we\0ghts")
+    place_start(source, directory)
+
+    assert placed.read_bytes() == b"weights"
 
 
 def test_other_classes_make_the_head_new(bars_tracking: Tracking) -> None:
