@@ -1,4 +1,4 @@
-"""`pitchpipe report | card`: what people look at before they trust a version."""
+"""`pitchpipe report | explain | card`: what people look at before they trust a version."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from flows.cli.options import JsonOption, Project, emit, with_params
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (report, card):
+    for command in (report, explain, card):
         app.command(command.__name__)(command)
 
 
@@ -41,6 +41,49 @@ def report(
     if as_json:
         emit({"page": str(path)})
     else:
+        typer.echo(str(path))
+    if open_page:
+        typer.launch(path.as_uri())
+
+
+@with_params(model=True)
+def explain(
+    project: Project,
+    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    *,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            help="occlusion, integrated_gradients or grad_cam (repeatable); default: all.",
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option("--images", help="Shown, and as many judged.")] = 30,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what is drawn.")] = 0,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show where a version looks: attribution maps of its most surprising answers, and their worth.
+
+    Each method is judged by deletion and insertion beside random maps, and by maps of randomised
+    weights. They are test images: to choose settings by them is to select on the test split.
+    Needs the extra `explain`.
+
+    Example: pitchpipe explain champion --open
+    """
+    tracking = project.tracking()
+    from flows.cli.display.progress_bar import counted
+    from flows.versions.explain import Asked, explain_version
+
+    asked = Asked(methods=tuple(methods or ()), images=images, seed=seed)
+    with counted("explain") as progress:
+        found, page = explain_version(tracking, version, asked, progress)
+    path = page.resolve()
+    if as_json:
+        emit({"page": str(path), **found.model_dump(mode="json")})
+    else:
+        for line in (*(one.sentence for one in found.methods), *filter(None, [found.left_out])):
+            typer.echo(f"{line}.")
         typer.echo(str(path))
     if open_page:
         typer.launch(path.as_uri())

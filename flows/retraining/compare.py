@@ -11,10 +11,10 @@ from flows.search.tuning import Comparison, Tuning
 from models.config.trial import Objective
 from models.datasets.prepared import open_split, read_manifest
 from models.errors import IntegrityError
-from models.evaluation.optimism import estimate_optimism
 from models.evaluation.outcomes import Predictions, outcomes_of
 from models.evaluation.records import Distinction, FromBest
 from models.evaluation.stored_predictions import MOST_IMAGES, read_predictions, save_predictions
+from models.evaluation.uncertainty.optimism import estimate_optimism
 from models.search.told_apart import tell_apart
 from models.trials import TrialResult
 

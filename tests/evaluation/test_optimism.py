@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.config.trial import Objective
-from models.evaluation.optimism import estimate_optimism
 from models.evaluation.outcomes import Outcomes, outcomes_of
+from models.evaluation.uncertainty.optimism import estimate_optimism
 
 
 def trial(of_truth: list[float], labels: list[int]) -> Outcomes:

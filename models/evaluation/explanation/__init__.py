@@ -1,0 +1,1 @@
+"""Attribution maps of a version's answers, and what these maps are worth."""
