@@ -5,6 +5,7 @@ import numpy as np
 from flows.records.lineage import CodeFacts
 from flows.records.promotion import Promotion
 from flows.records.trial_store import read_trial
+from flows.registry.promotion.attributions import with_maps
 from flows.registry.promotion.commands import settle
 from flows.registry.promotion.judge import Weighed, weigh
 from flows.registry.records import Registration
@@ -103,6 +104,7 @@ def _show_why(weighed: Weighed, evaluated: Evaluated, session: Session) -> None:
     judged, champion = weighed.judgement, weighed.champion
     if judged.decision.comparison is None or not isinstance(champion, GateInput):
         return
+    assert judged.champion is not None
     name = session.tracking.name
     why = WhyInput(
         title=f"{name}: version {judged.version} against version {judged.champion}",
@@ -112,6 +114,7 @@ def _show_why(weighed: Weighed, evaluated: Evaluated, session: Session) -> None:
         names=(f"version {judged.version}", f"version {judged.champion}"),
         decision=judged.decision,
     )
+    why = with_maps(session.tracking, why, (judged.version, judged.champion))
     write_why(evaluated.directory / WHY, why)
     link_why(evaluated.directory / "report.html")
     session.mirror.log_artifacts(evaluated.directory, under="report")

@@ -5,6 +5,7 @@ from pathlib import Path
 from flows.datasets.files import PREPARED
 from flows.records.trial_store import directory_of, find_trial
 from flows.registry.listing import find_version
+from flows.registry.promotion.attributions import with_maps
 from flows.registry.promotion.judge import score_on_test
 from flows.registry.records import VersionRecord
 from flows.tracking.store import Tracking, mlflow_errors
@@ -51,7 +52,7 @@ def compare_versions(tracking: Tracking, first: str, second: str) -> Path:
     )
     folder = f"{records[0].version}-against-{records[1].version}"
     path = REPORTS / tracking.name / folder / WHY
-    write_why(path, why)
+    write_why(path, with_maps(tracking, why, (records[0].version, records[1].version)))
     return path
 
 

@@ -10,8 +10,14 @@ from hypothesis import strategies as st
 
 from models.config.policies import GateParams
 from models.evaluation.outcomes import outcomes_of
-from models.evaluation.report.pictures import picture_of
-from models.evaluation.report.why import WhyInput, changed_classes, changes_of, render_why
+from models.evaluation.report.pictures import Picture, picture_of
+from models.evaluation.report.why import (
+    WhyInput,
+    changed_classes,
+    changes_of,
+    mapped_rows,
+    render_why,
+)
 from models.gate.inputs import GateInput
 from models.gate.verdict import decide
 
@@ -102,6 +108,28 @@ def test_the_page_says_what_it_may_not_be_used_for_and_runs_nothing() -> None:
     assert "Do not choose settings by what they show" in unasked.text
     assert "no look at the test split was counted" in unasked.text
     assert "after the look" not in unasked.text
+
+
+def test_maps_of_both_stand_beside_what_was_fixed_and_broken() -> None:
+    """Each once for each of the two, in their order; without maps the page says why."""
+    ours, labels = guesses(30, 3, strength=3.0, seed=1)
+    theirs, _ = guesses(30, 3, strength=3.0, seed=2)
+    why = WhyInput("t", version(ours, labels), version(theirs, labels), grey(30))
+    rows = mapped_rows(why)
+    maps = {
+        int(row): tuple(Picture(f"data:image/png;base64,{row}/{of}", sharp=True) for of in (1, 2))
+        for row in rows
+    }
+
+    page = Sources(render_why(replace(why, maps=maps)))
+    plain = Sources(render_why(replace(why, without_maps="captum is <i>missing</i>")))
+
+    right = [one.argmax(axis=1) == labels for one in (ours, theirs)]
+    assert sorted(rows) == np.flatnonzero(right[0] != right[1]).tolist()
+    wanted = [one.uri for row in rows for one in maps[int(row)]]
+    assert [one for one in page.fetched if one in set(wanted)] == wanted
+    assert "where each of the two looked" in page.text
+    assert "Without attribution maps: captum is <i>missing</i>." in plain.text
 
 
 def test_other_images_or_labels_are_refused() -> None:

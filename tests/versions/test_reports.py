@@ -33,6 +33,18 @@ def test_two_versions_are_compared_image_by_image(pitchpipe: Command) -> None:
     assert "no look at the test split was counted" in text
 
 
+def test_fixed_and_broken_images_have_maps_of_both_where_networks_are_built_again(
+    pitchpipe: Command,
+) -> None:
+    """Version 1 is none of ours: the page says so; nothing fails for its pictures."""
+    page = pitchpipe("report", "--compare", "1", "2")[1].strip()
+
+    assert (
+        "Without attribution maps: version 1 of bars-classifier: its network"
+        in Sources(Path(page).read_text()).text
+    )
+
+
 def test_a_version_or_trial_that_is_not_there_is_refused(pitchpipe: Command) -> None:
     code, _, err = pitchpipe("report", "7")
     assert code == 2

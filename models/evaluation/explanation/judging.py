@@ -155,7 +155,8 @@ def _check(maps: Sequence[Maps], shuffled: Sequence[Sequence[Maps]], seed: int) 
         found = [
             [rank_correlation(change(one), change(other)) for one, other in pair] for pair in pairs
         ]
-        return np.asarray(found, np.float64).mean(axis=0, dtype=np.float64)
+        means: Floats = np.asarray(found, np.float64).mean(axis=0)
+        return means
 
     return SanityCheck(
         signed=estimate(correlations(np.asarray), seed),

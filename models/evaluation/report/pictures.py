@@ -31,6 +31,8 @@ class Card:
     picture: Picture
     true: str
     said: tuple[str, ...]
+    maps: tuple[Picture, ...] = ()
+    """Attribution maps, one for each line, or none."""
 
 
 def picture_of(image: npt.NDArray[np.uint8]) -> Picture:

@@ -1,14 +1,14 @@
 """Why page: champion against challenger on the same test images, image by image."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from models.evaluation.outcomes import Floats, Integers, Outcomes, outcomes_of
-from models.evaluation.report.pictures import Card, picture_of
+from models.evaluation.report.pictures import Card, Picture, picture_of
 from models.evaluation.report.templates import render
 from models.files import write_text
 from models.gate.inputs import GateInput
@@ -75,6 +75,10 @@ class WhyInput:
     """Of the two, in that order."""
     decision: GateDecision | None = None
     """The gate's, where it compared them."""
+    maps: Mapping[int, tuple[Picture, ...]] = field(default_factory=dict)
+    """Row -> attribution maps of both, in that order."""
+    without_maps: str | None = None
+    """Why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +130,10 @@ def write_why(path: Path, why: WhyInput) -> None:
 
 def render_why(why: WhyInput) -> str:
     """Render the page; raises as `write_why`."""
-    challenger, champion = (_outcomes(one, why.images) for one in (why.challenger, why.champion))
-    if not np.array_equal(challenger.labels, champion.labels):
-        raise ValueError("the two were scored against different labels: nothing can be compared")
-    changes = changes_of(challenger, champion, compared=_compared(why, challenger.labels))
+    pair, changes = _sorted(why)
+    challenger, _ = pair
     classes = changed_classes(changes, challenger.labels, why.challenger.classes)
     found = [(kind, getattr(changes, kind.name)) for kind in _KINDS]
-    pair = challenger, champion
     groups = [
         _Group(kind, len(rows), [_card(why, int(row), pair) for row in rows[: kind.most]])
         for kind, rows in found
@@ -146,6 +147,22 @@ def render_why(why: WhyInput) -> str:
         more=max(len(classes) - MOST_ROWS, 0),
         left_out=len(challenger.labels) - changes.images,
     )
+
+
+def mapped_rows(why: WhyInput) -> Integers:
+    """Rows of the fixed and the broken images that the page shows; raises as `write_why`."""
+    _, changes = _sorted(why)
+    shown = [getattr(changes, kind.name)[: kind.most] for kind in _KINDS[:2]]
+    return np.concatenate(shown)
+
+
+def _sorted(why: WhyInput) -> tuple[tuple[Outcomes, Outcomes], Changes]:
+    """Return what challenger and champion said, and the images by which of them has them right."""
+    challenger, champion = (_outcomes(one, why.images) for one in (why.challenger, why.champion))
+    if not np.array_equal(challenger.labels, champion.labels):
+        raise ValueError("the two were scored against different labels: nothing can be compared")
+    changes = changes_of(challenger, champion, compared=_compared(why, challenger.labels))
+    return (challenger, champion), changes
 
 
 def changes_of(
@@ -207,4 +224,5 @@ def _card(why: WhyInput, row: int, outcomes: tuple[Outcomes, Outcomes]) -> Card:
         for name, one in zip(why.names, outcomes, strict=True)
     )
     true = classes[outcomes[0].labels[row]]
-    return Card(picture=picture_of(why.images[row]), true=true, said=said)
+    maps = why.maps.get(row, ())
+    return Card(picture=picture_of(why.images[row]), true=true, said=said, maps=maps)
