@@ -35,11 +35,14 @@ Action = Literal[
     "adopt",
     "import",
     "decision",
+    "foreign",
+    "restore",
 ]
 """intent: a move is about to be made; abandon: it was not made; await: it waits for approval;
 adopt: an alias moved outside pitchpipe was accepted; import: a version was imported;
-decision: not to retrain."""
-MOVES = frozenset({"promote", "rollback", "adopt"})
+decision: not to retrain; foreign: the champion's alias was seen where nobody of pitchpipe put it,
+which moves no champion; restore: the alias was put back to the champion."""
+MOVES = frozenset({"promote", "rollback", "adopt", "restore"})
 """Actions after which the champion is `after`."""
 GENESIS = "0" * 64
 """`previous` of the first entry."""
@@ -177,6 +180,12 @@ def _has_its_digest(digest: str) -> bool:
 def recorded_champion(entries: Sequence[Entry]) -> int | None:
     """Champion after these entries of one name; None where there is none."""
     return next((entry.after for entry in reversed(entries) if entry.action in MOVES), None)
+
+
+def alias_seen(entries: Sequence[Entry]) -> int | None:
+    """Version that the champion's alias was last known to name, foreign moves included."""
+    known = (entry.after for entry in reversed(entries) if entry.action in {"foreign", *MOVES})
+    return next(known, None)
 
 
 def champions(actions: Sequence[LedgerAction]) -> tuple[int, ...]:

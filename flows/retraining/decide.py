@@ -45,7 +45,7 @@ PAST = Path("mlruns/retrainings.jsonl")
 
 _NOT_FOUND = "not found"
 """In place of the digest of weights that are not there; the retraining says what is amiss."""
-IGNORED_SECTIONS = {"notify", "drift", "inbox", "retention", "retraining"}
+IGNORED_SECTIONS = {"notify", "drift", "inbox", "retention", "retraining", "guard"}
 """Sections of the params that do not affect a version: a change in them is no reason to retrain."""
 
 

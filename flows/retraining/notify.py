@@ -36,6 +36,8 @@ class Message(Record):
     """Reasons of the gate, or of the failure."""
     test: Scores | None = None
     mlflow_run: str | None = None
+    who: str | None = None
+    """user@host of a move outside a retraining; null: of a retraining."""
     time: str
     """ISO 8601, UTC."""
 

@@ -83,6 +83,8 @@ class Status(Record):
     services: tuple[ServiceStatus, ...]
     schedules: tuple[Schedule, ...]
     champion: ChampionStatus | None
+    foreign_move: str | None = None
+    """Where the champion's alias points, and where it should, where these differ."""
     deliveries: Deliveries
     running: Owner | None
     """The retraining in progress."""
@@ -107,6 +109,8 @@ class Status(Record):
             scores += f"; {champion.corrected.sentence}"
         text = f"version {champion.version}{scores}" if champion else "none yet: pitchpipe run"
         yield "champion", f"{self.name} {text}", self.sources["champion"]
+        if self.foreign_move is not None:
+            yield "foreign move", self.foreign_move, self.sources["foreign_move"]
         if running is not None:
             began = f"since {running.since:%Y-%m-%d %H:%M:%S} UTC"
             text = f"process {running.process.pid} ({running.command}), {began}"
@@ -143,6 +147,7 @@ def read_status(params: Params, *, ask_servers: bool) -> Status:
         services=tuple(_services(ask=ask_servers)),
         schedules=read_schedules(),
         champion=champion,
+        foreign_move=_foreign_move(name, champion, asked=source != str(LEDGER)),
         deliveries=Deliveries(
             waiting=len(inbox.waiting),
             arriving=len(inbox.arriving),
@@ -156,6 +161,7 @@ def read_status(params: Params, *, ask_servers: bool) -> Status:
             "services": str(SERVICES),
             "schedules": str(SCHEDULES),
             "champion": source,
+            "foreign_move": str(LEDGER),
             "deliveries": inbox.path,
             "running": str(OWNER),
             "last_run": str(LAST),
@@ -191,6 +197,23 @@ def _champion(name: str, *, ask_servers: bool) -> tuple[ChampionStatus | None, s
     version, test = found.version, found.test
     corrected = _corrected(name, version, test.accuracy, _ledger_state()) if test else None
     return ChampionStatus(name=name, version=version, test=test, corrected=corrected), source
+
+
+def _foreign_move(name: str, champion: ChampionStatus | None, *, asked: bool) -> str | None:
+    """Say where the alias differs from the ledger; asked: the champion is the alias's, not its."""
+    entries = _ledger().of(name)
+    alias = champion.version if champion else None
+    if not asked:
+        alias = ledger.alias_seen(entries)
+    recorded = ledger.recorded_champion(entries)
+    if alias == recorded or ledger.unfinished(entries) is not None:  # a move is under way
+        return None
+    points = "no version" if alias is None else f"version {alias}"
+    way_out = "" if recorded is None else f", `pitchpipe rollback --to {recorded}` undoes it"
+    return (
+        f"alias champion points to {points}, the ledger's champion is {recorded or 'none'}: "
+        f"`pitchpipe adopt --reason R` accepts that{way_out}"
+    )
 
 
 @lru_cache(maxsize=1)

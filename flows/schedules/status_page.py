@@ -23,7 +23,7 @@ from models.errors import PitchpipeError
 
 ENDING = "Ctrl-C stops all."
 _DECISION = "decision: "
-_EVENTS = (_DECISION, "inbox: ", "tried again: ")
+_EVENTS = (_DECISION, "inbox: ", "tried again: ", "guard: ")
 """Prefixes of the worker's lines that are shown as they come."""
 _IN_EVENTS = ("last decision", "deliveries")
 """Facts that lines of the worker tell already."""

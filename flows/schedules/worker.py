@@ -24,6 +24,7 @@ from prefect.workers.process import ProcessWorker
 
 from flows.runtime.prefect_records import close_orphans, project_tag
 from flows.runtime.retraining_lock import only_retraining, owner
+from flows.schedules.alias_guard import AliasGuard
 from flows.schedules.config import SCHEDULES, Schedule, read_schedules
 from flows.schedules.deployments import apply_schedules, run_missed, run_now
 from flows.schedules.triggers import PendingTriggers, pending_triggers
@@ -43,6 +44,8 @@ def main() -> None:
     reconciler = DeploymentReconciler(began)
     reconciler.step()
     threading.Thread(target=reconciler.keep, daemon=True).start()
+    # A thread of its own: a registry or a receiver that does not answer holds up no schedule.
+    threading.Thread(target=AliasGuard().keep, daemon=True).start()
     worker = ProcessWorker(work_pool_name=project_tag(), name="pitchpipe up")
     asyncio.run(worker.start(printer=log.info))
 

@@ -9,6 +9,7 @@ from models.config.policies import (
     DriftParams,
     EvaluationParams,
     GateParams,
+    GuardParams,
     InboxParams,
     NotifyParams,
     RetentionParams,
@@ -41,6 +42,7 @@ class Params(Record):
     retraining: RetrainingParams = RetrainingParams()
     notify: NotifyParams = NotifyParams()
     retention: RetentionParams = RetentionParams()
+    guard: GuardParams = GuardParams()
 
     @model_validator(mode="after")
     def _images_fit_the_trial(self) -> Self:

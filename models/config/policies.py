@@ -1,6 +1,6 @@
 """Sections of params.yaml that set policies: gate, drift, evaluation, notify, retention, ..."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -127,7 +127,7 @@ class InboxParams(Record):
     """Seconds without change after which a delivery is complete and is added."""
 
 
-NotifiedEvent = Literal["promote", "hold", "reject", "await", "failure"]
+NotifiedEvent = Literal["promote", "hold", "reject", "await", "failure", "foreign", "restore"]
 
 
 class NotifyParams(Record):
@@ -136,13 +136,27 @@ class NotifyParams(Record):
     webhook_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
     """Environment variable that holds the webhook's URL, such as PITCHPIPE_WEBHOOK_URL; the URL is
     a secret and cannot be a param. null: no notifications."""
-    events: tuple[NotifiedEvent, ...] = ("promote", "hold", "reject", "await", "failure")
+    events: tuple[NotifiedEvent, ...] = get_args(NotifiedEvent)
     """Events to send. await: the gate passed a version, and `pitchpipe approve` is awaited;
-    failure: the retraining ended without verdict."""
+    failure: the retraining ended without verdict; foreign: the champion's alias was moved outside
+    pitchpipe; restore: it was put back (`guard.restore`)."""
     timeout_seconds: float = Field(5.0, gt=0, le=60)
     """Timeout of each attempt."""
     attempts: int = Field(3, ge=1, le=10)
     """Attempts, with 1, 2, 4... seconds in between."""
+
+
+class GuardParams(Record):
+    """What `pitchpipe up` does where the champion's alias was moved outside pitchpipe.
+
+    It always says so and records the move in the ledger.
+    """
+
+    restore: bool = False
+    """Put the alias back to the ledger's champion. Who wants another one says so by `pitchpipe
+    promote`, `rollback` or `adopt`."""
+    restores_per_day: int = Field(3, ge=1, le=1000)
+    """Times within 24 hours after which it is left where somebody insists on putting it."""
 
 
 class RetentionParams(Record):

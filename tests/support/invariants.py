@@ -20,7 +20,7 @@ Found = Iterator[str]
 GENESIS = "0" * 64
 SEALED_AS = {"from": "before", "to": "after"}
 """Keys of a ledger's line -> what its digest calls them."""
-CHAMPION_MOVES = ("promote", "rollback", "adopt")
+CHAMPION_MOVES = ("promote", "rollback", "adopt", "restore")
 ADDED_LATER: dict[str, Json] = {
     "mixing": {"name": "none"},
     "class_weights": "none",
