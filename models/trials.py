@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from models.config import Record, TrialConfig, read_record, read_record_lines
 from models.config.trial import Objective
@@ -48,6 +48,17 @@ _LATER_FIELDS: tuple[tuple[str, str, JsonValue], ...] = (
 these values they are not in the key, so that stored trials keep theirs."""
 
 
+class Subset(Record):
+    """Part of the train split that a trial is trained on, chosen by the images' digests."""
+
+    fraction: float = Field(gt=0, lt=1)
+    """Probability of each image to be in it; a smaller fraction is contained in a larger one."""
+    draw: int = Field(0, ge=0, lt=2**31)
+    """Number of the choice; those of other numbers are independent."""
+    only: int | None = Field(None, ge=0)
+    """Index of the class that the fraction is of, beside all images of the others; null: of all."""
+
+
 class TrialSpec(Record):
     """Everything that determines a trial's weights to the bit, except the epoch budget."""
 
@@ -63,6 +74,9 @@ class TrialSpec(Record):
     refit: bool = False
     """Whether it is trained on train and validation together. It has no validation of its own: its
     history says what `refitted` scored at each epoch."""
+    subset: Subset | None = None
+    """Train images that it is trained on; null: all. An epoch has as many as all are, so that there
+    are as many steps: images of a subset come several times."""
     instructions: str | None = None
     """Instruction set of the CPU that it is trained on, such as AVX512; null: on a GPU, or not
     known, as in earlier releases, whose keys stay as they were."""
@@ -80,8 +94,9 @@ class TrialSpec(Record):
             fields = facts["config"][section] if section else facts["config"]
             if fields.get(field) == default:
                 del fields[field]
-        if not self.refit:  # which earlier releases did not know
-            del facts["refit"]
+        for field, default in (("refit", False), ("subset", None)):
+            if facts[field] == default:  # which earlier releases did not know
+                del facts[field]
         return digest_of(facts)
 
     @property

@@ -66,6 +66,8 @@ def _curve(params: Params, manifest: Manifest) -> LearningCurve | None:
         return None
     points: dict[str, list[tuple[int, float]]] = {}
     for trial in stored_trials():
+        if trial.spec.subset is not None:
+            continue
         if isinstance(trial.outcome, TrialResult) and trial.spec.dataset in trained:
             size = trained[trial.spec.dataset].splits["train"].images
             config = trial.spec.config.model_copy(update={"seed": 0}).model_dump_json()

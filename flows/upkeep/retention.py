@@ -227,7 +227,8 @@ def _ranks(directories: Sequence[Path]) -> dict[str, int]:
         outcome = read_outcome(directory)
         spec = read_record(directory / TrialFiles.SPEC, TrialSpec)
         if spec is not None and isinstance(outcome, TrialResult):
-            group = json.dumps([spec.dataset, spec.config.objective, spec.refit])
+            subset = spec.subset.model_dump() if spec.subset else None
+            group = json.dumps([spec.dataset, spec.config.objective, spec.refit, subset])
             groups.setdefault(group, []).append(outcome)
     return {
         result.key: place

@@ -19,6 +19,7 @@ from models.training.losses import TrainingLoss
 from models.training.minibatches import Chunk, Minibatches, Slice
 from models.training.optimizer_step import Stepper
 from models.training.seeding import derived_seed, seed_global
+from models.training.subset import ChosenSplit
 from models.training.trial_faults import TrialFault, network_faults
 from models.trials import EpochRecord
 
@@ -31,13 +32,15 @@ class TrialData:
     """What one trial sees of the prepared data; the test split is no part of it."""
 
     manifest: Manifest
-    train: Split | JoinedSplits
+    train: Split | JoinedSplits | ChosenSplit
     validation: Split
     start: Path
     """File of the weights that training begins with; it is there where the config names any."""
     validated: tuple[EpochRecord, ...] = ()
     """Of a refit: the epochs of the trial that it refits, whose validation scores stand for its
     own; otherwise none."""
+    epoch_images: int | None = None
+    """Train images of an epoch; None: as many as there are."""
 
 
 class Classifier(pl.LightningModule):
@@ -57,7 +60,7 @@ class Classifier(pl.LightningModule):
         # Lightning's own loop would call us, its hooks and its precision plugin for every step.
         self.automatic_optimization = False
         self.network = network
-        self.minibatches = Minibatches(data.train, config)
+        self.minibatches = Minibatches(data.train, config, images=data.epoch_images)
         self.train_tally = EpochScores(len(data.manifest.classes))
         self.validation_tally = EpochScores(len(data.manifest.classes))
         self.loss = TrainingLoss(config, data.manifest)

@@ -22,6 +22,7 @@ from models.training.joined import JoinedSplits, joined_manifest
 from models.training.recorder import Recorder
 from models.training.seeding import seed_global
 from models.training.starting import begin_with
+from models.training.subset import ChosenSplit, chosen_manifest
 from models.training.trial_directory import TrialDirectory
 from models.training.trial_faults import TrialFault, network_faults
 from models.trials import (
@@ -84,6 +85,10 @@ def _open(spec: TrialSpec, prepared: Path, *, directory: Path, budget: int) -> T
         open_split(prepared, name, verify=False) for name in ("train", "validation")
     )
     start = directory / TrialFiles.START
+    if spec.subset is not None:
+        part, images = ChosenSplit.of(train, spec.subset), len(train.labels)
+        counted = chosen_manifest(manifest, part)
+        return TrialData(counted, part, validation, start, epoch_images=images)
     if not spec.refit:
         return TrialData(manifest, train, validation, start)
     refitted = directory.parent / spec.refitted.key

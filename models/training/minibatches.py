@@ -12,6 +12,7 @@ from models.datasets.prepared import Split
 from models.optimizers import GdConfig
 from models.training.joined import JoinedSplits
 from models.training.seeding import generator
+from models.training.subset import ChosenSplit
 
 SLICE = 128
 """Images that go through the network at once, at most. It bounds memory for large minibatches, and
@@ -51,15 +52,23 @@ class Chunk:
 class Minibatches:
     """The train split in an order that is a function of (seed, epoch).
 
-    An epoch has as many images as the split: every image once, or of each class the same number.
+    An epoch has as many images as the split: every image once, or of each class the same number;
+    or as many as asked for, where images come again once all have come.
     Images are gathered from the memory map: a split larger than memory trains, and concurrent
     trials share the pages.
     """
 
-    def __init__(self, split: Split | JoinedSplits, config: TrialConfig) -> None:
+    def __init__(
+        self,
+        split: Split | JoinedSplits | ChosenSplit,
+        config: TrialConfig,
+        *,
+        images: int | None = None,
+    ) -> None:
+        """images: of an epoch, at least as many as the split has; None: as many."""
         self._split = split
         self._seed, self._balanced = config.seed, config.sampling == "balanced"
-        count = len(split.labels)
+        self._count = count = images or len(split.labels)
         full = isinstance(config.optimizer, GdConfig)
         self._chunks = _chunked(list(_slices(count, count if full else config.minibatch_size)))
         self.steps_per_epoch = self._chunks[-1][-1].step + 1
@@ -89,19 +98,25 @@ class Minibatches:
 
     def _draw(self, source: torch.Generator) -> Tensor:
         if self._balanced:
-            return balanced_order(torch.from_numpy(np.array(self._split.labels)), source)
-        return torch.randperm(len(self._split.labels), generator=source)
+            labels = torch.from_numpy(np.array(self._split.labels))
+            return balanced_order(labels, source, images=self._count)
+        if self._count > len(self._split.labels):
+            return _in_turns(torch.arange(len(self._split.labels)), self._count, source)
+        return torch.randperm(self._count, generator=source)
 
 
-def balanced_order(labels: Tensor, source: torch.Generator) -> Tensor:
-    """Draw n rows of n labels, (n,), int64: of each class that occurs as many, in random order.
+def balanced_order(labels: Tensor, source: torch.Generator, *, images: int | None = None) -> Tensor:
+    """Draw n rows of labels, (n,), int64: of each class that occurs as many, in random order.
+
+    images: n; None: as many as there are labels.
 
     Where n does not divide, classes chosen at random have one more: each place of the order has
     each class with the same probability. A class's images come all once before any comes again.
     """
+    count = images or len(labels)
     classes = torch.bincount(labels).nonzero().flatten()
-    shares = torch.full((len(classes),), len(labels) // len(classes))
-    shares[torch.randperm(len(classes), generator=source)[: len(labels) % len(classes)]] += 1
+    shares = torch.full((len(classes),), count // len(classes))
+    shares[torch.randperm(len(classes), generator=source)[: count % len(classes)]] += 1
     rows = torch.cat(
         [
             _in_turns((labels == one).nonzero().flatten(), int(share), source)

@@ -111,7 +111,7 @@ def trial_key(spec: Json) -> str:
         for field, unchanged in ADDED_LATER.items():
             if field in section and section[field] == unchanged:
                 del section[field]
-    unknown = {"instructions": None, "refit": False}
+    unknown = {"instructions": None, "refit": False, "subset": None}
     kept = {name: value for name, value in spec.items() if unknown.get(name, ...) != value}
     return canonical_digest({**kept, "config": config})
 

@@ -154,7 +154,7 @@ def leaderboard(objective: Objective, *, dataset: str | None, everything: bool) 
     rows = [
         TrialRow(one, current, names.get(one.spec.dataset))
         for one in stored_trials()
-        if not one.spec.refit
+        if not one.spec.refit and one.spec.subset is None
     ]
     if not everything:
         now = (current.dataset, current.source)
