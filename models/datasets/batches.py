@@ -77,6 +77,23 @@ def label_counts(batch: Batch) -> list[int]:
     return counts
 
 
+def read_groups(batch: Batch) -> tuple[str | None, ...]:
+    """Read the group that the source names for each image, and nothing else; empty: it names none.
+
+    Raises IntegrityError where its bytes are damaged.
+    """
+    try:
+        with pq.ParquetFile(batch.path, page_checksum_verification=True) as file:
+            if _GROUP.name not in file.schema_arrow.names:
+                return ()
+            return tuple(file.read(columns=[_GROUP.name])[_GROUP.name].to_pylist())
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(
+            f"{batch.path}: its groups are damaged ({_one_line(error)}); "
+            "bring it back with `dvc checkout` or `pitchpipe data restore`"
+        ) from error
+
+
 def _writer(path: Path, classes: tuple[str, ...], like: Rows) -> pq.ParquetWriter:
     # Image files are compressed already, and uncompressed pixels are read faster.
     compressed = {"label": "ZSTD", "split": "ZSTD"} | ({"group": "ZSTD"} if like.groups else {})

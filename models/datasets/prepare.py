@@ -16,7 +16,9 @@ from models.datasets.near_duplicates.clusters import together
 from models.datasets.prepared import MANIFEST, Finding, Manifest, SplitInfo
 from models.datasets.raw import Arrivals, RawDataset, open_raw
 from models.datasets.scanning import scan
+from models.datasets.sources.origins import origins_of, write_origins
 from models.datasets.split_assignment import Assignment, Pictures, assign
+from models.datasets.splits import TEST
 from models.digests import digest_of
 from models.errors import InputError
 from models.files import write_text
@@ -40,6 +42,7 @@ def prepare(
         checks = _check(Examined(scanned, batches.classes, assignment, {}), data)
         splits = _write_splits(building, scanned.pictures, assignment, data=data, raw=batches)
         scratch.unlink()
+        write_origins(building, origins_of(assignment.rows[TEST], scanned, batches, data))
         manifest = _manifest(building, splits, assignment, data=data, raw=batches).model_copy(
             update={"checks": checks}
         )

@@ -8,10 +8,10 @@ from sklearn import metrics
 
 from models.evaluation.outcomes import Floats, Outcomes, seed_of
 from models.evaluation.records import Interval
-from models.evaluation.roc_auc import macro_roc_auc, roc_auc_interval
 from models.evaluation.uncertainty.bootstrap import resampled_means
 from models.evaluation.uncertainty.drawn_confusions import drawn_confusion_scores
 from models.evaluation.uncertainty.intervals import RESAMPLES, holding, percentile_interval, wilson
+from models.evaluation.uncertainty.roc_auc import macro_roc_auc, roc_auc_interval
 
 
 @dataclass(frozen=True, slots=True)

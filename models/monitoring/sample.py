@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from models.evaluation.outcomes import Floats, Integers
 
+_AT_ONCE = 1000
+"""Images whose grey levels are in memory together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -58,17 +61,30 @@ def sample_of(
 
     labels: (n,), in the order of the probabilities' columns; None: not known.
     """
-    grey = images.mean(axis=1, dtype=np.float64)
+    brightness, contrast = grey_levels(images)
     return Sample(
         ids=ids,
         times=np.ones(len(ids), np.int64),
-        brightness=grey.mean(axis=(1, 2)),
-        contrast=grey.std(axis=(1, 2)),
+        brightness=brightness,
+        contrast=contrast,
         embeddings=embeddings.astype(np.float64),
         predicted=probabilities.argmax(axis=1).astype(np.int64),
         confidence=probabilities.max(axis=1).astype(np.float64),
         labels=np.full(len(ids), -1) if labels is None else labels,
     )
+
+
+def grey_levels(images: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the grey levels of images (n, channels, height, width).
+
+    Both (n,), 0..255; n >= 1. A thousand at a time are read of images that are memory-mapped.
+    """
+    brightness, contrast = np.empty(len(images)), np.empty(len(images))
+    for start in range(0, len(images), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        grey = images[part].mean(axis=1, dtype=np.float64)
+        brightness[part], contrast[part] = grey.mean(axis=(1, 2)), grey.std(axis=(1, 2))
+    return brightness, contrast
 
 
 def gather(pieces: Iterable[Sample], *, most: int) -> Sample:

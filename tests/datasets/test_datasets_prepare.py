@@ -38,7 +38,7 @@ def test_preparing_twice_gives_the_same_bytes(raw: Path, tmp_path: Path) -> None
     for name in ("one", "two"):
         prepare(raw, tmp_path / name, DataParams())
     files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
-    assert len(files) == 10
+    assert len(files) == 11
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 

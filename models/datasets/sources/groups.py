@@ -22,12 +22,22 @@ def group_keys(rows: Rows, data: DataParams) -> Ids | None:
     paths = rows.paths if isinstance(rows, EncodedRows) else ()
     if not rows.groups and (data.group is None or not paths):
         return None if data.group is None else np.zeros((len(rows.labels), 32), np.uint8)
-    named = rows.groups or (None,) * len(rows.labels)
-    if data.group is not None and paths:
-        by_path = groups_of_paths(paths, data.group)
-        named = tuple(a if a is not None else b for a, b in zip(named, by_path, strict=True))
+    named = group_names(rows.groups or (None,) * len(rows.labels), paths, data.group)
     joined = b"".join(NO_GROUP if name is None else _key(name) for name in named)
     return np.frombuffer(joined, np.uint8).reshape(-1, 32)
+
+
+def group_names(
+    named: Sequence[str | None], paths: Sequence[str], pattern: str | None
+) -> tuple[str | None, ...]:
+    """Return the group of each of n images by name: that of the source, else of the file's path.
+
+    named: n of the source's column;  paths: n, or none at all;  pattern: data.group.
+    """
+    if pattern is None or not paths:
+        return tuple(named)
+    by_path = groups_of_paths(paths, pattern)
+    return tuple(a if a is not None else b for a, b in zip(named, by_path, strict=True))
 
 
 def groups_of_paths(paths: Sequence[str], pattern: str) -> tuple[str | None, ...]:

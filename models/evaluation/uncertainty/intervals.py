@@ -63,9 +63,10 @@ def newcombe(right: Sequence[int], of: Sequence[int]) -> Interval:
     Method 10 of Newcombe (1998, Stat Med 17:873): Wilson's intervals, joined. right, of: two
     numbers each; of must be positive.
     """
-    (first, second), shares = map(wilson, right, of), np.divide(right, of)
-    below = math.hypot(shares[0] - first.low, second.high - shares[1])
-    above = math.hypot(first.high - shares[0], shares[1] - second.low)
+    low, high = wilson_bounds(np.asarray(right, np.float64), np.asarray(of, np.float64))
+    shares = np.divide(right, of)
+    below = math.hypot(shares[0] - low[0], high[1] - shares[1])
+    above = math.hypot(high[0] - shares[0], shares[1] - low[1])
     difference = float(shares[0] - shares[1])
     return Interval(low=difference - below, high=difference + above)
 

@@ -1,0 +1,1 @@
+"""Scores by slice of the test images: where a version errs."""
