@@ -91,11 +91,19 @@ class NewData(Record):
     images: int
     before: int
     """Images that it had."""
+    relabelled: int = 0
+    """Images that have another label since, or were dropped."""
+
+    @property
+    def changed(self) -> int:
+        """Images that make a difference."""
+        return self.images + self.relabelled
 
     @property
     def sentence(self) -> str:
         """The same in words."""
-        return f"{self.images:,} new images beside {self.before:,}"
+        relabelled = f", {self.relabelled:,} relabelled" if self.relabelled else ""
+        return f"{self.images:,} new images beside {self.before:,}{relabelled}"
 
 
 class TriggerContext(Record):
@@ -164,7 +172,7 @@ def _only_little_data(
 ) -> bool:
     if context.new is None or list(changed) != ["data"]:
         return False
-    return context.new.images < limits.minimum_new_images
+    return context.new.changed < limits.minimum_new_images
 
 
 def _too_little(context: TriggerContext, limits: RetrainingParams) -> str:
@@ -196,7 +204,7 @@ def _cause(changed: Sequence[str], context: TriggerContext | None) -> str:
 def _amount(changed: Sequence[str], context: TriggerContext | None) -> str:
     """How much the data grew, where it did."""
     new = context.new if context and "data" in changed else None
-    return f"; {new.sentence}" if new and new.images else ""
+    return f"; {new.sentence}" if new and new.changed else ""
 
 
 def _drifted(context: TriggerContext | None) -> tuple[str, ...]:

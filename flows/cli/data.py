@@ -108,6 +108,35 @@ def status(project: Project, *, dataset: DatasetOption = None, as_json: JsonOpti
     raise typer.Exit(1 if found.problems else 0)
 
 
+@data_app.command("relabel")
+@with_params()
+def relabel(
+    project: Project,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV or JSON lines of id and label, or `drop`.", show_default=False),
+    ],
+    *,
+    dataset: DatasetOption = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Relabel test images, too: the gate's yardstick.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give images other labels, or drop them, as a new version of the dataset.
+
+    The batches stay as they are; images keep their splits. `data restore` undoes it.
+
+    Example: pitchpipe data relabel faults.csv
+    """
+    data = project.of_dataset(dataset).params.data
+    from flows.cli.display.labels import print_relabelled
+    from flows.datasets.relabel import relabel_images
+
+    relabelled = relabel_images(project.user_path(file), data, test=test)
+    emit(relabelled) if as_json else print_relabelled(relabelled)
+
+
 @data_app.command("inbox")
 @with_params()
 def inbox(project: Project, *, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from flows.runtime.locks import hold
-from models.datasets.raw import batch_files, raw_digest
+from models.datasets.raw import RELABELLING, dataset_files, raw_digest
 from models.digests import digest_file
 from models.files import write_text
 
@@ -35,33 +35,41 @@ _WAIT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class RawVersion:
-    """The batches of a dataset, as they are on disk."""
+    """The batches and relabellings of a dataset, as they are on disk."""
 
     name: str
     digest: str
-    """Over the batches' digests; names and order do not count."""
+    """Over the files' digests; names and order do not count."""
     batches: tuple[str, ...]
     """File names."""
 
 
 def raw_version(name: str) -> RawVersion:
-    """Return the batches that a dataset has now; an absent dataset has none.
+    """Return the files that a dataset has now; an absent dataset has none.
 
-    A batch is hashed once: its digest is cached for as long as the file's device, inode, length and
+    A file is hashed once: its digest is cached for as long as the file's device, inode, length and
     times do not change.
     """
-    files = batch_files(RAW / name)
+    files = batch_digests(name)
     return RawVersion(
         name=name,
-        digest=raw_digest([digest for _, digest in batch_digests(name)]),
-        batches=tuple(path.name for path in files),
+        digest=raw_digest([digest for _, digest in files]),
+        batches=tuple(path.name for path, _ in files),
     )
 
 
+def holds_images(path: Path) -> bool:
+    """Whether a file of a dataset is a batch; a relabelling holds labels alone."""
+    return not path.name.endswith(RELABELLING)
+
+
 def batch_digests(name: str) -> list[tuple[Path, str]]:
-    """Return each batch with the SHA-256 of its bytes, cached while the file does not change."""
+    """Return each batch, then each relabelling, with the SHA-256 of its bytes.
+
+    Digests are cached while the file does not change.
+    """
     known = _read_digests()
-    files = batch_files(RAW / name)
+    files = dataset_files(RAW / name)
     settled = {path for path in files if _is_settled(path)}
     now = {path: _stamp(path) for path in files}
     digests = {

@@ -87,7 +87,7 @@ def add_builtin(data: DataParams) -> None:
     with data_lock():
         source = _builtin(data.name)
         if source is not None and not batch_files(RAW / data.name):
-            with _staging() as folder:
+            with staging() as folder:
                 ingest(source, folder / "batch.parquet", data, known={})
                 _move(folder / "batch.parquet", RAW / data.name / f"{source.name}.parquet")
 
@@ -192,7 +192,7 @@ def _builtin(name: str) -> Source | None:
 
 
 def _add(source: Source, data: DataParams, *, name: str | None, skip_bad: bool = False) -> Added:
-    with _staging() as folder:
+    with staging() as folder:
         built = folder / "batch.parquet"
         known = known_classes(data.name)
         ingested = ingest(source, built, data, known=known, skip_bad=skip_bad)
@@ -202,7 +202,7 @@ def _add(source: Source, data: DataParams, *, name: str | None, skip_bad: bool =
         if not is_new and digest_file(target) != digest:
             raise InputError(f"{target}: is another batch, and batches never change; choose --name")
         if is_new:
-            _place(built, target, data.name)
+            place(built, target, data.name)
         else:
             # The process that placed it may have been killed before DVC tracked it.
             track(data.name)
@@ -222,7 +222,7 @@ def _add(source: Source, data: DataParams, *, name: str | None, skip_bad: bool =
 
 
 @contextmanager
-def _staging() -> Iterator[Path]:
+def staging() -> Iterator[Path]:
     """Yield a folder to build in, which is removed on exit."""
     try:
         with building() as folder:
@@ -233,8 +233,11 @@ def _staging() -> Iterator[Path]:
         ) from error
 
 
-def _place(built: Path, target: Path, name: str) -> None:
-    """Move the batch in and let DVC track it; if DVC fails, remove it again."""
+def place(built: Path, target: Path, name: str) -> None:
+    """Move a batch or relabelling in and let DVC track it; if DVC fails, remove it again.
+
+    The caller holds `data_lock`, and then logs the version.
+    """
     _move(built, target)
     try:
         track(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.datasets.files import batch_digests
+from flows.datasets.files import batch_digests, holds_images
 from flows.datasets.versions import arrivals
 from models.config import DataParams
 from models.datasets.batches import read_batch, read_piece
@@ -18,7 +18,7 @@ from models.datasets.scanning import (
     concatenate_scans,
     scan_pieces,
 )
-from models.datasets.split_assignment import Pictures, picture_splits
+from models.datasets.split_assignment import Pictures, picture_keys, picture_splits
 from models.datasets.splits import Ids, Indices, carve_validation
 from models.digests import digest_of
 from models.files import replacing
@@ -66,11 +66,7 @@ def remember_ids(digest: str, scanned: Scanned, data: DataParams) -> None:
 
 def count_moves(added: str, data: DataParams) -> Moves:
     """Compare the splits of the dataset's images with the batch of digest `added` and without."""
-    came = arrivals(data.name)
-    batches = [
-        (digest, _known(path, digest, data, rank=came.get(path.name, len(came))))
-        for path, digest in batch_digests(data.name)
-    ]
+    batches = _all_known(data)
     before = [known for digest, known in batches if digest != added]
     if not before:
         return Moves(0, 0)
@@ -78,6 +74,37 @@ def count_moves(added: str, data: DataParams) -> Moves:
     new_ids, new = picture_splits(_joined([known for _, known in batches], data), data)
     places = _places(old_ids, new_ids)
     return Moves(before=len(old_ids), moved=int(np.count_nonzero(old != new[places])))
+
+
+def known_ids(data: DataParams) -> Ids:
+    """Return the id of every row of the dataset's batches, (n, 32), copies included.
+
+    Batches are decoded where that is not cached; the caller holds `data_lock`.
+    """
+    return np.concatenate([known.pictures.ids for _, known in _all_known(data)])
+
+
+def shared_keys(data: DataParams) -> dict[bytes, bytes]:
+    """Return what must stay together with other images of the dataset: id -> key.
+
+    Keys are those of groups, or ids of the pictures that these are near copies of; images by
+    themselves are left out. The caller holds `data_lock`.
+    """
+    ids, keys = picture_keys(_joined([known for _, known in _all_known(data)], data), data)
+    apart = np.all(ids == keys, axis=1)
+    return {
+        one.tobytes(): key.tobytes() for one, key in zip(ids[~apart], keys[~apart], strict=True)
+    }
+
+
+def _all_known(data: DataParams) -> list[tuple[str, _Known]]:
+    """Return the digest of each batch with what it is split by."""
+    came = arrivals(data.name)
+    return [
+        (digest, _known(path, digest, data, rank=came.get(path.name, len(came))))
+        for path, digest in batch_digests(data.name)
+        if holds_images(path)
+    ]
 
 
 def _joined(batches: list[_Known], data: DataParams) -> Pictures:

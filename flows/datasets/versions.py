@@ -3,20 +3,22 @@
 import functools
 import hashlib
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.datasets.dvc import tracked_md5
-from flows.datasets.files import RAW, VERSIONS, batch_digests, raw_version
+from flows.datasets.files import RAW, VERSIONS, batch_digests, holds_images, raw_version
 from models.config import Record, read_record_lines
-from models.datasets.raw import open_raw
+from models.datasets.raw import RawDataset, open_raw
+from models.datasets.sources.relabelling import read_relabelling
 from models.files import append_line
 
 log = logging.getLogger(__name__)
 
 
 class LoggedBatch(Record):
-    """A batch of a version."""
+    """A batch or a relabelling of a version."""
 
     name: str
     """File name."""
@@ -25,6 +27,12 @@ class LoggedBatch(Record):
     md5: str
     """Name of the file in DVC's cache and remotes."""
     images: int
+    """Rows; of a relabelling the images that it relabels or drops."""
+
+    @property
+    def relabels(self) -> bool:
+        """Whether it is a relabelling, which brings no image."""
+        return not holds_images(Path(self.name))
 
 
 class DatasetIdentity(Record):
@@ -87,7 +95,8 @@ def logged_versions(name: str) -> list[LoggedVersion]:
 def batches_after(digest: str, name: str) -> tuple[Path, ...] | None:
     """Return the batches of a dataset that its version of this digest lacks, by content.
 
-    None, with a warning, where no such version is logged.
+    Relabellings bring no images and are none of them. None, with a warning, where no such version
+    is logged.
     """
     found = [version for version in logged_versions(name) if version.digest == digest]
     if not found:
@@ -99,11 +108,12 @@ def batches_after(digest: str, name: str) -> tuple[Path, ...] | None:
         )
         return None
     known = {batch.digest for batch in found[-1].batches}
-    return tuple(path for path, batch in batch_digests(name) if batch not in known)
+    batches = (one for one in batch_digests(name) if holds_images(one[0]))
+    return tuple(path for path, batch in batches if batch not in known)
 
 
-def images_since(digest: str, name: str) -> tuple[int, int] | None:
-    """Count the images of the batches that a version lacks, and those that it has.
+def images_since(digest: str, name: str) -> tuple[int, int, int] | None:
+    """Count the images of batches that a version lacks, those it has, those relabelled since.
 
     None where that version or the dataset as it is now is not logged.
     """
@@ -112,7 +122,9 @@ def images_since(digest: str, name: str) -> tuple[int, int] | None:
     if before is None or now is None:
         return None
     known = {batch.digest for batch in before.batches}
-    return sum(one.images for one in now.batches if one.digest not in known), before.images
+    since = [one for one in now.batches if one.digest not in known]
+    came = sum(one.images for one in since if not one.relabels)
+    return came, before.images, sum(one.images for one in since if one.relabels)
 
 
 def log_version(name: str) -> None:
@@ -145,14 +157,22 @@ def _current(name: str) -> LoggedVersion:
         classes=raw.classes,
         batches=tuple(
             LoggedBatch(
-                name=batch.path.name,
-                digest=digests[batch.path],
-                md5=md5s.get(digests[batch.path]) or _md5(batch.path),
-                images=batch.images,
+                name=path.name,
+                digest=digests[path],
+                md5=md5s.get(digests[path]) or _md5(path),
+                images=images,
             )
-            for batch in raw.batches
+            for path, images in _sizes(raw)
         ),
     )
+
+
+def _sizes(raw: RawDataset) -> Iterator[tuple[Path, int]]:
+    """Yield each file of a dataset with the number of images that it is about."""
+    for batch in raw.batches:
+        yield batch.path, batch.images
+    for path in raw.relabellings:
+        yield path, len(read_relabelling(path))
 
 
 def _md5(path: Path) -> str:

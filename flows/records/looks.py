@@ -95,6 +95,7 @@ def _comparisons(entries: Sequence[Entry]) -> Iterator[tuple[Look, Comparison]]:
             images=decision.comparison.images,
             challenger=entry.after,
             champion=entry.before,
+            labels=decision.labels_digest,
         )
         yield look, decision.comparison
 

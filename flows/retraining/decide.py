@@ -112,11 +112,14 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
 
 
 def new_data(last: Completed | None, params: Params) -> NewData | None:
-    """Count the images that came since a retraining; None where that is not known."""
+    """Count the images that came or were relabelled since a retraining; None: not known."""
     if last is None or last.dataset not in (None, params.data.name):
         return None
     found = images_since(last.fingerprint.data, params.data.name)
-    return None if found is None else NewData(images=found[0], before=found[1])
+    if found is None:
+        return None
+    came, before, relabelled = found
+    return NewData(images=came, before=before, relabelled=relabelled)
 
 
 def last_retraining() -> Completed | None:

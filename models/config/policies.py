@@ -186,8 +186,8 @@ class RetrainingParams(Record):
     cool_down_hours: float = Field(0.0, ge=0, le=24 * 366)
     """Hours between the end of a retraining and the start of the next, at least."""
     minimum_new_images: int = Field(1, ge=1)
-    """Fewest new images for which a schedule retrains where the data alone changed and no drift was
-    found; it waits for more otherwise."""
+    """Fewest new or relabelled images for which a schedule retrains where the data alone changed
+    and no drift was found; it waits for more otherwise."""
     per_day: int | None = Field(None, ge=1)
     """Retrainings that end within any 24 hours, at most, with any result; null: no limit."""
     hours_per_week: float | None = Field(None, gt=0)

@@ -11,7 +11,7 @@ from models.datasets.labelled_images import SPLITS
 from models.datasets.near_duplicates import near_duplicates
 from models.datasets.prepared import Finding
 from models.datasets.scanning import Scanned
-from models.datasets.split_assignment import Assignment, Pictures
+from models.datasets.split_assignment import NO_LABEL, Assignment, Pictures
 from models.datasets.splits import Indices, group_copies, has_two_labels
 
 MIN_SIDE = 4
@@ -95,8 +95,9 @@ def _check_classes(examined: Examined, data: DataParams) -> Iterator[Finding]:
 def _class_counts(examined: Examined) -> tuple[dict[str, int], dict[str, int]]:
     """Count the different images of each class: with those known before, and of these alone."""
     first = group_copies(examined.scanned.pictures.ids).first
-    labels = np.bincount(examined.scanned.pictures.labels[first], minlength=len(examined.classes))
-    added = dict(zip(examined.classes, labels.tolist(), strict=True))
+    labels = examined.scanned.pictures.labels[first]
+    numbers = np.bincount(labels[labels != NO_LABEL], minlength=len(examined.classes))
+    added = dict(zip(examined.classes, numbers.tolist(), strict=True))
     names = dict.fromkeys([*examined.known, *added])
     counts = {name: examined.known.get(name, 0) + added.get(name, 0) for name in names}
     return counts, added

@@ -17,6 +17,7 @@ from models.datasets.prepared import MANIFEST, Finding, Manifest, SplitInfo
 from models.datasets.raw import Arrivals, RawDataset, open_raw
 from models.datasets.scanning import scan
 from models.datasets.sources.origins import origins_of, write_origins
+from models.datasets.sources.relabelling import relabelled
 from models.datasets.split_assignment import Assignment, Pictures, assign
 from models.datasets.splits import TEST
 from models.digests import digest_of
@@ -36,7 +37,7 @@ def prepare(
     batches = open_raw(raw, arrivals)
     with _replacement_for(prepared) as building:
         scratch = building / "scratch"
-        scanned = together(scan(batches, scratch, data), data)
+        scanned = relabelled(together(scan(batches, scratch, data), data), batches)
         assignment = assign(scanned.pictures, data)
         _refuse_empty_splits(assignment)
         checks = _check(Examined(scanned, batches.classes, assignment, {}), data)

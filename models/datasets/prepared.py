@@ -53,6 +53,8 @@ class Dropped(Record):
     """Different images that resizing made equal."""
     limited: int = 0
     """Beyond data.limit."""
+    relabelled: int = 0
+    """Rows of images that a relabelling drops."""
     across_splits: int = 0
     """Images with copies in two splits; counted above as well."""
     evictions: tuple[Eviction, ...] = ()

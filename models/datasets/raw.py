@@ -1,4 +1,4 @@
-"""Raw datasets: the batches of data/raw/<name>/, their digests and common classes."""
+"""Raw datasets: the files of data/raw/<name>/, their digests and the batches' common classes."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,8 @@ from models.errors import InputError
 
 Arrivals: TypeAlias = Mapping[str, int]
 """File name of a batch -> number of the dataset version that it came with, from 0."""
+RELABELLING = ".labels.jsonl"
+"""End of the name of a file that gives images of the batches other labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class RawDataset:
     classes: tuple[str, ...]
     ranks: tuple[int, ...]
     """Of each batch, by which it came before others."""
+    relabellings: tuple[Path, ...] = ()
+    """In the order in which they were made."""
 
     @property
     def images(self) -> int:
@@ -37,8 +41,9 @@ class RawDataset:
         return counts
 
     def digest(self) -> str:
-        """Digest of the batches, from their bytes."""
-        return raw_digest([digest_file(batch.path) for batch in self.batches])
+        """Digest of batches and relabellings, from their bytes."""
+        files = (*(batch.path for batch in self.batches), *self.relabellings)
+        return raw_digest([digest_file(path) for path in files])
 
 
 def batch_files(raw: Path) -> tuple[Path, ...]:
@@ -46,9 +51,19 @@ def batch_files(raw: Path) -> tuple[Path, ...]:
     return tuple(sorted(raw.glob("[!.]*.parquet")))
 
 
-def raw_digest(batch_digests: Sequence[str]) -> str:
-    """Digest of a dataset from those of its batches, independent of their names and order."""
-    return digest_of([*sorted(batch_digests)])
+def relabelling_files(raw: Path) -> tuple[Path, ...]:
+    """Return the dataset's relabellings, in the order in which they were made."""
+    return tuple(sorted(raw.glob(f"[!.]*{RELABELLING}")))
+
+
+def dataset_files(raw: Path) -> tuple[Path, ...]:
+    """Return everything that the dataset's digest is over: its batches, then its relabellings."""
+    return (*batch_files(raw), *relabelling_files(raw))
+
+
+def raw_digest(file_digests: Sequence[str]) -> str:
+    """Digest of a dataset from those of its files, independent of their names and order."""
+    return digest_of([*sorted(file_digests)])
 
 
 def open_raw(raw: Path, arrivals: Arrivals | None = None) -> RawDataset:
@@ -62,7 +77,8 @@ def open_raw(raw: Path, arrivals: Arrivals | None = None) -> RawDataset:
     known = arrivals or {}
     last = max(known.values(), default=-1) + 1
     ranks = tuple(known.get(batch.path.name, last) for batch in batches)
-    return RawDataset(batches, common_classes([batch.classes for batch in batches]), ranks)
+    classes = common_classes([batch.classes for batch in batches])
+    return RawDataset(batches, classes, ranks, relabelling_files(raw))
 
 
 def common_classes(lists: list[tuple[str, ...]]) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from models.datasets.splits import (
 from models.errors import InputError
 
 _MAX_EVICTIONS = 1000
+NO_LABEL = -1
+"""Label of a row that a relabelling drops: it decides on splits as before, and is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Pictures:
     prints: Ids
     """Ids of the images as prepared: equal where resizing made two images equal."""
     labels: Labels
+    """Indices into the classes, or NO_LABEL."""
     claims: NDArray[np.int8]
     arrivals: NDArray[np.int64] | None = None
     """Ranks, from 0, by which a row came before another; None: all came at once."""
@@ -93,7 +96,8 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
 
     Images of one group, or near copies of one root, share the split of its key, or of their
     greatest claim. Copies count once, in the split of their greatest claim. Images with two labels
-    are dropped, with all their copies (data.conflicts: refuse raises InputError). Images that
+    are dropped, with all their copies (data.conflicts: refuse raises InputError), as are those that
+    a relabelling drops; they decide on the splits of others as if they were kept. Images that
     resizing makes equal count once: the one that came first, so that none moves when others come;
     of those that came at once test before validation before train, then the smallest id. One that
     is declared test counts as having come first. data.limit keeps the smallest ids of each split
@@ -101,8 +105,9 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
     """
     copies = group_copies(pictures.ids)
     conflicting = has_two_labels(copies, pictures.labels)
+    relabelled = ~conflicting & (pictures.labels[copies.first] == NO_LABEL)
     every = _distinct(pictures, copies, data)
-    labelled = every.take(np.flatnonzero(~conflicting))
+    labelled = every.take(np.flatnonzero(~conflicting & ~relabelled))
     twins = group_copies(pictures.prints[labelled.rows], best_first=labelled.precedence)
     conflicting_twins = has_two_labels(twins, pictures.labels[labelled.rows])
     unlike = labelled.take(np.sort(twins.first[~conflicting_twins]))
@@ -111,21 +116,18 @@ def assign(pictures: Pictures, data: DataParams) -> Assignment:
         raise InputError(_refusal(conflicts))
 
     kept = unlike.take(_within_limit(unlike, data.limit))
-    moved = [
-        _find_moved_copies(pictures, copies, every, data),
-        _find_moved_twins(labelled, twins),
-    ]
+    moved = [_find_moved_copies(pictures, copies, every, data), _find_moved_twins(labelled, twins)]
     dropped = Dropped(
-        duplicates=int((copies.lengths[~conflicting] - 1).sum()),
+        duplicates=int((copies.lengths[~conflicting & ~relabelled] - 1).sum()),
         conflicts=conflicts,
         alike=int((twins.lengths[~conflicting_twins] - 1).sum()),
         limited=len(unlike.rows) - len(kept.rows),
+        relabelled=int(copies.lengths[relabelled].sum()),
         across_splits=sum(len(some.rows) for some in moved),
         evictions=_evictions(pictures.ids, moved),
     )
-    return Assignment(
-        rows=tuple(kept.rows[kept.splits == split] for split in range(len(SPLITS))), dropped=dropped
-    )
+    rows = tuple(kept.rows[kept.splits == split] for split in range(len(SPLITS)))
+    return Assignment(rows=rows, dropped=dropped)
 
 
 def picture_splits(pictures: Pictures, data: DataParams) -> tuple[Ids, NDArray[np.int8]]:
@@ -138,6 +140,15 @@ def picture_splits(pictures: Pictures, data: DataParams) -> tuple[Ids, NDArray[n
     kept = np.empty_like(every.splits)
     kept[twins.order] = every.splits[twins.first][twins.group]
     return pictures.ids[every.rows], kept
+
+
+def picture_keys(pictures: Pictures, data: DataParams) -> tuple[Ids, Ids]:
+    """Return the distinct ids, ascending, and the key that decides on each one's split.
+
+    That of its group, else its root's id, else its own: those of one key must stay together.
+    """
+    every = _distinct(pictures, group_copies(pictures.ids), data)
+    return pictures.ids[every.rows], every.keys
 
 
 def _distinct(pictures: Pictures, copies: Copies, data: DataParams) -> _Distinct:

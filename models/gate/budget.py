@@ -21,19 +21,21 @@ class Look(Record):
     """Test images."""
     challenger: int
     champion: int | None
+    labels: str | None = None
+    """Digest of the names of their classes; None: an earlier release made it."""
 
 
 def looks_taken(looks: Sequence[Look], *, test_digest: str, images: int) -> int:
     """Count the looks that today's test split has had, as far as its images are the same.
 
-    looks: earlier ones, oldest first. The same pair on the same images gives the same result and is
-    counted once. When a test split grows, looks at it are forgotten in proportion to the share of
-    its images that are new; a look without digest is counted in full.
+    looks: earlier ones, oldest first. The same pair on the same images with the same labels gives
+    the same result and is counted once. When a test split grows, looks at it are forgotten in
+    proportion to the share of its images that are new; a look without digest is counted in full.
     """
-    taken, before, seen = 0.0, 0, set[tuple[str | None, int, int | None]]()
+    taken, before, seen = 0.0, 0, set[tuple[str | None, int, int | None, str | None]]()
     digest: str | None = None
     for look in looks:
-        pair = (look.test_digest, look.challenger, look.champion)
+        pair = (look.test_digest, look.challenger, look.champion, look.labels)
         if pair in seen:
             continue
         seen.add(pair)

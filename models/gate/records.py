@@ -91,6 +91,8 @@ class GateDecision(Record):
     """None where there was nothing to compare with."""
     test_digest: str | None = None
     """Digest of the test images' ids."""
+    labels_digest: str | None = None
+    """Digest of the names of their classes, as labelled then."""
     look: int | None = None
     """Number of this comparison on these test images, from 1."""
     champion_unseen: UnseenImages | None = None

@@ -145,11 +145,11 @@ def test_a_look_is_at_images_not_looked_at_before() -> None:
 def test_new_images_are_counted_against_those_of_the_last_retraining() -> None:
     """By the batches of the versions; None where the data as they are now were never logged."""
     before = raw_version("bars").digest
-    assert images_since(before, "bars") == (0, 40)
+    assert images_since(before, "bars") == (0, 40, 0)
     deliver("new", seed=1, count=25)
     assert images_since(before, "bars") is None
     log_version("bars")
-    assert images_since(before, "bars") == (25, 40)
+    assert images_since(before, "bars") == (25, 40, 0)
 
 
 def test_an_alarm_stands_until_a_retraining_has_its_batches() -> None:

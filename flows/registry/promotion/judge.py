@@ -15,6 +15,7 @@ from models.config.policies import GateParams
 from models.datasets.by_id import among, prints_of
 from models.datasets.class_order import widen_columns
 from models.datasets.prepared import Manifest, Split, digest_array, open_split, read_manifest
+from models.digests import digest_of
 from models.errors import InputError, PitchpipeError
 from models.gate.budget import looks_taken
 from models.gate.inputs import ChampionUnusable, GateInput
@@ -58,13 +59,25 @@ def weigh(tracking: Tracking, version: int, gate: GateParams) -> Weighed:
         raise _not_fitting(loaded, error) from None
     against, unseen = _score_champion(tracking, champion, gate, manifest)
     images = len(challenger.labels)
-    # The same pair again is no new look: it is judged as it was.
-    others = [look for look in earlier if (look.challenger, look.champion) != (version, champion)]
+    labels = _labels_digest(challenger)
+    # The same pair again is no new look, it is judged as it was: unless images were relabelled.
+    others = [
+        look
+        for look in earlier
+        if (look.challenger, look.champion) != (version, champion)
+        or look.labels not in (None, labels)
+    ]
     looks = looks_taken(others, test_digest=challenger.test_digest, images=images)
     decision = decide(challenger, against, gate, looks=looks)
-    decision = decision.model_copy(update={"champion_unseen": unseen})
+    facts = {"champion_unseen": unseen, "labels_digest": labels}
+    decision = decision.model_copy(update=facts)
     judgement = Judgement(version=version, champion=champion, decision=decision)
     return Weighed(judgement=judgement, challenger=challenger, champion=against)
+
+
+def _labels_digest(scored: GateInput) -> str:
+    """Digest of the test images' labels by name: the numbers of classes change with others."""
+    return digest_of([scored.classes[label] for label in scored.labels.tolist()])
 
 
 def score_on_test(tracking: Tracking, version: str) -> GateInput:
