@@ -1,24 +1,20 @@
 """The selected trial against the others: optimism of its score, and whom it is told apart from."""
 
 import itertools
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from flows.records.trial_store import directory_of
+from flows.search.predictions import validation_predictions
 from flows.search.tuning import Comparison, Tuning
 from models.config.trial import Objective
-from models.datasets.prepared import open_split, read_manifest
-from models.errors import IntegrityError
-from models.evaluation.outcomes import Predictions, outcomes_of
+from models.evaluation.outcomes import Predictions
 from models.evaluation.records import Distinction, FromBest
-from models.evaluation.stored_predictions import MOST_IMAGES, read_predictions, save_predictions
+from models.evaluation.stored_predictions import read_predictions
 from models.evaluation.uncertainty.optimism import estimate_optimism
 from models.search.told_apart import tell_apart
 from models.trials import TrialResult
-
-log = logging.getLogger(__name__)
 
 MOST_TRIALS = 30
 """That predict validation, the best ones: once, then their predictions are in the store."""
@@ -35,7 +31,7 @@ def with_comparison(tuning: Tuning, prepared: Path) -> Tuning:
     results = [result for _, result in tuning.ranked()]
     if len(results) < 2:
         return tuning
-    known = _predicted(results[:MOST_TRIALS], prepared)
+    known = validation_predictions(results[:MOST_TRIALS], prepared)
     from_best = _told_apart(results, known, tuning.objective)
     # After a confirmation the best score of a single trial did not decide.
     chosen = [] if tuning.confirmation else list(known.values())
@@ -89,34 +85,3 @@ def _distinction(
         tested=len(from_best),
         alike=sum(not one.distinguishable for one in from_best.values()),
     )
-
-
-def _predicted(results: Sequence[TrialResult], prepared: Path) -> dict[str, Predictions]:
-    """Key -> predictions of the trials whose weights are there; new ones are stored."""
-    stored = {one.key: read_predictions(directory_of(one.key), one) for one in results}
-    missing = [one for one in results if stored[one.key] is None]
-    fresh = _predict(missing, prepared) if missing else {}
-    both = ((one.key, stored[one.key] or fresh.get(one.key)) for one in results)
-    return {key: found for key, found in both if found is not None}
-
-
-def _predict(results: Sequence[TrialResult], prepared: Path) -> dict[str, Predictions]:
-    """Key -> predictions; raises IntegrityError where the arrays do not match their digests."""
-    from models.evaluation.inference import predict_probabilities  # noqa: PLC0415 - torch: 2 s
-    from models.training.checkpoint import load_serving  # noqa: PLC0415 - torch as well
-
-    manifest = read_manifest(prepared)
-    split = open_split(prepared, "validation", verify=True)
-    images, labels = split.images[:MOST_IMAGES], split.labels[:MOST_IMAGES]
-    found: dict[str, Predictions] = {}
-    for result in results:
-        directory = directory_of(result.key)
-        try:
-            serving = load_serving(directory, result, manifest)
-            probabilities = predict_probabilities(serving, images, threads=result.config.threads)
-            found[result.key] = outcomes_of(probabilities, labels)
-        except (IntegrityError, ValueError) as error:  # weights removed; logits that overflow
-            log.info("trial %s is not among those compared: %s", result.key[:12], error)
-        else:
-            save_predictions(directory, result, found[result.key])
-    return found

@@ -80,7 +80,7 @@ def _curve(params: Params, manifest: Manifest) -> LearningCurve | None:
 def _fitted(points: list[tuple[int, float]], before: int, now: int) -> LearningCurve | None:
     if len({size for size, _ in points}) < 3:
         return None
-    from models.evaluation.learning_curve import learning_curve  # noqa: PLC0415 - scipy
+    from models.evaluation.data_value.learning_curve import learning_curve  # noqa: PLC0415 - scipy
 
     sizes, errors = zip(*points, strict=True)
     return learning_curve(sizes, errors, before=before, now=now)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.datasets.current import DatasetVersion, manifest_of
+from flows.records.data_value import latest_value
 from flows.records.lineage import Parent
 from flows.records.trial_store import directory_of
 from flows.search.progress import format_scores
@@ -157,6 +158,7 @@ def _report(tuning: Tuning, trial: TrainedTrial, served: Served, params: Params)
         dataset=dataset,
         config=best.config,
         gap=measure_gap(trial),
+        value=latest_value(params.registered_name, manifest.name),
         mistakes=params.evaluation.mistakes,
         bins=params.evaluation.calibration_bins,
     )

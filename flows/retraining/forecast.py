@@ -1,29 +1,19 @@
 """Forecast of a retraining, for `run --dry-run`: what it would train, and for how long."""
 
-from dataclasses import dataclass
-from statistics import median
-
 from pydantic import JsonValue
 
 from flows.engines.opening import check_devices, check_engine, device_of, workers_for
 from flows.records.looks import GateOutlook, gate_outlook
+from flows.records.pace import estimate_pace
 from flows.records.retraining import Request, Retraining, TrialCounts
-from flows.records.trial_store import stored_trials
 from flows.retraining.data_worth import DataWorth, data_worth
 from flows.retraining.decide import decide, last_of_name, new_data
 from flows.retraining.starting import open_started_search
 from models.config import Params, Record
-from models.datasets.prepared import Manifest
 from models.decision import Decision
 from models.search.confirmation import confirmation_trials
 from models.search.search_space import search_space
 from models.search.strategies import proposer_of
-from models.trials import TrialResult
-
-GUESSED_RATE = 1500.0
-"""Images a second on one core, assumed while nothing was trained: the article's CNN, minibatch 32.
-
-Less than half of what bench/training_rate.py measures on an idle machine, as most are busy."""
 
 
 class Forecast(Record):
@@ -65,7 +55,7 @@ def forecast_retraining(request: Request) -> Forecast:
     search = open_started_search(params, device, again=request.again)
     if search is None:
         return _before_prepare(params, decision)
-    preview, pace = search.preview, _pace(search.manifest)
+    preview, pace = search.preview, estimate_pace(search.manifest)
     gate = gate_outlook(params.registered_name, search.manifest, params.gate)
     last = last_of_name(params.registered_name)
     worth = data_worth(params, search.manifest, new=new_data(last, params), gate=gate)
@@ -97,22 +87,3 @@ def _before_prepare(params: Params, decision: Decision) -> Forecast:
         seconds=None,
         basis="not known: the data is not prepared for these params; `pitchpipe prepare` does it",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Pace:
-    seconds_per_epoch: float
-    basis: str
-
-
-def _pace(manifest: Manifest) -> _Pace:
-    """Estimate the seconds that an epoch of this dataset takes on one worker."""
-    measured = [
-        trial.outcome.seconds / trial.outcome.epochs
-        for trial in stored_trials()
-        if isinstance(trial.outcome, TrialResult) and trial.spec.dataset == manifest.digest
-    ]
-    if measured:
-        return _Pace(median(measured), f"the median of {len(measured)} trials on this dataset")
-    images = manifest.splits["train"].images
-    return _Pace(images / GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images/s, none trained yet")

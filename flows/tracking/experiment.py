@@ -17,6 +17,8 @@ MONITOR = "pitchpipe monitor"
 """Source of runs that are drift reports."""
 LR_FIND = "pitchpipe lr-find"
 """Source of runs that are learning rate range tests."""
+DATA_WORTH = "pitchpipe data worth"
+"""Source of runs that say what more data would bring."""
 REPORT = "drift.report"
 """Tag of such a run: the report's id."""
 _VIEW = "mlflow.sharedViewState."
@@ -60,7 +62,8 @@ def _retrainings() -> str:
         # Not by a tag of retrainings: the runs of their trials must pass the filter, too.
         facets={
             "searchFilter": " and ".join(
-                f"tags.`{MLFLOW_SOURCE_NAME}` != '{source}'" for source in (MONITOR, LR_FIND)
+                f"tags.`{MLFLOW_SOURCE_NAME}` != '{source}'"
+                for source in (MONITOR, LR_FIND, DATA_WORTH)
             )
         },
     )

@@ -28,7 +28,7 @@ def report_of(tracking: Tracking, target: str) -> Path:
     if names_trial(tracking, target):
         return _report_of_trial(target)
     record = find_version(tracking, target)
-    here = _evaluated(record.tags.get("trial.key", ""), record.tags.get("trial.budget", ""))
+    here = report_here(record)
     return here if here is not None else _fetched(tracking, record)
 
 
@@ -67,8 +67,9 @@ def _report_of_trial(key: str) -> Path:
     return found[-1]
 
 
-def _evaluated(key: str, budget: str) -> Path | None:
-    """Return the report in the trial store; None where there is none."""
+def report_here(record: VersionRecord) -> Path | None:
+    """Return the report of a version in the trial store; None where there is none."""
+    key, budget = record.tags.get("trial.key", ""), record.tags.get("trial.budget", "")
     if not key or not budget.isdecimal():
         return None
     path = directory_of(key) / "evaluations" / f"{int(budget):06d}" / PAGE

@@ -5,7 +5,7 @@ import pytest
 
 from flows.retraining.data_worth import DataWorth
 from models.decision import NewData
-from models.evaluation.learning_curve import learning_curve
+from models.evaluation.data_value.learning_curve import learning_curve
 from models.evaluation.records import Interval, LearningCurve
 
 NEW = NewData(images=240, before=1797)

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 
 from models.evaluation.calibration import CalibrationDiagnosis
+from models.evaluation.data_value.figures import draw_value
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.overfitting import OverfittingDiagnosis
 from models.evaluation.records import ClassScores, Evaluation, Interval
+from models.evaluation.report.data_value import render_section
 from models.evaluation.report.figures import ROOMY
 from models.evaluation.report.mistakes import confident_mistakes
 from models.evaluation.report.narrative import most_confused
@@ -86,6 +88,11 @@ def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, byt
         roomy=len(evaluation.per_class) <= ROOMY,
         mistakes=list_mistakes(report),
         why_mark=_WHY_MARK,
+        data_value=render_section(
+            report.value,
+            draw_value(report.value) if report.value else {},
+            dataset=report.dataset.digest,
+        ),
     )
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from models.config.policies import Flips
 from models.config.trial import Objective, TrialConfig
+from models.evaluation.data_value.records import DataValue
 from models.evaluation.generalisation_gap import GeneralisationGap
 from models.evaluation.records import (
     Baseline,
@@ -100,6 +101,8 @@ class ReportInput:
     """Of the selected trial."""
     gap: GeneralisationGap | None = None
     """Of its kept weights; None: not measured."""
+    value: DataValue | None = None
+    """What more data would bring; None: `pitchpipe data worth` was not asked."""
     links: Mapping[str, str] = field(default_factory=dict)
     """Label -> address: http(s) or a relative path."""
     calibration: Calibration | None = None

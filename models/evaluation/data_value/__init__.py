@@ -1,0 +1,1 @@
+"""What more images, or a larger network, would bring: learning curves and capacity curves."""
