@@ -21,7 +21,6 @@ from models.datasets.splits import Ids
 from models.evaluation.records import Evaluation
 from models.evaluation.report.page import WHY, link_why
 from models.evaluation.report.why import WhyInput, write_why
-from models.gate.inputs import GateInput
 
 EXAMPLES = 4
 """Images in a version's input example; one would fix the exported batch size to one."""
@@ -89,7 +88,7 @@ def promote_if_better(
     """Ask the gate about a version on today's test split, and carry out its decision if allowed.
 
     Not allowed: no alias moves, and nothing is written into the ledger. Where it was compared with
-    a champion, the why page is written beside its report.
+    another version, the why page is written beside its report.
     """
     gate = session.params.gate
     weighed = weigh(session.tracking, version, gate)
@@ -101,8 +100,8 @@ def promote_if_better(
 
 def _show_why(weighed: Weighed, evaluated: Evaluated, session: Session) -> None:
     """Write which images were fixed and broken, after the look at them that the gate counted."""
-    judged, champion = weighed.judgement, weighed.champion
-    if judged.decision.comparison is None or not isinstance(champion, GateInput):
+    judged, champion = weighed.judgement, weighed.rival
+    if judged.decision.comparison is None or champion is None:
         return
     assert judged.champion is not None
     name = session.tracking.name

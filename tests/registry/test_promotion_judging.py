@@ -24,7 +24,7 @@ from flows.registry.listing import aliases
 from flows.registry.loading import load_version
 from flows.registry.promotion.aliases import HandMovedError
 from flows.registry.promotion.commands import adopt_champion, force_promotion, settle
-from flows.registry.promotion.judge import judge
+from flows.registry.promotion.judge import judge, weigh
 from flows.registry.registering import register
 from flows.retraining.forecast import Forecast
 from flows.tracking.store import Tracking
@@ -111,6 +111,16 @@ def test_a_version_of_other_classes_is_not_compared(
     decision = judge(bars_tracking, RIGHT, GATE).decision
     assert (decision.verdict, failed(decision)) == ("HOLD", {"champion_usable"})
     assert said in " ".join(decision.reasons)
+
+
+def test_the_champion_weighed_again_is_no_rival_of_its_own(bars_tracking: Tracking) -> None:
+    """A why page of it against itself would say nothing, in the place of that of its promotion."""
+    force_promotion(bars_tracking, RIGHT, reason="first")
+
+    assert weigh(bars_tracking, RIGHT, GATE).rival is None
+    other = weigh(bars_tracking, UNTRAINED, GATE)
+    assert other.rival is other.champion
+    assert other.rival is not None
 
 
 def test_the_champion_is_scored_on_images_that_it_never_saw(bars_tracking: Tracking) -> None:

@@ -33,6 +33,15 @@ class Weighed:
     challenger: GateInput
     champion: GateInput | ChampionUnusable | None
 
+    @property
+    def rival(self) -> GateInput | None:
+        """The champion's predictions; None: there is none, it cannot be scored, or it was weighed.
+
+        A retraining that selects the champion's own trial again weighs it against itself.
+        """
+        another = self.judgement.champion != self.judgement.version
+        return self.champion if another and isinstance(self.champion, GateInput) else None
+
 
 def judge(tracking: Tracking, version: int, gate: GateParams) -> Judgement:
     """Ask the gate whether a version may replace today's champion; raises as `weigh` does."""
