@@ -1,4 +1,4 @@
-"""`pitchpipe report | explain | card`: what people look at before they trust a version."""
+"""`pitchpipe report | slices | explain | card`: what people look at before they trust a version."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from flows.cli.options import JsonOption, Project, emit, with_params
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (report, explain, card):
+    for command in (report, slices, explain, card):
         app.command(command.__name__)(command)
 
 
@@ -34,12 +34,12 @@ def report(
     Example: pitchpipe report --compare challenger champion --open
     """
     tracking = project.tracking()
-    from flows.versions.reports import compare_versions, report_of
+    from flows.versions.reports import compare_versions, report_of, slices_beside
 
     page = compare_versions(tracking, *compare) if compare else report_of(tracking, target)
     path = page.resolve()
     if as_json:
-        emit({"page": str(path)})
+        emit({"page": str(path), "slices": None if compare else slices_beside(page)})
     else:
         typer.echo(str(path))
     if open_page:
@@ -87,6 +87,28 @@ def explain(
         typer.echo(str(path))
     if open_page:
         typer.launch(path.as_uri())
+
+
+@with_params(model=True)
+def slices(
+    project: Project,
+    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a version by slice of today's test images, to see where it errs more than elsewhere.
+
+    By class, brightness, contrast, original size, batch, group, and cluster of mistakes. No look at
+    the test split is counted: to choose settings by what is shown is to select on it.
+
+    Example: pitchpipe slices champion
+    """
+    tracking = project.tracking()
+    from flows.cli.display.slices import print_slices
+    from flows.versions.slices import slice_version
+
+    found = slice_version(tracking, version)
+    emit(found) if as_json else print_slices(found)
 
 
 @with_params(model=True)

@@ -17,6 +17,7 @@ from flows.registry.records import (
     EVALUATION,
     LINEAGE,
     read_extra,
+    read_slices,
     read_trained_ids,
     read_trained_prints,
 )
@@ -64,6 +65,7 @@ def check_files(directory: Path, tags: Mapping[str, str], *, whose: str) -> str:
         raise IntegrityError(f"{whose}: its files are not those of the version; export again")
     read_extra(Lineage, directory, LINEAGE, whose=f"{whose}: the version")
     read_extra(Evaluation, directory, EVALUATION, whose=f"{whose}: the version")
+    read_slices(directory, whose=f"{whose}: the version")
     read_trained_ids(directory, whose=f"{whose}: the version")
     read_trained_prints(directory, whose=f"{whose}: the version")
     return digest

@@ -18,6 +18,7 @@ from flows.registry.records import (
     LINEAGE,
     VersionRecord,
     read_extra,
+    read_slices,
     read_trained_ids,
     read_trained_prints,
 )
@@ -25,6 +26,7 @@ from flows.registry.safety.files import check_safe
 from flows.tracking.store import Tracking, mlflow_errors
 from models.errors import IntegrityError
 from models.evaluation.records import Evaluation
+from models.evaluation.slices.records import SliceReport
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +53,11 @@ class VersionFiles:
     def evaluation(self) -> Evaluation:
         """Scores on the test split when it was registered; raises as `lineage` does."""
         return read_extra(Evaluation, self.directory, EVALUATION, whose=self.called)
+
+    @cached_property
+    def slices(self) -> SliceReport | None:
+        """Scores by slice of the test split when it was registered; None: an earlier release's."""
+        return read_slices(self.directory, whose=self.called)
 
     @cached_property
     def trained_ids(self) -> NDArray[np.uint8]:

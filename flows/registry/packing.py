@@ -26,6 +26,7 @@ from flows.registry.records import (
 from flows.registry.safety.archive import StrangeArchiveError
 from models.digests import digest_file, digest_of
 from models.errors import IntegrityError
+from models.evaluation.slices.records import SLICES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -127,6 +128,9 @@ def _write_extras(extras: Path, registration: Registration) -> Lineage:
     (extras / LINEAGE).write_text(lineage.model_dump_json(indent=2), encoding="utf-8")
     evaluation = registration.evaluation.model_dump_json(indent=2)
     (extras / EVALUATION).write_text(evaluation, encoding="utf-8")
+    if registration.slices is not None:
+        slices = registration.slices.model_dump_json(indent=2)
+        (extras / SLICES).write_text(slices, encoding="utf-8")
     np.save(extras / TRAINED_IDS, registration.trained_ids, allow_pickle=False)
     if registration.trained_prints is not None:
         np.save(extras / TRAINED_PRINTS, registration.trained_prints, allow_pickle=False)

@@ -14,6 +14,7 @@ from models.config import Params, Record
 from models.digests import digest_of
 from models.errors import IntegrityError
 from models.evaluation.records import Calibration, Evaluation
+from models.evaluation.slices.records import SLICES, SliceReport
 from models.trials import Scores, TrialResult, TrialSpec
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Registration:
     params."""
     parent: Parent | None = None
     """Whose weights the training began with; None: with new ones."""
+    slices: SliceReport | None = None
+    """Test images by slice; None: not scored. No part of the identity."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -119,6 +122,16 @@ def read_extra(kind: type[_Kind], directory: Path, name: str, *, whose: str) -> 
         raise IntegrityError(f"{whose} has no readable {name} ({error.strerror}); {_WAY}") from None
     except ValidationError as error:
         raise another_release(error, whose=whose, where=name) from None
+
+
+def read_slices(directory: Path, *, whose: str) -> SliceReport | None:
+    """Read a version's scores by slice; None where an earlier release made it.
+
+    Raises as `read_extra` does.
+    """
+    if not (directory / EXTRAS / SLICES).exists():
+        return None
+    return read_extra(SliceReport, directory, SLICES, whose=whose)
 
 
 def read_trained_ids(directory: Path, *, whose: str) -> NDArray[np.uint8]:

@@ -26,6 +26,8 @@ from models.evaluation.report.report_input import (
 )
 from models.evaluation.report.writing import write_report
 from models.evaluation.served import Served, TrainedTrial, score_served
+from models.evaluation.slices.membership import Sliced
+from models.evaluation.slices.sliced import slice_served
 from models.files import replacing
 from models.search.confirmation import describe_confirmation
 from models.trials import Outcome, TrialResult, read_history
@@ -45,7 +47,8 @@ class Evaluated:
     why: str
     """Why the trial was selected, in Markdown."""
     directory: Path
-    """report.html, figures, evaluation.json and probabilities.npy, (n, classes)."""
+    """report.html, figures, evaluation.json, slices.json and probabilities.npy, (n, classes)."""
+    slices: Sliced | None = None
 
 
 def with_baselines(tuning: Tuning, dataset: DatasetVersion) -> Tuning:
@@ -91,7 +94,8 @@ def evaluate_selected(
     with replacing(directory / PROBABILITIES) as temporary, temporary.open("wb") as file:
         np.save(file, served.probabilities, allow_pickle=False)
     (directory / WHY).unlink(missing_ok=True)  # of an earlier retraining, with another champion
-    report = _report(tuning, trial, served, params)
+    slices = slice_served(scored, served, flips=params.evaluation.flips)
+    report = replace(_report(tuning, trial, served, params), slices=slices)
     if parent is not None and trial.result.config.begins_with is not None:
         report = replace(report, parent=parent.called)
     write_report(directory, report)
@@ -102,6 +106,7 @@ def evaluate_selected(
         calibration=served.calibration,
         why=_why(tuning) + (_REFITTED if refit else ""),
         directory=directory,
+        slices=slices,
     )
 
 

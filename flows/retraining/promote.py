@@ -17,10 +17,12 @@ from models.config import Params
 from models.datasets.by_id import among, prints_of
 from models.datasets.labelled_images import SPLITS
 from models.datasets.prepared import open_split
+from models.datasets.sources.origins import read_origins
 from models.datasets.splits import Ids
 from models.evaluation.records import Evaluation
 from models.evaluation.report.page import WHY, link_why
 from models.evaluation.report.why import WhyInput, write_why
+from models.evaluation.slices.membership import slices_by_facts
 
 EXAMPLES = 4
 """Images in a version's input example; one would fix the exported batch size to one."""
@@ -66,6 +68,7 @@ def _registration(
         why=evaluated.why,
         calibration=evaluated.calibration,
         parent=start.parent if start else None,
+        slices=evaluated.slices.report if evaluated.slices else None,
     )
 
 
@@ -104,14 +107,16 @@ def _show_why(weighed: Weighed, evaluated: Evaluated, session: Session) -> None:
     if judged.decision.comparison is None or champion is None:
         return
     assert judged.champion is not None
-    name = session.tracking.name
+    name, prepared = session.tracking.name, evaluated.dataset.prepared
+    images = open_split(prepared, "test", verify=False).images
     why = WhyInput(
         title=f"{name}: version {judged.version} against version {judged.champion}",
         challenger=weighed.challenger,
         champion=champion,
-        images=open_split(evaluated.dataset.prepared, "test", verify=False).images,
+        images=images,
         names=(f"version {judged.version}", f"version {judged.champion}"),
         decision=judged.decision,
+        slices=slices_by_facts(images, read_origins(prepared)),
     )
     why = with_maps(session.tracking, why, (judged.version, judged.champion))
     write_why(evaluated.directory / WHY, why)

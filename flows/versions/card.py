@@ -7,6 +7,7 @@ from flows.records.ledger import Entry
 from flows.registry.loading import VersionFiles
 from models.evaluation.records import Evaluation
 from models.evaluation.report.page import list_scores
+from models.evaluation.slices.records import SliceReport
 
 _MOST_CLASSES = 20
 
@@ -22,7 +23,7 @@ def card_of(files: VersionFiles) -> str:
         "\n".join(_use(files)),
         "\n".join(["## Data", "", *_data(files)]),
         "\n".join(["## Scores", "", *_scores(files.evaluation)]),
-        "\n".join(["## Limits", "", *_limits(files)]),
+        "\n".join(["## Limits", "", *_limits(files), *_slices(files.slices)]),
         "\n".join(["## Verdict", "", *_verdict(ledger.read().of(record.name), record.version)]),
         "\n".join(["## Environment", "", *_environment(files)]),
         "\n".join(["## Lineage", "", *_lineage(files)]),
@@ -77,6 +78,17 @@ def _limits(files: VersionFiles) -> Iterator[str]:
         "- scores hold for images drawn as these were; `pitchpipe monitor` says whether new ones "
         "still are"
     )
+
+
+def _slices(report: SliceReport | None) -> Iterator[str]:
+    """One line: the worst slice that is worse than the rest beyond chance, or that none is."""
+    if report is None or not report.slices:
+        return
+    tested = f"of {len(report.slices)} slices, 5 % for all of them"
+    if report.worst is None:
+        yield f"- no slice of the test images is worse than the rest beyond chance ({tested})"
+    else:
+        yield f"- weakest slice: {_plain(report.worst.sentence)} ({tested})"
 
 
 def _verdict(entries: tuple[Entry, ...], version: int) -> Iterator[str]:

@@ -11,9 +11,13 @@ from flows.registry.records import VersionRecord
 from flows.tracking.store import Tracking, mlflow_errors
 from flows.versions.evaluate import names_trial
 from models.datasets.prepared import open_split
+from models.datasets.sources.origins import read_origins
 from models.errors import ConfigError, InputError
 from models.evaluation.report.page import WHY
 from models.evaluation.report.why import WhyInput, write_why
+from models.evaluation.slices.membership import slices_by_facts
+from models.evaluation.slices.records import SLICES, SliceReport
+from models.record import read_record
 
 REPORTS = Path("mlruns/reports")
 """Reports fetched from MLflow, and pages of compared versions."""
@@ -32,6 +36,11 @@ def report_of(tracking: Tracking, target: str) -> Path:
     return here if here is not None else _fetched(tracking, record)
 
 
+def slices_beside(page: Path) -> SliceReport | None:
+    """Read the scores by slice that lie beside a report; None where an earlier release wrote it."""
+    return read_record(page.parent / SLICES, SliceReport)
+
+
 def compare_versions(tracking: Tracking, first: str, second: str) -> Path:
     """Write which of today's test images one version fixed and broke against another.
 
@@ -43,12 +52,14 @@ def compare_versions(tracking: Tracking, first: str, second: str) -> Path:
     names = (f"version {records[0].version}", f"version {records[1].version}")
     if {*challenger.unknown, *champion.unknown} >= set(challenger.classes):
         raise InputError(f"{names[0]} and {names[1]} share no class; compare others")
+    images = open_split(PREPARED, "test", verify=True).images
     why = WhyInput(
         title=f"{tracking.name}: {names[0]} against {names[1]}",
         challenger=challenger,
         champion=champion,
-        images=open_split(PREPARED, "test", verify=True).images,
+        images=images,
         names=names,
+        slices=slices_by_facts(images, read_origins(PREPARED)),
     )
     folder = f"{records[0].version}-against-{records[1].version}"
     path = REPORTS / tracking.name / folder / WHY

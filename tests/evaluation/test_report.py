@@ -28,6 +28,9 @@ from models.evaluation.report.report_input import (
 )
 from models.evaluation.report.writing import write_report
 from models.evaluation.scores import evaluate
+from models.evaluation.slices.membership import Slice, Sliced
+from models.evaluation.slices.records import SliceReport
+from models.evaluation.slices.scoring import score_slices
 from models.trials import EpochRecord, Scores
 
 FIGURES = {
@@ -271,3 +274,30 @@ def test_arrays_of_other_images_are_refused_before_anything_is_written(tmp_path:
     with pytest.raises(ValueError, match=r"the images .* that were evaluated"):
         write_report(tmp_path, replace(report, test=other))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_shows_slices_where_they_were_scored(tmp_path: Path) -> None:
+    """Worse ones first and marked, pictures of clusters, what is beyond; else not a word."""
+    predicted = np.where(np.arange(200) < 15, 1, 0)
+    plain = report_on(naming(predicted, classes=2), np.zeros(200, np.int64))
+    found = (
+        Slice("cluster", "1 (<a> taken for b)", np.arange(40)),
+        *(Slice("batch", f"b{at}", np.arange(at, 200, 4)) for at in range(4)),
+        *(Slice("group", f"g{at:02}", np.arange(at, 200, 5)) for at in range(25)),
+    )
+    scored = Sliced(score_slices(predicted == 0, found), found)
+    without, shown = (
+        write_report(tmp_path / name, one).page.read_text()
+        for name, one in (("plain", plain), ("sliced", replace(plain, slices=scored)))
+    )
+
+    assert "lices" not in Sources(without).text
+    assert not (tmp_path / "plain/slices.json").exists()
+    written = (tmp_path / "sliced/slices.json").read_text()
+    assert SliceReport.model_validate_json(written) == scored.report
+    text = Sources(shown).text
+    assert shown.count("<b>worse</b>") == 1
+    assert shown.index("<small>cluster</small>") < shown.index("<small>batch</small>")
+    assert "cluster 1 (<a> taken for b): mistakes in it" in text
+    assert shown.count('class="sharp"') == 15 + 8
+    assert "and 10 more: see slices.json" in text

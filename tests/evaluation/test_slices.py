@@ -40,10 +40,10 @@ def test_ranges_worked_by_hand() -> None:
     found = slices_by_quantiles("brightness", np.array([8.0, 7, 6, 5, 4, 3, 2, 1]))
 
     assert [(one.name, one.rows.tolist(), one.edges) for one in found] == [
-        ("up to 2", [6, 7], (1, 2)),
-        ("over 2, up to 4", [4, 5], (2, 4)),
-        ("over 4, up to 6", [2, 3], (4, 6)),
-        ("over 6", [0, 1], (6, 8)),
+        ("<= 2", [6, 7], (1, 2)),
+        ("> 2, <= 4", [4, 5], (2, 4)),
+        ("> 4, <= 6", [2, 3], (4, 6)),
+        ("> 6", [0, 1], (6, 8)),
     ]
 
 
@@ -51,7 +51,7 @@ def test_equal_values_are_in_one_range() -> None:
     """Of three values two ranges are left; of one value none, for there is nothing beside it."""
     found = slices_by_quantiles("size", np.array([28.0] * 6 + [32.0] * 1 + [64.0] * 1))
 
-    assert [(one.name, len(one.rows)) for one in found] == [("up to 28", 6), ("over 28", 2)]
+    assert [(one.name, len(one.rows)) for one in found] == [("<= 28", 6), ("> 28", 2)]
     assert slices_by_quantiles("size", np.full(9, 28.0)) == []
 
 
@@ -91,7 +91,7 @@ def test_all_slices_are_of_classes_and_facts() -> None:
     labels = [one.label for one in found]
     assert labels[:2] == ["class cat", "class dog"]
     assert labels[-6:] == [
-        *("size up to 20", "size over 20", "batch new", "batch old"),
+        *("size <= 20", "size > 20", "batch new", "batch old"),
         *("group camera 1", "group camera 2"),
     ]
     assert {one.kind for one in without} == {"class", "brightness", "contrast"}

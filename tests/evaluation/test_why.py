@@ -14,10 +14,12 @@ from models.evaluation.report.pictures import Picture, picture_of
 from models.evaluation.report.why import (
     WhyInput,
     changed_classes,
+    changed_slices,
     changes_of,
     mapped_rows,
     render_why,
 )
+from models.evaluation.slices.membership import Slice
 from models.gate.inputs import GateInput
 from models.gate.verdict import decide
 
@@ -130,6 +132,30 @@ def test_maps_of_both_stand_beside_what_was_fixed_and_broken() -> None:
     assert [one for one in page.fetched if one in set(wanted)] == wanted
     assert "where each of the two looked" in page.text
     assert "Without attribution maps: captum is <i>missing</i>." in plain.text
+
+
+def test_slices_are_counted_like_classes() -> None:
+    """Worked by hand: the first three images fixed, the next broken, then both wrong, both right.
+
+    An image that is not compared counts nowhere; a page without slices has no such section.
+    """
+    ours = naming([0, 0, 0, 1, 1, 0, 0], classes=2)
+    theirs = naming([1, 1, 1, 0, 1, 0, 1], classes=2)
+    labels = np.zeros(7, np.int64)
+    changes = changes_of(
+        outcomes_of(ours, labels), outcomes_of(theirs, labels), compared=np.arange(7) < 6
+    )
+    cut = [Slice("batch", "<new>", np.array([0, 1, 3, 6])), Slice("batch", "old", np.arange(2, 6))]
+
+    found = changed_slices(changes, cut)
+    counts = [(one.name, one.images, one.fixed, one.broken, one.net) for one in found]
+    why = WhyInput("t", version(ours, labels), version(theirs, labels), grey(7))
+    pages = [render_why(replace(why, slices=one)) for one in (cut, [])]
+
+    assert counts == [("batch <new>", 3, 2, 1, 1), ("batch old", 4, 1, 1, 0)]
+    assert (found[1].both_wrong, found[1].both_right) == (1, 1)
+    assert ["By slice" in Sources(page).text for page in pages] == [True, False]
+    assert "batch <new>" in Sources(pages[0]).text
 
 
 def test_other_images_or_labels_are_refused() -> None:

@@ -18,6 +18,7 @@ from models.evaluation.report.mistakes import confident_mistakes
 from models.evaluation.report.narrative import most_confused
 from models.evaluation.report.pictures import Card, picture_of, png_uri
 from models.evaluation.report.report_input import ReportInput
+from models.evaluation.report.slice_cards import list_cluster_cards
 from models.evaluation.report.templates import percent, render
 from models.files import write_text
 from models.record import leaves
@@ -87,6 +88,9 @@ def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, byt
         links={name: address for name, address in report.links.items() if _harmless(address)},
         roomy=len(evaluation.per_class) <= ROOMY,
         mistakes=list_mistakes(report),
+        sliced=report.slices.report if report.slices else None,
+        clusters=list_cluster_cards(report),
+        most_rows=MOST_ROWS,
         why_mark=_WHY_MARK,
         data_value=render_section(
             report.value,

@@ -18,6 +18,7 @@ from models.evaluation.records import (
     FromBest,
     Optimism,
 )
+from models.evaluation.slices.membership import Sliced
 from models.search.confirmation import Confirmed
 from models.trials import EpochRecord, Scores
 
@@ -113,6 +114,8 @@ class ReportInput:
     """Name of the version or file whose weights training began with; None: with new ones."""
     refit: bool = False
     """Whether the config was trained once more, on train and validation, and that was scored."""
+    slices: Sliced | None = None
+    """Test images by slice, and scores of these; None: not computed."""
     mistakes: int = 24
     """Most confident mistakes shown."""
     bins: int = 15

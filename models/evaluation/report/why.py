@@ -10,6 +10,7 @@ import numpy.typing as npt
 from models.evaluation.outcomes import Floats, Integers, Outcomes, outcomes_of
 from models.evaluation.report.pictures import Card, Picture, picture_of
 from models.evaluation.report.templates import render
+from models.evaluation.slices.membership import Slice
 from models.files import write_text
 from models.gate.inputs import GateInput
 from models.gate.records import GateDecision
@@ -79,11 +80,13 @@ class WhyInput:
     """Row -> attribution maps of both, in that order."""
     without_maps: str | None = None
     """Why there are none."""
+    slices: Sequence[Slice] = ()
+    """Of the images, by what is known of them without either version."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedClass:
-    """Images of one class, by which of the two has them right."""
+    """Images of one class or slice, by which of the two has them right."""
 
     name: str
     images: int
@@ -145,6 +148,8 @@ def render_why(why: WhyInput) -> str:
         groups=groups,
         classes=classes[:MOST_ROWS],
         more=max(len(classes) - MOST_ROWS, 0),
+        slices=changed_slices(changes, why.slices)[:MOST_ROWS],
+        more_slices=max(len(why.slices) - MOST_ROWS, 0),
         left_out=len(challenger.labels) - changes.images,
     )
 
@@ -201,6 +206,17 @@ def changed_classes(changes: Changes, labels: Integers, names: Sequence[str]) ->
         )
         if sum(counts)
     ]
+    return sorted(counted, key=lambda one: (-(one.fixed + one.broken), one.net, one.name))
+
+
+def changed_slices(changes: Changes, slices: Sequence[Slice]) -> list[ChangedClass]:
+    """Count the groups for each slice, most changes first; an image may be in several slices."""
+    groups = (changes.fixed, changes.broken, changes.both_wrong, changes.both_right)
+    counted: list[ChangedClass] = []
+    for one in slices:
+        fixed, broken, wrong, right = (int(np.isin(rows, one.rows).sum()) for rows in groups)
+        images = fixed + broken + wrong + right
+        counted.append(ChangedClass(one.label, images, fixed, broken, wrong, right))
     return sorted(counted, key=lambda one: (-(one.fixed + one.broken), one.net, one.name))
 
 

@@ -22,6 +22,7 @@ from models.evaluation.report.narrative import (
 )
 from models.evaluation.report.page import Summary, render_page
 from models.evaluation.report.report_input import ReportInput
+from models.evaluation.slices.records import SLICES
 from models.files import replacing, write_text
 
 
@@ -38,7 +39,7 @@ class ReportFiles:
 
 
 def write_report(directory: Path, report: ReportInput) -> ReportFiles:
-    """Write figures, evaluation.json and, last, report.html; each file is whole or absent.
+    """Write figures, the scores as JSON and, last, report.html; each file is whole or absent.
 
     Raises ValueError where the test split's arrays do not fit each other or the evaluation.
     """
@@ -51,6 +52,8 @@ def write_report(directory: Path, report: ReportInput) -> ReportFiles:
             temporary.write_bytes(content)
     evaluation = directory / "evaluation.json"
     write_text(evaluation, report.evaluation.model_dump_json(indent=2) + "\n")
+    if report.slices is not None:
+        write_text(directory / SLICES, report.slices.report.model_dump_json(indent=2) + "\n")
     page = directory / "report.html"
     write_text(page, render_page(report, _summarise(report, outcomes), figures))
     return ReportFiles(page=page, evaluation=evaluation, figures=paths)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.datasets.sources.origins import Origins
 from models.evaluation.outcomes import Floats, Integers
-from models.evaluation.slices.records import SliceKind
+from models.evaluation.slices.records import SliceKind, SliceReport
 from models.monitoring.sample import grey_levels
 
 PARTS = 4
@@ -31,6 +31,15 @@ class Slice:
     def label(self) -> str:
         """Kind and name, for people."""
         return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """Scores of slices, and which images are in them."""
+
+    report: SliceReport
+    slices: tuple[Slice, ...]
+    """All that there are, tested or not."""
 
 
 def all_slices(
@@ -102,7 +111,7 @@ def _names(ranges: Sequence[tuple[float, float]]) -> Iterator[str]:
     last = len(ranges) - 1
     for number, (low, high) in enumerate(ranges):
         parts = (
-            "" if number == 0 else f"over {low:.4g}",
-            "" if number == last else f"up to {high:.4g}",
+            "" if number == 0 else f"> {low:.4g}",
+            "" if number == last else f"<= {high:.4g}",
         )
         yield ", ".join(part for part in parts if part)

@@ -8,6 +8,8 @@ from models.evaluation.records import Interval
 from models.record import Record
 
 SliceKind = Literal["class", "brightness", "contrast", "size", "batch", "group", "cluster"]
+SLICES = "slices.json"
+"""Name of the file that holds a SliceReport, beside a report and in a version."""
 SIGNIFICANCE = 0.05
 """Probability, at most, that any slice is called worse while none is (Holm, 1979)."""
 FEWEST = 20
@@ -19,7 +21,7 @@ class SliceScore(Record):
 
     kind: SliceKind
     name: str
-    """A class, batch or group; a range, such as `over 51.2, up to 80`; or a cluster, with the
+    """A class, batch or group; a range, such as `> 51.2, <= 80`; or a cluster, with the
     mistake that is most frequent in it on validation."""
     low: float | None = None
     """Lower edge of a range: excluded, but for the lowest range. brightness: mean grey level,

@@ -14,8 +14,7 @@ from models.evaluation.inference import MINIBATCH
 from models.evaluation.outcomes import Integers
 from models.evaluation.served import Served, TrainedTrial
 from models.evaluation.slices.clusters import ErrorClusters, find_clusters
-from models.evaluation.slices.membership import Slice, all_slices
-from models.evaluation.slices.records import SliceReport
+from models.evaluation.slices.membership import Slice, Sliced, all_slices
 from models.evaluation.slices.scoring import score_slices
 from models.monitoring.embedding import predict_and_embed
 
@@ -40,15 +39,6 @@ class SliceInput:
     """Of the test images; None: not known."""
     threads: int
     """CPU threads of torch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sliced:
-    """Scores of slices, and which images are in them."""
-
-    report: SliceReport
-    slices: tuple[Slice, ...]
-    """All that there are, tested or not."""
 
 
 def slice_test(given: SliceInput) -> Sliced:
