@@ -14,6 +14,7 @@ from models.evaluation.overfitting import OverfittingDiagnosis
 from models.evaluation.records import ClassScores, Evaluation, Interval
 from models.evaluation.report.data_value import render_section
 from models.evaluation.report.figures import ROOMY
+from models.evaluation.report.hyperparameters import describe_hyperparameters
 from models.evaluation.report.mistakes import confident_mistakes
 from models.evaluation.report.narrative import most_confused
 from models.evaluation.report.pictures import Card, picture_of, png_uri
@@ -97,6 +98,7 @@ def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, byt
             draw_value(report.value) if report.value else {},
             dataset=report.dataset.digest,
         ),
+        hyperparameters=describe_hyperparameters(report.selection),
     )
 
 
