@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 # Which build of torch: cpu for machines without a GPU (small), gpu for the registry's default build,
 # empty for whatever pip is set up to find.
 TORCH ?=
-# Engines besides processes, networks besides ours, ONNX files, maps of answers: dask, ray, timm, onnx, explain, or several, as dask,timm.
+# Engines besides processes, networks besides ours, ONNX files, maps of answers, a team's servers:
+# dask, ray, timm, onnx, explain, team, or several, as dask,timm.
 EXTRAS ?=
 ifneq ($(filter-out cpu gpu,$(TORCH)),)
 $(error TORCH=$(TORCH): is neither cpu nor gpu)
@@ -24,7 +25,7 @@ TOOLS := $(VENV)/.installed-dev-$(STATE)
 TIMM := $(VENV)/timm
 TIMM_STAMP := $(VENV)/.installed-timm-$(STATE)
 
-.PHONY: install install-dev run test test-timm test-slow chaos audit lint types format bench bench-all bench-peers-env up screenshots clean
+.PHONY: install install-dev run test test-timm test-team test-slow chaos audit lint types format bench bench-all bench-peers-env up screenshots clean
 
 # timm needs torchvision, in torch's own build.
 install: $(PRODUCT)
@@ -64,6 +65,10 @@ test-timm: install-dev $(TIMM_STAMP)
 $(TIMM_STAMP): $(TOOLS)
 	$(PIP) --no-deps --upgrade --target $(TIMM) timm torchvision huggingface_hub hf-xet httpx2 httpcore2 truststore
 	touch $@
+
+# A team's servers, started here: needs PostgreSQL, as of `apt-get install postgresql`.
+test-team: install-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m team tests/team
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow

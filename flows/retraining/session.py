@@ -20,7 +20,7 @@ from flows.retraining.summary_markdown import failure_note, local_minute
 from flows.tracking.events import FlowRunInfo
 from flows.tracking.mirror import Mirror
 from flows.tracking.reconcile import reconcile
-from flows.tracking.store import Tracking, TrackingError, open_tracking
+from flows.tracking.store import Tracking, TrackingError, TrackingRefusedError, open_tracking
 from models.config import Params
 from models.datasets.prepared import MANIFEST, read_manifest
 from models.datasets.sample_sheet import write_samples
@@ -91,11 +91,14 @@ def open_session(
 def reconcile_tracking(params: Params) -> Tracking:
     """End the MLflow runs that killed retrainings left RUNNING; return tracking, opened.
 
-    If MLflow is down, that is left to the next retraining.
+    If MLflow is down, that is left to the next retraining. Raises TrackingRefusedError where it is
+    there and does not let us in: nothing that is trained could be registered.
     """
     tracking = open_tracking(params.registered_name)
     try:
         reconcile(tracking)
+    except TrackingRefusedError:
+        raise
     except TrackingError as error:
         log.warning("%s; training goes on, MLflow is told later", error)
     return tracking

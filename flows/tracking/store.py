@@ -22,12 +22,13 @@ from mlflow.protos.databricks_pb2 import (
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.entities.paged_list import PagedList
 from mlflow.tracking import MlflowClient
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from flows.records.champion import MLFLOW_DATABASE
 from flows.runtime.environment import check_address
 from flows.tracking.database import create_schema, database_lock, database_of, is_inside
 from flows.tracking.experiment import experiment_tags
+from flows.tracking.refusals import raised_by_stores, refusal_of
 from models.credentials import without_credentials
 from models.errors import ConfigError, PitchpipeError, UnreachableError
 
@@ -42,9 +43,7 @@ def is_outage(error: MlflowException | OSError) -> bool:
     return isinstance(error, OSError) or error.error_code in _OUTAGE
 
 
-def _may_recover(
-    error: MlflowException | SQLAlchemyError | sqlite3.Error, *, of_file: bool
-) -> bool:
+def _may_recover(error: Exception, *, of_file: bool) -> bool:
     """Whether a retry may succeed; of_file: the store is a SQLite file.
 
     An existing file helps only by waiting where another process has locked it. MLflow reports
@@ -54,7 +53,7 @@ def _may_recover(
         return "is locked" in str(error)
     if isinstance(error, MlflowException):
         return is_outage(error)
-    return isinstance(error, OperationalError | InterfaceError)
+    return isinstance(error, OperationalError | InterfaceError | OSError)
 
 
 if TYPE_CHECKING:
@@ -70,6 +69,10 @@ PATIENCE_SECONDS = 5.0
 
 class TrackingError(PitchpipeError):
     """MLflow is not reached, or refuses."""
+
+
+class TrackingRefusedError(ConfigError, TrackingError):
+    """MLflow, its database or its store of artifacts is there, and does not let us in."""
 
 
 class TrackingOutageError(TrackingError, UnreachableError):
@@ -161,9 +164,12 @@ def mlflow_errors() -> Iterator[None]:
     waited_for.start()
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
+    except raised_by_stores() as error:
         # SQLAlchemy's messages go on with the statement; the first line says what is wrong.
         uri = mlflow.get_tracking_uri()
+        refused = refusal_of(error, at=uri)
+        if refused is not None:
+            raise TrackingRefusedError(refused) from error
         said = f"MLflow at {uri}: {str(error).strip().splitlines()[0]}"
         outage = _may_recover(error, of_file=uri.startswith("sqlite"))
         kind = TrackingOutageError if outage else TrackingError
@@ -192,6 +198,8 @@ def _quiet_loggers() -> None:
     """Errors of the database are raised too, and said by us; MLflow logs them with a traceback."""
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Says of each version made on a server that it waits for it, which it does not.
+    logging.getLogger("mlflow.store.model_registry.abstract_store").setLevel(logging.WARNING)
 
 
 def _refuse_unknown(uri: str) -> None:

@@ -17,7 +17,7 @@ from flows.runtime.servers import LOOPBACK, PREFECT_HOME, Server, server_environ
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONSOLE_SCRIPT = str(Path(sys.executable).parent / "pitchpipe")
-OURS = ("MLFLOW_", "PREFECT_", "PITCHPIPE_")
+OURS = ("MLFLOW_", "PREFECT_", "PITCHPIPE_", "AWS_")
 """Beginnings of variables that would lead a test into the developer's own stores."""
 PROJECT_FILES = ("params.yaml", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
