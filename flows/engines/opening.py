@@ -55,13 +55,18 @@ def check_engine(request: Request) -> None:
 
 
 def check_devices(params: Params, request: Request) -> None:
-    """Raise ConfigError for trials on several devices where their processes cannot be forked."""
+    """Raise ConfigError for trials on several devices where these cannot train them together."""
     devices = devices_a_trial(params)
     if devices > 1 and request.engine_address is None and not LINUX:
         raise ConfigError(
             f"trial.devices {devices}: the processes of one trial are forked with torch loaded, "
             "which only Linux bears; set trial.devices to 1, or name a cluster of Linux by "
             "--engine-address"
+        )
+    if "async" in _values(params, "strategy") and device_of(request) == "cuda":
+        raise ConfigError(
+            "trial.strategy async: its processes share weights in the CPUs' memory, and these "
+            "trials would train on GPUs; choose --device cpu, or strategy: ddp"
         )
 
 
@@ -139,7 +144,10 @@ def devices_a_trial(params: Params) -> int:
 
 
 def _most(params: Params, field: str) -> int:
+    return max(int(value) for value in _values(params, field) if isinstance(value, int | float))
+
+
+def _values(params: Params, field: str) -> list[JsonValue]:
     values: list[JsonValue] = [getattr(params.trial, field)]
     # An axis replaces the base value.
-    values = list(params.search.extremes.get(field, values))
-    return max(int(value) for value in values if isinstance(value, int | float))
+    return list(params.search.extremes.get(field, values))

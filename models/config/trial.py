@@ -84,10 +84,12 @@ class TrialConfig(Record):
     threads: int = Field(1, ge=1, le=256)
     """CPU threads of a trial; part of its key, because rounding of sums depends on it."""
     devices: int = Field(1, ge=1, le=64)
-    """Processes, each with a device, that share each minibatch."""
-    strategy: Literal["auto", "ddp"] = "auto"
+    """Processes, each with a device, that train the trial together."""
+    strategy: Literal["auto", "ddp", "async"] = "auto"
     """How devices share the work. ddp: each has the network and a share of every minibatch; auto:
-    ddp where there are several."""
+    ddp where there are several. async: each takes minibatches of its own and steps at once on
+    weights that all share, on CPUs (Recht et al., 2011); no two trainings then have the same bits.
+    """
     precision: Literal["float32", "bf16", "auto"] = "float32"
     """bf16: forward and backward in bfloat16 where that is safe; weights and scores in float32.
     auto: bf16 where the CPU multiplies it itself (AVX-512 BF16), else float32; a trial's key says
@@ -98,6 +100,11 @@ class TrialConfig(Record):
         if self.precision != "auto":
             return self
         return self.model_copy(update={"precision": "bf16" if bf16 else "float32"})
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether processes step without waiting: no two trainings have the same bits."""
+        return self.strategy == "async"
 
     @property
     def rate(self) -> float:
@@ -158,7 +165,8 @@ class TrialConfig(Record):
 
     @model_validator(mode="after")
     def _each_device_has_an_image(self) -> Self:
-        if self.optimizer.name != "gd" and self.devices > self.minibatch_size:
+        shared = self.optimizer.name != "gd" and not self.is_asynchronous
+        if shared and self.devices > self.minibatch_size:
             raise ValueError(
                 f"devices {self.devices} must not be above minibatch_size {self.minibatch_size}: "
                 "each device takes a share of every minibatch"
@@ -167,9 +175,31 @@ class TrialConfig(Record):
 
     @model_validator(mode="after")
     def _devices_agree_on_statistics(self) -> Self:
-        if self.devices > 1 and self.network.shares_statistics:
+        shared = self.devices > 1 and not self.is_asynchronous
+        if shared and self.network.shares_statistics:
             raise ValueError(
                 f"devices {self.devices}: each would normalise by the images of its own share; "
                 "choose network.norm: group (of cnn: normalisation: group), or devices: 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _asynchronous_steps_are_possible(self) -> Self:
+        if not self.is_asynchronous:
+            return self
+        if self.devices == 1:
+            raise ValueError(
+                "strategy: async and devices 1: one process waits for none; set devices: 2 or "
+                "more, or strategy: auto"
+            )
+        if self.optimizer.name in ("gd", "muon"):
+            why = {
+                "gd": "gd takes one step an epoch, of all images",
+                "muon": "muon makes the whole momentum of a matrix orthogonal, which another "
+                "process would change meanwhile",
+            }[self.optimizer.name]
+            raise ValueError(
+                f"strategy: async and optimizer.name: {self.optimizer.name}: {why}; choose sgd, "
+                "adam, adamw, rmsprop or adagrad, or strategy: ddp"
             )
         return self

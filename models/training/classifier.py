@@ -20,7 +20,7 @@ from models.training.minibatches import Chunk, Minibatches, Slice
 from models.training.optimizer_step import Stepper
 from models.training.seeding import derived_seed, seed_global
 from models.training.subset import ChosenSplit
-from models.training.trial_faults import TrialFault, network_faults
+from models.training.trial_faults import TrialFault, network_faults, peers_may_be_lost
 from models.trials import EpochRecord
 
 VALIDATION_SLICE = 500
@@ -104,8 +104,12 @@ class Classifier(pl.LightningModule):
         chunk = self.minibatches.chunk(self.epoch, number)
         with network_faults():
             for part in chunk.slices:
-                self._learn(chunk, part)
+                self.learn(chunk, part)
         # Summed, so that all processes of a trial see it diverge, and at once.
+        self.check_divergence()
+
+    def check_divergence(self) -> None:
+        """Raise TrialFault in all processes where the epoch's loss is not finite in any of them."""
         loss = float(self._summed(torch.tensor(self.train_tally.loss_sum)))
         if not math.isfinite(loss):
             raise TrialFault("diverged", f"the loss is {loss} in epoch {self.epoch}")
@@ -119,30 +123,38 @@ class Classifier(pl.LightningModule):
             logits = self._logits(images)
         self.validation_tally.add(logits, labels, cross_entropy_sum(logits, labels))
 
-    def _learn(self, chunk: Chunk, part: Slice) -> None:
+    def learn(self, chunk: Chunk, part: Slice) -> None:
         """Add a slice's gradient; step when its minibatch is complete."""
         seed, epoch, rows = self._config.seed, self.epoch, slice(part.start, part.stop)
         change = derived_seed(seed, "augmentation", epoch=epoch, step=part.number)
         changed = self._config.augmentation.augment(chunk.images[rows], change)
         mixed = self._config.mixing.mix(changed, chunk.labels[rows], change)
         labels, others = (of[self._share].to(self.device) for of in (mixed.labels, mixed.others))
-        seed_global(seed, "dropout", epoch=epoch, step=part.number, process=self.global_rank)
+        process, processes = self.place
+        seed_global(seed, "dropout", epoch=epoch, step=part.number, process=process)
         logits = self._logits(mixed.images[self._share])
         loss = self.loss(logits, labels, others, mixed.share)
         # ddp averages gradients over its processes; what is wanted is their sum.
-        self.manual_backward(loss * (self.trainer.world_size / part.minibatch))
+        self.manual_backward(loss * (processes / part.minibatch))
         self.train_tally.add(logits.detach(), labels, loss.detach())
         if part.last:
             steps = self.minibatches.steps_per_epoch
             self.stepper.step((epoch - 1) * steps + part.step, steps_per_epoch=steps)
 
     @property
+    def place(self) -> tuple[int, int]:
+        """Which process this is, from 0, of how many that share each minibatch."""
+        return self.global_rank, self.trainer.world_size
+
+    @property
     def _share(self) -> slice:
         """Images of a slice that are this process's."""
-        return slice(self.global_rank, None, self.trainer.world_size)
+        process, processes = self.place
+        return slice(process, None, processes)
 
     def _summed(self, values: Tensor) -> Tensor:
-        total: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
+        with peers_may_be_lost():
+            total: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
         return total
 
     def _logits(self, images: Tensor) -> Tensor:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
-from torch.multiprocessing.spawn import ProcessRaisedException
 
 from models.config import TrialConfig
 from models.datasets.prepared import open_split, read_manifest
 from models.errors import IntegrityError
+from models.training.asynchronous import AsynchronousClassifier, SharedWeights
 from models.training.checkpoint import TrainingState, build_network
 from models.training.classifier import Classifier, TrialData
 from models.training.early_stopping import should_stop_early
@@ -24,7 +24,7 @@ from models.training.seeding import seed_global
 from models.training.starting import begin_with
 from models.training.subset import ChosenSplit, chosen_manifest
 from models.training.trial_directory import TrialDirectory
-from models.training.trial_faults import TrialFault, network_faults
+from models.training.trial_faults import TrialFault, faults_of_processes, network_faults
 from models.trials import (
     EpochRecord,
     Outcome,
@@ -125,7 +125,8 @@ def _train_shorter(trial: TrialDirectory, data: TrialData, *, budget: int) -> Ou
     state = shorter.resume()
     if state is None or state.epoch < budget:
         state = _fit(shorter, data, state=state, budget=budget, on_epoch=_ignore)
-    result = trial.save_result(budget, state.best)
+    # Its own history: trained asynchronously it is another one, and the scores are of its weights.
+    result = trial.save_result(budget, state.best, history=shorter.history())
     shutil.rmtree(shorter.path)
     return result
 
@@ -158,8 +159,11 @@ def _fit(
         )
     recorder = Recorder(trial, state=state, validated=data.validated, on_epoch=on_epoch)
     epochs = budget - (state.epoch if state else 0)
-    with _quiet("pytorch_lightning", "lightning_fabric"), _faults_of_processes():
-        _trainer(trial.spec, recorder, epochs=epochs).fit(Classifier(config, network, data, state))
+    kind = AsynchronousClassifier if config.is_asynchronous else Classifier
+    with _quiet("pytorch_lightning", "lightning_fabric"):
+        trainer = _trainer(trial.spec, recorder, epochs=epochs)
+        with faults_of_processes(lambda: getattr(trainer.strategy.launcher, "procs", ())):
+            trainer.fit(kind(config, network, data, state))
     # Where several processes trained, this one has not seen their weights.
     state = trial.resume()
     if state is None:
@@ -179,8 +183,7 @@ def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if spec.device == "cuda" else "cpu",
         devices=devices,
-        # Forked processes have the images mapped and everything imported: nothing is pickled.
-        strategy="ddp_fork" if devices > 1 else "auto",
+        strategy=_strategy(spec.config),
         precision="bf16-mixed" if spec.config.precision == "bf16" else "32-true",
         max_epochs=epochs,
         limit_val_batches=0 if spec.refit else None,
@@ -194,16 +197,14 @@ def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:
     )
 
 
-@contextlib.contextmanager
-def _faults_of_processes() -> Iterator[None]:
-    """Raise the TrialFault that a process of a distributed trial ended with."""
-    try:
-        yield
-    except ProcessRaisedException as error:
-        fault = TrialFault.told(str(error))
-        if fault is None:
-            raise
-        raise fault from error
+def _strategy(config: TrialConfig) -> str | SharedWeights:
+    """Return what Lightning shares the work by.
+
+    Forked processes have the images mapped and everything imported: nothing is pickled.
+    """
+    if config.is_asynchronous:
+        return SharedWeights(start_method="fork")
+    return "ddp_fork" if config.devices > 1 else "auto"
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Minibatches of an epoch: which images, in which order, in which portions."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,8 +71,12 @@ class Minibatches:
         self._seed, self._balanced = config.seed, config.sampling == "balanced"
         self._count = count = images or len(split.labels)
         full = isinstance(config.optimizer, GdConfig)
-        self._chunks = _chunked(list(_slices(count, count if full else config.minibatch_size)))
-        self.steps_per_epoch = self._chunks[-1][-1].step + 1
+        slices = list(_slices(count, count if full else config.minibatch_size))
+        self._chunks = _chunked(slices)
+        self._steps = [
+            tuple(parts) for _, parts in itertools.groupby(slices, key=lambda part: part.step)
+        ]
+        self.steps_per_epoch = len(self._steps)
         self._order = np.empty(0, dtype=np.int64)
         self._order_epoch = -1
 
@@ -80,7 +85,13 @@ class Minibatches:
 
     def chunk(self, epoch: int, number: int) -> Chunk:
         """Gather chunk `number` of an epoch; epochs count from 1, chunks from 0."""
-        slices = self._chunks[number]
+        return self._gather(epoch, self._chunks[number])
+
+    def minibatch(self, epoch: int, step: int) -> Chunk:
+        """Gather the minibatch of one optimiser step of an epoch; steps count from 0."""
+        return self._gather(epoch, self._steps[step])
+
+    def _gather(self, epoch: int, slices: tuple[Slice, ...]) -> Chunk:
         origin = slices[0].start
         rows = self._rows(epoch)[origin : slices[-1].stop]
         return Chunk(

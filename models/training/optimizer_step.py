@@ -1,7 +1,8 @@
 """Optimiser steps: schedule, clipping, and the running mean of weights."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from models.config import TrialConfig
@@ -58,6 +59,28 @@ class Stepper:
             for average, current in self._pairs():
                 average.lerp_(current.detach(), 1 - decay)
 
+    def make_state(self) -> None:
+        """Let the optimiser make now what it otherwise makes at its first step, moving no weight.
+
+        Every optimiser of torch's begins with zeros, or has made its state already.
+        """
+        state = self.optimizer.state
+        weights = [one.detach().clone() for one in self._parameters.values()]
+        made = {id(one): one.clone() for one in _tensors(state.values())}
+        for one in self._parameters.values():
+            one.grad = torch.zeros_like(one) if one.requires_grad else None
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        for one, before in zip(self._parameters.values(), weights, strict=True):
+            one.data.copy_(before)
+        for one in _tensors(state.values()):
+            one.copy_(made[id(one)]) if id(one) in made else one.zero_()
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Everything that a step changes beside the network: optimiser's state and running mean."""
+        return (*_tensors(self.optimizer.state.values()), *(self._average or {}).values())
+
     def swap(self) -> None:
         """Exchange weights and running mean; a second time undoes it."""
         if self._average is not None:
@@ -74,3 +97,7 @@ class Stepper:
         for name, value in (known or {}).items():
             average[name].copy_(value)
         return average
+
+
+def _tensors(states: Iterable[Mapping[str, object]]) -> list[Tensor]:
+    return [value for state in states for value in state.values() if isinstance(value, Tensor)]

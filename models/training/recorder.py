@@ -43,6 +43,8 @@ class Recorder(pl.Callback):
         del pl_module, stage
         if trainer.world_size > 1:
             end_with_parent()
+            # Where OMP_NUM_THREADS is not set Lightning gives each its share of the cores.
+            torch.set_num_threads(self._config.threads)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del trainer

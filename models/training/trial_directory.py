@@ -1,5 +1,6 @@
 """The files of one trial's directory: history, checkpoints and outcomes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +68,15 @@ class TrialDirectory:
             save_weights(self.path / TrialFiles.BEST, state.best)
         save_state(self.path / TrialFiles.LAST, state)
 
-    def save_result(self, budget: int, best: Weights) -> TrialResult:
-        """Write the result of the history so far and the best weights it speaks of.
+    def save_result(
+        self, budget: int, best: Weights, *, history: Sequence[EpochRecord] = ()
+    ) -> TrialResult:
+        """Write the result of a history, by default of that so far, and its best weights.
 
         Weights are kept per best epoch, so training on changes no earlier result. result.json is
         that of the largest budget.
         """
-        history = self.history()[:budget]
+        history = history or self.history()[:budget]
         record = best_record(history, self.spec.config.objective)
         checkpoint = self.path / f"epoch-{record.epoch:04d}.ckpt"
         save_weights(checkpoint, best)
