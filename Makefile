@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # Which build of torch: cpu for machines without a GPU (small), gpu for the registry's default build,
 # empty for whatever pip is set up to find.
 TORCH ?=
-# Engines besides processes, networks besides ours, ONNX files, maps of answers, a team's servers:
-# dask, ray, timm, onnx, explain, team, or several, as dask,timm.
+# Engines besides processes, networks besides ours, ONNX files, maps of answers, a team's servers, mail
+# and chats: dask, ray, timm, onnx, explain, team, notify, or several, as dask,timm.
 EXTRAS ?=
 ifneq ($(filter-out cpu gpu,$(TORCH)),)
 $(error TORCH=$(TORCH): is neither cpu nor gpu)

@@ -8,6 +8,7 @@ from flows.engines.opening import check_devices, check_engine, device_of
 from flows.records.retraining import Request, Retraining
 from flows.retraining.decide import decide, record_no_retraining
 from flows.retraining.notify import notifying_failure
+from flows.retraining.notify_apprise import check_notify
 from flows.retraining.starting import open_started_search
 from flows.runtime.prefect_server import prefect_api
 from flows.runtime.retraining_lock import only_retraining
@@ -29,6 +30,7 @@ def run_retraining(request: Request) -> Retraining:
     params = request.params()
     check_engine(request)
     check_devices(params, request)
+    check_notify(params.notify)
     search_space(params)  # refuses an impossible combination before anything is started
     with only_retraining(wait_seconds=_LOCK_SECONDS) as died, notifying_failure(params):
         ensure_ingested(params.data)

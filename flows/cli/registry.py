@@ -77,7 +77,7 @@ def promote(
 
     Example: pitchpipe promote 3 --reason "new camera"
     """
-    params, tracking = project.params, project.tracking()
+    params, tracking = project.params, _opened(project)
     from flows.registry.listing import find_version
     from flows.registry.promotion.commands import force_promotion, settle
     from flows.registry.promotion.judge import judge
@@ -88,7 +88,7 @@ def promote(
     else:
         judgement = judge(tracking, number, params.gate)
         moved = settle(tracking, judgement, params.gate, reason=reason)
-    _print(moved, as_json=as_json)
+    _conclude(project, moved, as_json=as_json)
     if moved.after != number:
         raise typer.Exit(NOT_PROMOTED)
 
@@ -109,7 +109,8 @@ def rollback(
     """
     from flows.registry.promotion.commands import roll_back
 
-    _print(roll_back(project.tracking(), to=to, reason=reason), as_json=as_json)
+    moved = roll_back(_opened(project), to=to, reason=reason)
+    _conclude(project, moved, as_json=as_json)
 
 
 @with_params(model=True)
@@ -124,12 +125,12 @@ def reject(
 
     Example: pitchpipe reject 3 --reason "trained on mislabelled images"
     """
-    tracking = project.tracking()
+    tracking = _opened(project)
     from flows.registry.listing import find_version
     from flows.registry.promotion.commands import reject_version
 
     number = find_version(tracking, version).version
-    _print(reject_version(tracking, number, reason=reason), as_json=as_json)
+    _conclude(project, reject_version(tracking, number, reason=reason), as_json=as_json)
 
 
 @with_params(model=True)
@@ -144,12 +145,12 @@ def approve(
 
     Example: pitchpipe approve 3 --reason "looked at its mistakes"
     """
-    tracking = project.tracking()
+    tracking = _opened(project)
     from flows.registry.listing import find_version
     from flows.registry.promotion.commands import approve_version
 
     number = find_version(tracking, version).version
-    _print(approve_version(tracking, number, reason=reason), as_json=as_json)
+    _conclude(project, approve_version(tracking, number, reason=reason), as_json=as_json)
 
 
 @with_params(model=True)
@@ -160,7 +161,7 @@ def adopt(project: Project, *, reason: ReasonOption = "", as_json: JsonOption = 
     """
     from flows.registry.promotion.commands import adopt_champion
 
-    _print(adopt_champion(project.tracking(), reason=reason), as_json=as_json)
+    _conclude(project, adopt_champion(_opened(project), reason=reason), as_json=as_json)
 
 
 @with_params(model=True)
@@ -220,10 +221,21 @@ def sync(project: Project, *, as_json: JsonOption = False) -> None:
     emit(report) if as_json else print_sync(report)
 
 
-def _print(moved: "Move", *, as_json: bool) -> None:
+def _opened(project: Project) -> "Tracking":
+    """Open MLflow for a command that moves the champion, and can tell whom it shall."""
+    from flows.retraining.notify_apprise import check_notify
+
+    check_notify(project.params.notify)
+    return project.tracking()
+
+
+def _conclude(project: Project, moved: "Move", *, as_json: bool) -> None:
+    """Print what was done, then tell the receivers of `notify:`."""
     from flows.cli.display.versions import moved_document, print_moved
+    from flows.retraining.notify_moves import notify_of_move
 
     emit(moved_document(moved)) if as_json else print_moved(moved)
+    notify_of_move(moved, project.params.notify)
 
 
 def _warn_if_moved(tracking: "Tracking") -> None:

@@ -1,45 +1,25 @@
-"""Webhook notifications of how a retraining ended; a webhook that fails stops nothing."""
+"""Notifications of how a retraining ended; a receiver that fails or hangs stops nothing."""
 
 import contextlib
 import http.client
 import logging
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from queue import Empty, Queue
 
 from flows.records.retraining import Retraining
-from models.config import NotifyParams, Params, Record
-from models.config.policies import NotifiedEvent, Verdict
-from models.trials import Scores
+from flows.retraining.notify_apprise import THREAD, Message, Receiver, apprise_receivers
+from models.config import NotifyParams, Params
 
 log = logging.getLogger(__name__)
 
 wait = time.sleep
-
-
-class Message(Record):
-    """The JSON body of a notification; what does not apply is null."""
-
-    text: str
-    """One sentence; chat services show this key of an incoming webhook."""
-    event: NotifiedEvent
-    name: str
-    """Registered name."""
-    version: int | None = None
-    champion: int | None = None
-    """The version in service now."""
-    verdict: Verdict | None = None
-    reasons: tuple[str, ...] = ()
-    """Reasons of the gate, or of the failure."""
-    test: Scores | None = None
-    mlflow_run: str | None = None
-    who: str | None = None
-    """user@host of a move outside a retraining; null: of a retraining."""
-    time: str
-    """ISO 8601, UTC."""
 
 
 def outcome_message(result: Retraining) -> Message:
@@ -79,31 +59,71 @@ def notifying_failure(params: Params) -> Iterator[None]:
 
 
 def send_notification(message: Message, params: NotifyParams) -> bool:
-    """Send a message if params ask for it; return whether it arrived. Never raises or logs the URL.
+    """Send a message to whom params name; return whether it arrived everywhere.
 
-    Takes at most attempts * timeout_seconds and the pauses between attempts.
+    Never raises or logs an address. All receivers are told at once, and waited for as long as
+    `params.seconds` says: attempts * timeout_seconds, and the pauses between attempts.
     """
-    if params.webhook_variable is None or message.event not in params.events:
+    if message.event not in params.events:
         return False
-    url = os.environ.get(params.webhook_variable, "")
-    if not url.startswith(("http://", "https://")):
-        log.warning(
-            "no notification of %s was sent: $%s holds no http(s) URL",
-            *(message.event, params.webhook_variable),
-        )
-        return False
-    fault = ""
+    receivers = [*_webhook(message, params), *apprise_receivers(message, params)]
+    waiting = [(one, _started(one, params)) for one in receivers]
+    deadline = time.monotonic() + params.seconds
+    arrived = bool(receivers)
+    for receiver, faults in waiting:
+        fault = _fault(faults, deadline, params)
+        if fault:
+            arrived = False
+            log.warning(
+                "no notification of %s was sent: %s: %s", message.event, *(receiver.called, fault)
+            )
+    return arrived
+
+
+def _webhook(message: Message, params: NotifyParams) -> Iterator[Receiver]:
+    variable = params.webhook_variable
+    if variable is None:
+        return
+    url = os.environ.get(variable, "")
+    send: Callable[[], str] | None
+    if url.startswith(("http://", "https://")):
+        send = partial(_post, url, message, timeout=params.timeout_seconds)
+    else:
+        send = None
+    yield Receiver(f"the webhook in ${variable}", send, "it holds no http(s) URL")
+
+
+def _started(receiver: Receiver, params: NotifyParams) -> "Queue[str]":
+    """Begin to send; the queue is given the fault, an empty one where it arrived."""
+    faults: Queue[str] = Queue()
+    # A daemon: what hangs must hold up nobody's exit.
+    threading.Thread(
+        target=lambda: faults.put(_attempts(receiver, params)), name=THREAD, daemon=True
+    ).start()
+    return faults
+
+
+def _attempts(receiver: Receiver, params: NotifyParams) -> str:
+    fault = receiver.fault
+    if receiver.send is None:
+        return fault
     for attempt in range(params.attempts):
         if attempt:
             wait(2.0 ** (attempt - 1))
-        fault = _post(url, message, timeout=params.timeout_seconds)
+        try:
+            fault = receiver.send()
+        except Exception as error:  # noqa: BLE001 - of a library's plugin: anything
+            fault = type(error).__name__  # its message may quote the address
         if not fault:
-            return True
-    log.warning(
-        "no notification of %s was sent: the webhook in $%s: %s, %d times",
-        *(message.event, params.webhook_variable, fault, params.attempts),
-    )
-    return False
+            return ""
+    return f"{fault}, {params.attempts} times"
+
+
+def _fault(faults: "Queue[str]", deadline: float, params: NotifyParams) -> str:
+    try:
+        return faults.get(timeout=max(deadline - time.monotonic(), 0.001))
+    except Empty:
+        return f"it did not answer within {params.seconds:g} s"
 
 
 def _post(url: str, message: Message, *, timeout: float) -> str:

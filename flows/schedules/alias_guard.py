@@ -18,7 +18,7 @@ from flows.records import ledger
 from flows.records.champion import is_own_database, read_champion
 from flows.records.ledger import Entry, Ledger, alias_seen, unfinished
 from flows.retraining.notify import send_notification
-from flows.retraining.notify_moves import guard_message
+from flows.retraining.notify_moves import entry_message
 from flows.schedules.config import read_schedules
 from models.config import GuardParams, NotifyParams, Params, load_params
 from models.errors import PitchpipeError
@@ -100,7 +100,7 @@ class AliasGuard:
             self._event(entry)
         except Exception as error:  # noqa: BLE001 - of Prefect's client: anything; it is told elsewhere
             log.warning("no event of %s was emitted: %s", entry.name, type(error).__name__)
-        send_notification(guard_message(entry), notify)
+        send_notification(entry_message(entry), notify)
 
 
 def _params_by_name() -> dict[str, Params]:

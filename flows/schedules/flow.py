@@ -19,6 +19,7 @@ from prefect.states import Cancelled
 from flows.records.retraining import Request, Retraining
 from flows.retraining.decide import decide, record_no_retraining
 from flows.retraining.notify import notifying_failure
+from flows.retraining.notify_apprise import check_notify
 from flows.retraining.prefect_artifacts import completed_state
 from flows.retraining.summary_markdown import local_minute
 from flows.runtime.retraining_lock import only_retraining
@@ -52,6 +53,7 @@ def retrain_on_schedule(schedule: str) -> State[Retraining]:
 
 def _run(schedule: Schedule) -> State[Retraining]:
     """Add deliveries, decide, retrain; a repetition continues where the last attempt failed."""
+    check_notify(schedule.request().params().notify)
     request = take_arrivals(schedule.request(), say=_report)
     params = request.params()
     decision = decide(params, request)

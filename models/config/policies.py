@@ -1,8 +1,9 @@
 """Sections of params.yaml that set policies: gate, drift, evaluation, notify, retention, ..."""
 
+from string import Template
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from models.config.trial import Objective
 from models.record import Record
@@ -127,23 +128,59 @@ class InboxParams(Record):
     """Seconds without change after which a delivery is complete and is added."""
 
 
-NotifiedEvent = Literal["promote", "hold", "reject", "await", "failure", "foreign", "restore"]
+NotifiedEvent = Literal[
+    "promote", "hold", "reject", "await", "failure", "rollback", "adopt", "foreign", "restore"
+]
+MESSAGE_FIELDS = (
+    *("text", "event", "name", "version", "champion", "verdict", "reasons", "test"),
+    *("mlflow_run", "who", "time"),
+)
+"""Of a notification's message, which its templates may name."""
 
 
 class NotifyParams(Record):
-    """Webhook that is notified of the end of retrainings; off unless `webhook_variable` is set."""
+    """Who is notified of the end of retrainings and of moves of the champion; by default nobody."""
 
     webhook_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
     """Environment variable that holds the webhook's URL, such as PITCHPIPE_WEBHOOK_URL; the URL is
     a secret and cannot be a param. null: no notifications."""
+    addresses_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
+    """Environment variable that holds addresses of mail, Slack, Teams, Discord and others as
+    Apprise takes them, with spaces between, or the path of a file that its owner alone may read,
+    with an address a line. Needs the extra `notify`. null: none."""
+    title: str = "$name: $event"
+    """Title of what these addresses are sent: a template of the message's fields."""
+    body: str = "$text\n\n$reasons"
+    """Body of it, likewise; $reasons and $test are a line each."""
+    bodies: dict[NotifiedEvent, str] = Field(default_factory=dict)
+    """Bodies of events that have one of their own."""
     events: tuple[NotifiedEvent, ...] = get_args(NotifiedEvent)
     """Events to send. await: the gate passed a version, and `pitchpipe approve` is awaited;
-    failure: the retraining ended without verdict; foreign: the champion's alias was moved outside
-    pitchpipe; restore: it was put back (`guard.restore`)."""
+    failure: the retraining ended without verdict; rollback, adopt: by hand; foreign: the champion's
+    alias was moved outside pitchpipe; restore: it was put back (`guard.restore`)."""
     timeout_seconds: float = Field(5.0, gt=0, le=60)
     """Timeout of each attempt."""
     attempts: int = Field(3, ge=1, le=10)
-    """Attempts, with 1, 2, 4... seconds in between."""
+    """Attempts, with 1, 2, 4... seconds in between. After all of them nobody is waited for."""
+
+    @field_validator("title", "body", "bodies")
+    @classmethod
+    def _fields_of_a_message(cls, given: str | dict[str, str]) -> str | dict[str, str]:
+        for text in [given] if isinstance(given, str) else given.values():
+            template = Template(text)
+            unknown = [name for name in template.get_identifiers() if name not in MESSAGE_FIELDS]
+            if unknown or not template.is_valid():
+                raise ValueError(
+                    f"{text!r} is no template: ${unknown[0] if unknown else ''} is no field of a "
+                    f"message; fields: {', '.join(f'${name}' for name in MESSAGE_FIELDS)}; a "
+                    "dollar sign itself is $$"
+                )
+        return given
+
+    @property
+    def seconds(self) -> float:
+        """Longest time that a notification takes."""
+        return self.attempts * self.timeout_seconds + 2.0 ** (self.attempts - 1) - 1
 
 
 class GuardParams(Record):

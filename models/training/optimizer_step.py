@@ -73,8 +73,8 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         for one, before in zip(self._parameters.values(), weights, strict=True):
             one.data.copy_(before)
-        for one in _tensors(state.values()):
-            one.copy_(made[id(one)]) if id(one) in made else one.zero_()
+        for tensor in _tensors(state.values()):
+            tensor.copy_(made[id(tensor)]) if id(tensor) in made else tensor.zero_()
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
