@@ -2,6 +2,7 @@
 
 import configparser
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -54,9 +55,25 @@ def tracked_md5(name: str) -> str | None:
 
 
 def track(name: str) -> str | None:
-    """`dvc add` the dataset's folder; return its md5."""
-    _act(lambda repo: repo.add(str(RAW / name)))
+    """`dvc add` the dataset's folder; return its md5.
+
+    Where that fails, its .dvc file is as it was: DVC writes the new one before all is in its cache.
+    """
+    path = RAW / f"{name}.dvc"
+    before = path.read_bytes() if path.is_file() else None
+    try:
+        _act(lambda repo: repo.add(str(RAW / name)))
+    except BaseException:
+        _put_back(path, before)
+        raise
     return tracked_md5(name)
+
+
+def _put_back(path: Path, before: bytes | None) -> None:
+    if before is None:
+        path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_bytes() != before:
+        write_text(path, before.decode())
 
 
 def checkout(name: str) -> None:
@@ -149,7 +166,7 @@ def _act(action: Callable[["Repo"], _Result]) -> _Result:
                 return action(repo)
         except faults as error:
             if not _is_busy(error):
-                raise PitchpipeError(f"DVC: {_reasons(error)}; {_ADVICE}") from error
+                raise PitchpipeError(f"DVC: {_reasons(error)}; {_advice(error)}") from error
             if time.monotonic() > deadline:
                 raise BusyError(f"DVC is held by another process: {_reasons(error)}") from error
             # DVC gives up after 3 s; another process of ours may take minutes.
@@ -200,6 +217,13 @@ def _is_busy(error: BaseException | None) -> bool:
     from dvc.lock import LockError  # noqa: PLC0415 - half a second
 
     return error is not None and (isinstance(error, LockError) or _is_busy(error.__cause__))
+
+
+def _advice(error: BaseException) -> str:
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
+    if full:
+        return "free space, then do it again"
+    return _advice(error.__cause__) if error.__cause__ else _ADVICE
 
 
 def _reasons(error: BaseException) -> str:

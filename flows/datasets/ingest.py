@@ -228,7 +228,7 @@ def staging() -> Iterator[Path]:
         with building() as folder:
             yield folder
     except OSError as error:
-        raise InputError(
+        raise PitchpipeError(
             f"data/: {error.strerror or error}; nothing was added; free space, or fix permissions"
         ) from error
 

@@ -12,7 +12,7 @@ from models.config import load_params
 from models.datasets.sources.detect import find_source
 from models.datasets.sources.paths import slug
 from models.datasets.sources.recommendation import Overview, Recommendation, recommend, survey
-from models.errors import InputError
+from models.errors import InputError, PitchpipeError
 from models.files import PARAMS, write_text
 
 UNKNOWN = Recommendation(
@@ -80,14 +80,16 @@ def create_project(folder: Path, images: Path | None) -> NewProject:
 def add_first_batch(project: NewProject, images: Path, *, skip_bad: bool) -> Added:
     """Add the images to the project's dataset; its root is the working directory.
 
-    Raises InputError where a check fails: the project is there, without images.
+    Raises InputError where a check fails, PitchpipeError where the disk or DVC does: the project is
+    there, without images.
     """
     try:
         return add_source(images, load_params(PARAMS).data, skip_bad=skip_bad)
-    except InputError as error:
+    except PitchpipeError as error:
+        kind = InputError if isinstance(error, InputError) else PitchpipeError
         command = f"pitchpipe data add {images} --dataset {project.dataset}"
-        raise InputError(
-            f"{error}\n{project.folder}: the project is made, without images; mend them, then "
+        raise kind(
+            f"{error}\n{project.folder}: the project is made, without images; once that is mended, "
             f"there: {command}"
         ) from error
 

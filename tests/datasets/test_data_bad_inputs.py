@@ -10,7 +10,7 @@ import pytest
 from bad_inputs import BAD_INPUTS, Maker
 from data_fixtures import class_folders, make_project, noise
 
-from flows.datasets import ingest
+from flows.datasets import dvc, ingest
 from flows.datasets.ingest import Added, add_source, check_source
 from models.config import DataParams
 from models.datasets.batches import read_batch, read_piece
@@ -36,11 +36,11 @@ def add(path: Path) -> Added:
     return add_source(path, PETS)
 
 
-def refused(path: Path) -> PitchpipeError:
+def refused(path: Path, *, code: int = 2) -> PitchpipeError:
     before = contents()
     with pytest.raises(PitchpipeError) as caught:
         add(path)
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == code
     assert contents() == before
     assert not Path("data/.staging").exists()
     return caught.value
@@ -142,7 +142,29 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
-    assert "No space left on device" in str(refused(tmp_path / "given"))
+    said = str(refused(tmp_path / "given", code=1))  # the images are right
+
+    assert "No space left on device; nothing was added" in said
+
+
+@pytest.mark.parametrize("before", [None, "outs:\n- md5: abc.dir\n  path: pets\n"])
+def test_a_failure_of_dvc_leaves_its_file_as_it_was(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk it leaves an empty one, which every later command would refuse."""
+    path = dvc.RAW / "pets.dvc"
+    if before is not None:
+        path.write_text(before)
+
+    def fail(*_: object) -> None:
+        path.write_bytes(b"")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dvc.repo.Repo.add", fail)
+    with pytest.raises(PitchpipeError, match="No space left on device; free space"):
+        dvc.track("pets")
+
+    assert (path.read_text() if path.exists() else None) == before
 
 
 def test_a_failure_of_dvc_takes_the_batch_out_again(
