@@ -1,6 +1,7 @@
 """Tables and curves of trials: 80 columns hold them, and no number is cut."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from flows.records.trial_store import STORE, StoredTrial
 from models.config import CnnConfig, DataParams, TrialConfig
 from models.config.trial import Objective
 from models.datasets.prepared import MANIFEST, Manifest
+from models.evaluation.records import FromBest
 from models.files import write_text
 from models.training.source import package_versions, training_source_digest
 from models.trials import Scores, TrialFiles, TrialResult, TrialSpec
@@ -289,3 +291,22 @@ def test_people_are_shown_thirty_rows_and_how_many_there_are_more(
     assert [text.count("finished") for text in shown] == [30, 3, 32]
     assert ["2 more: --limit 32" in shown[0], "29 more: --limit 32" in shown[1]] == [True, True]
     assert "more" not in shown[2]
+
+
+@pytest.mark.usefixtures("_datasets")
+def test_a_trial_that_was_not_tested_is_not_shown_as_told_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Blank is who was tested and is different; the first is tested against nobody."""
+    tests = (None, FromBest(p_value=0.5, distinguishable=False), None)
+    for seed, accuracy in enumerate((0.9, 0.8, 0.7)):
+        store("p", accuracy, 1.0, seed=seed)
+    board = leaderboard("accuracy", dataset=None, everything=False)
+    rows = [replace(row, from_best=test) for row, test in zip(board.rows, tests, strict=True)]
+
+    print_leaderboard(replace(board, rows=tuple(rows)), limit=None)
+
+    text = capsys.readouterr().out
+    lines = [line.split() for line in text.splitlines() if "finished" in line]
+    assert [line[1] for line in lines] == ["finished", "~", "?"]
+    assert "?: not tested" in " ".join(text.split())

@@ -30,6 +30,7 @@ CURVES = {
 _BARS = " ▁▂▃▄▅▆▇█"
 _CURVE = 40
 """Columns of a curve: 80 less its title and two numbers."""
+_UNTESTED = "?"
 _ROWS = 30
 """Rows that people are shown by default."""
 _WORDS: dict[Objective, str] = {
@@ -206,8 +207,12 @@ def print_leaderboard(board: Leaderboard, *, limit: int | None) -> None:
         console.print("No trial of this dataset by the current code; --all shows the rest.")
         return
     console.print(_table(rows, board, width=console.width))
-    if _marks(rows):
-        console.print(f"{ALIKE}: not distinguishable from the first by paired tests (Holm, 5 %)")
+    if marks := _marks(rows):
+        untested = f"; {_UNTESTED}: not tested, its predictions are not stored"
+        console.print(
+            f"{ALIKE}: not distinguishable from the first by paired tests (Holm, 5 %)"
+            f"{untested if _UNTESTED in marks[0].cells else ''}"
+        )
     if len(rows) < len(board.rows):
         console.print(f"{len(board.rows) - len(rows)} more: --limit {len(board.rows)}")
 
@@ -237,8 +242,13 @@ def _table(rows: Sequence[TrialRow], board: Leaderboard, *, width: int) -> Table
 
 def _marks(rows: Sequence[TrialRow]) -> list[Column]:
     """A column of marks, where any trial has one."""
-    marks = [mark_of(row.from_best) for row in rows]
+    marks = [_mark(row, is_first=place == 0) for place, row in enumerate(rows)]
     return [Column("", marks)] if ALIKE in marks else []
+
+
+def _mark(row: TrialRow, *, is_first: bool) -> str:
+    untested = row.from_best is None and isinstance(row.trial.outcome, TrialResult)
+    return _UNTESTED if untested and not is_first else mark_of(row.from_best)
 
 
 def _dataset_of(row: TrialRow) -> str:
