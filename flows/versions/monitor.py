@@ -125,7 +125,7 @@ def _report(tracking: Tracking, question: _Question, batch: Sample) -> DriftReco
 def _known(loaded: LoadedVersion, drift: DriftParams) -> Sample:
     """Describe what images are compared with: validation, and drift that was answered in vain."""
     record = loaded.files.record
-    validation = gather(_samples(loaded, _reference(loaded)), most=drift.most_images)
+    validation = gather(_samples(loaded, _reference(loaded, drift)), most=drift.most_images)
     answered = _readable(loaded, answered_batches(record.name, record.version), drift)
     return gather([validation, *(sample for _, sample in answered)], most=drift.most_images)
 
@@ -188,32 +188,42 @@ def _images(loaded: LoadedVersion, source: Path) -> Iterator[Piece]:
         raise InputError(f"{source}: holds no image")
 
 
-def _reference(loaded: LoadedVersion) -> Iterator[Piece]:
+def _reference(loaded: LoadedVersion, drift: DriftParams) -> Iterator[Piece]:
+    """Yield the reference; without labels where the version has learnt them."""
     split, known = _validation(loaded), loaded.files.lineage.classes
-    rows = _reference_rows(loaded.files, split.ids)
+    rows = _reference_rows(loaded.files, split.ids, fewest=drift.minimum_images)
+    learnt = loaded.files.lineage.spec.refit and among(split.ids[rows], loaded.files.trained_ids)
     # A class that the version does not know is nothing that it could have right.
     names = read_manifest(PREPARED).classes
     places = np.array([known.index(name) if name in known else -1 for name in names])
     for start in range(0, len(rows), MINIBATCH):
         part = rows[start : start + MINIBATCH]
-        labels = places[np.asarray(split.labels[part])]
+        labels = None if np.any(learnt) else places[np.asarray(split.labels[part])]
         yield np.asarray(split.images[part]), np.asarray(split.ids[part]), labels
 
 
-def _reference_rows(files: VersionFiles, ids: NDArray[np.uint8]) -> NDArray[np.intp]:
+def _reference_rows(
+    files: VersionFiles, ids: NDArray[np.uint8], *, fewest: int
+) -> NDArray[np.intp]:
     """Return which of today's validation images, ids (n, 32), are the reference.
 
     Those that the version was selected on, and not trained on; where none of them is there, those
-    that it was neither trained nor selected on. Raises InputError where there is neither.
+    that it was neither trained nor selected on. A refit was trained on all of the former: where
+    there are at least `fewest` of the latter, these. Raises InputError where there is neither.
     """
     selected_on = files.validation_ids
+    if files.lineage.spec.refit:
+        unseen = np.flatnonzero(~among(ids, files.trained_ids))
+        if len(unseen) >= fewest:
+            return unseen
     rows = np.flatnonzero(among(ids, files.trained_ids if selected_on is None else selected_on))
     if len(rows):
         if files.lineage.spec.refit:
             log.warning(
                 "%s was trained on its validation images as well: beside them new images look "
-                "stranger than they are",
-                files.called,
+                "stranger than they are, and no accuracy is expected from them; with %d images of "
+                "validation that came later those are the reference",
+                *(files.called, fewest),
             )
         if selected_on is None:
             log.warning(

@@ -124,7 +124,7 @@ def test_the_reference_is_what_the_version_was_selected_on(bars_tracking: Tracki
     """
     loaded = registered(bars_tracking, train=slice(5, 12), selected_on=slice(12, 20))
     split = open_split(PREPARED, "validation", verify=False)
-    [(images, ids, labels)] = monitor._reference(loaded)
+    [(images, ids, labels)] = monitor._reference(loaded, FEW)
     assert np.array_equal(ids, split.ids[12:20])
     assert np.array_equal(images, split.images[12:20])
     names = read_manifest(PREPARED).classes
@@ -138,13 +138,36 @@ def test_without_what_it_was_selected_on_the_reference_is_what_it_never_saw(
 ) -> None:
     """Said in a warning; with nothing of that kind either there is no comparison."""
     loaded = registered(bars_tracking, train=slice(5, 30), selected_on=slice(0, 0))
-    [(_, ids, _)] = monitor._reference(loaded)
+    [(_, ids, _)] = monitor._reference(loaded, FEW)
     assert np.array_equal(ids, open_split(PREPARED, "validation", verify=False).ids[:5])
     assert "none of the validation images that version 3" in caplog.text
     every = np.array(open_split(PREPARED, "validation", verify=False).ids)
     loaded.files.__dict__.update(trained_ids=every, validation_ids=every[:0])
     with pytest.raises(InputError, match="nothing to compare with"):
-        list(monitor._reference(loaded))
+        list(monitor._reference(loaded, FEW))
+
+
+def test_a_refit_is_compared_with_what_it_never_saw(
+    bars_tracking: Tracking, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where there is enough; else its own images, whose labels it has learnt, are no yardstick."""
+    loaded = registered(bars_tracking, train=slice(0, 2), selected_on=slice(2, 8))
+    split = open_split(PREPARED, "validation", verify=False)
+    lineage = loaded.files.lineage
+    spec = lineage.spec.model_copy(update={"refit": True})
+    loaded.files.__dict__.update(lineage=lineage.model_copy(update={"spec": spec}))
+    unseen = len(split.ids) - 8
+    enough = FEW.model_copy(update={"minimum_images": unseen})
+    few = FEW.model_copy(update={"minimum_images": unseen + 1})
+
+    [(_, ids, labels)] = monitor._reference(loaded, enough)
+    assert np.array_equal(ids, split.ids[8:])
+    assert labels is not None
+    assert "its validation images as well" not in caplog.text
+    [(_, ids, labels)] = monitor._reference(loaded, few)
+    assert np.array_equal(ids, split.ids[2:8])
+    assert labels is None
+    assert "trained on its validation images as well" in caplog.text
 
 
 def test_a_version_of_an_earlier_release_is_compared_as_it_was_then(
@@ -160,7 +183,7 @@ def test_a_version_of_an_earlier_release_is_compared_as_it_was_then(
         )
         loaded = registered(bars_tracking, train=slice(5, 12), selected_on=slice(12, 20))
     assert loaded.files.validation_ids is None
-    [(_, ids, _)] = monitor._reference(loaded)
+    [(_, ids, _)] = monitor._reference(loaded, FEW)
     assert np.array_equal(ids, open_split(PREPARED, "validation", verify=False).ids[5:20])
     assert "version 3 of bars-classifier is of an earlier release" in caplog.text
 
