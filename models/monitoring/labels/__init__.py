@@ -1,0 +1,1 @@
+"""Likely faults among labels: confident learning on out-of-sample probabilities."""
