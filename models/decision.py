@@ -106,6 +106,31 @@ class NewData(Record):
         return f"{self.images:,} new images beside {self.before:,}{relabelled}"
 
 
+class ExpectedGain(Record):
+    """Rise of the accuracy that new images promise, by the learning curve of their dataset."""
+
+    gain: float
+    low: float
+    """Of a 95 % interval."""
+    high: float
+    detectable: float | None
+    """True lead that the test split shows with a power of 80 %; null: not known."""
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        text = (
+            f"expected to bring {100 * self.gain:+.2g} points "
+            f"[{100 * self.low:.2g}, {100 * self.high:.2g}]"
+        )
+        if self.detectable is None:
+            return text
+        if self.high < self.detectable:
+            return f"{text}, below what the test split can show"
+        shown = "enough" if self.low >= self.detectable else "maybe enough"
+        return f"{text}, {shown} for the test split to show"
+
+
 class TriggerContext(Record):
     """Circumstances of a decision, beside the fingerprint."""
 
@@ -117,6 +142,8 @@ class TriggerContext(Record):
     """On the newest images; null if it was not estimated."""
     new: NewData | None = None
     """Null if it is not known."""
+    gain: ExpectedGain | None = None
+    """Of these; null if their dataset has no curve."""
     past: tuple[PastRetraining, ...] = ()
     """Retrainings of at least the last seven days and the cool-down, in any order."""
 
@@ -160,24 +187,32 @@ def should_retrain(
         reason = _no_drift(changed, context.drift)
         return Decision(retrain=False, reason=_with_accuracy(reason, context))
     limits = limits or RetrainingParams()
-    if not drifted and _only_little_data(changed, context, limits):
-        return Decision(retrain=False, reason=_too_little(context, limits))
+    if not drifted and (little := _little_data(changed, context, limits)):
+        return Decision(retrain=False, reason=little)
     return _postponed(context, limits) or Decision(
         retrain=True, reason=_with_accuracy(_cause(changed, context), context)
     )
 
 
-def _only_little_data(
+def _little_data(
     changed: Sequence[str], context: TriggerContext, limits: RetrainingParams
-) -> bool:
+) -> str | None:
+    """Say why new data alone is too little, by its images or by what they promise; None: it is not.
+
+    What they promise is too little where even the upper end of its interval is; what corrected
+    labels bring, no curve says.
+    """
     if context.new is None or list(changed) != ["data"]:
-        return False
-    return context.new.changed < limits.minimum_new_images
-
-
-def _too_little(context: TriggerContext, limits: RetrainingParams) -> str:
-    amount = context.new.sentence if context.new else "no new images"
-    return f"{amount}: fewer than {limits.minimum_new_images:,} (retraining.minimum_new_images)"
+        return None
+    amount, least, gain = context.new.sentence, limits.minimum_expected_gain, context.gain
+    if context.new.changed < limits.minimum_new_images:
+        return f"{amount}: fewer than {limits.minimum_new_images:,} (retraining.minimum_new_images)"
+    if least is None or gain is None or gain.high >= least or context.new.relabelled:
+        return None
+    return (
+        f"{amount}, {gain.sentence}: at best less than {100 * least:g} points "
+        "(retraining.minimum_expected_gain)"
+    )
 
 
 def _with_accuracy(reason: str, context: TriggerContext) -> str:
@@ -204,7 +239,10 @@ def _cause(changed: Sequence[str], context: TriggerContext | None) -> str:
 def _amount(changed: Sequence[str], context: TriggerContext | None) -> str:
     """How much the data grew, where it did."""
     new = context.new if context and "data" in changed else None
-    return f"; {new.sentence}" if new and new.changed else ""
+    if not new or not new.changed:
+        return ""
+    promised = f", {context.gain.sentence}" if context and context.gain else ""
+    return f"; {new.sentence}{promised}"
 
 
 def _drifted(context: TriggerContext | None) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What the data that came since the last retraining is worth, for `run --dry-run`."""
 
 from flows.datasets.files import SAMPLE_SHEETS
+from flows.records.data_value import latest_value
 from flows.records.looks import GateOutlook
 from flows.records.trial_store import stored_trials
 from flows.retraining.decide import last_of_name
@@ -27,8 +28,8 @@ class DataWorth(Record):
         amount = self.new.sentence if self.new else "unknown number of new images"
         if self.curve is None:
             return (
-                f"{amount}; what they are worth is unmeasured: that needs trials of one config on "
-                "three sizes of this dataset"
+                f"{amount}; what they are worth is unmeasured: `pitchpipe data worth` says it, or "
+                "trials of one config on three sizes of this dataset"
             )
         return f"{amount}; {self.curve.sentence}{self._beside()}"
 
@@ -48,8 +49,22 @@ def data_worth(
     """Weigh what came since the last retraining of the params' name."""
     return DataWorth(
         new=new,
-        curve=_curve(params, manifest),
+        curve=_measured(params, manifest, new) or _curve(params, manifest),
         detectable=gate.detectable if gate else None,
+    )
+
+
+def _measured(params: Params, manifest: Manifest, new: NewData | None) -> LearningCurve | None:
+    """Return what `data worth` measured on fractions of this dataset, if it was asked."""
+    value = latest_value(params.registered_name, manifest.name)
+    if value is None or new is None or not new.images:
+        return None
+    found = value.expected(new.images)
+    return LearningCurve(
+        sizes=len(value.points),
+        trials=sum(len(point.errors) for point in value.points),
+        gain=found.value,
+        interval=found.interval,
     )
 
 

@@ -22,6 +22,7 @@ from flows.records.champion import (
 )
 from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
+from flows.retraining.expected_gain import expected_gain
 from models.config import Params, RetrainingParams, load_params, read_record, read_record_lines
 from models.decision import (
     Completed,
@@ -99,7 +100,8 @@ def decide(params: Params, request: Request, *, now: Fingerprint | None = None) 
         time=datetime.now(UTC),
         drift=request.drift,
         expected=request.expected,
-        new=new_data(last, params),
+        new=(new := new_data(last, params)),
+        gain=expected_gain(params, new),
         past=past_retrainings(params.retraining),
     )
     return should_retrain(

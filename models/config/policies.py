@@ -225,6 +225,11 @@ class RetrainingParams(Record):
     minimum_new_images: int = Field(1, ge=1)
     """Fewest new or relabelled images for which a schedule retrains where the data alone changed
     and no drift was found; it waits for more otherwise."""
+    minimum_expected_gain: float | None = Field(None, gt=0, lt=1)
+    """Least gain in accuracy, as a share, for which a schedule retrains where the data alone
+    changed and no drift was found: it waits while even the upper end of the 95 % interval of what
+    the new images promise is less. Holds where `pitchpipe data worth` measured the dataset; null:
+    no gain is too small."""
     per_day: int | None = Field(None, ge=1)
     """Retrainings that end within any 24 hours, at most, with any result; null: no limit."""
     hours_per_week: float | None = Field(None, gt=0)

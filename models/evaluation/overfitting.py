@@ -7,6 +7,7 @@ from typing import Literal
 
 from models.config import TrialConfig
 from models.evaluation import remedies
+from models.evaluation.data_value.records import DataValue
 from models.evaluation.generalisation_gap import Difference, GeneralisationGap
 from models.evaluation.stopping_criteria import StoppingCriteria, stopping_criteria
 from models.trials import EpochRecord
@@ -42,10 +43,12 @@ def diagnose_overfitting(
     kept_epoch: int,
     gap: GeneralisationGap | None,
     config: TrialConfig,
+    value: DataValue | None = None,
 ) -> OverfittingDiagnosis:
     """Judge the kept weights by their gap, and the course of training by Prechelt's criteria.
 
-    history: oldest first;  kept_epoch: of the weights;  config: of the trial.
+    history: oldest first;  kept_epoch: of the weights;  config: of the trial;  value: what more
+    data would bring, where that was measured.
     Train longer: validation loss is still falling. More regularisation: a gap beyond chance, and
     validation loss has risen. Less capacity or more data: a gap, and it has not risen. Of models
     without a gap at most one in twenty is said to have one: two tests at 2.5 % one-sided.
@@ -62,7 +65,7 @@ def diagnose_overfitting(
         return OverfittingDiagnosis(kind="unknown", text=text, criteria=criteria)
     kind = _answer(history, gap, criteria)
     advice = _advice(kind, criteria, kept=kept_epoch, config=config)
-    text = f"{_TITLES[kind]} {_scored(gap, kept_epoch)} {_course(criteria)} {advice}"
+    text = f"{_TITLES[kind]} {_scored(gap, kept_epoch)} {_course(criteria)} {advice}{_more(value)}"
     return OverfittingDiagnosis(kind=kind, text=text, gap=gap, criteria=criteria)
 
 
@@ -171,6 +174,16 @@ def _advice(kind: Answer, criteria: StoppingCriteria, *, kept: int, config: Tria
     if has_risen(criteria) and spared:
         return f"The epochs after the one kept can be spared. {_params(spared)}"
     return "Nothing to change."
+
+
+def _more(value: DataValue | None) -> str:
+    if value is None:
+        return ""
+    limit = f" {value.capacity.text}" if value.capacity else ""
+    return (
+        f" More data is expected to help by {value.gain.points}, with {value.more:,} more train "
+        f"images (learning curve of {value.subject}).{limit}"
+    )
 
 
 def _params(lines: Iterable[str]) -> str:

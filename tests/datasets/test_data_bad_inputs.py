@@ -11,6 +11,7 @@ from bad_inputs import BAD_INPUTS, Maker
 from data_fixtures import class_folders, make_project, noise
 
 from flows.datasets import dvc, ingest
+from flows.datasets.files import RAW
 from flows.datasets.ingest import Added, add_source, check_source
 from models.config import DataParams
 from models.datasets.batches import read_batch, read_piece
@@ -152,7 +153,7 @@ def test_a_failure_of_dvc_leaves_its_file_as_it_was(
     before: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a full disk it leaves an empty one, which every later command would refuse."""
-    path = dvc.RAW / "pets.dvc"
+    path = RAW / "pets.dvc"
     if before is not None:
         path.write_text(before)
 

@@ -1,10 +1,10 @@
 """What more images would bring: the power law, intervals, classes, capacity, the section."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from data_value_fixtures import SIZES, drawn, sized, value
 from evaluation_fixtures import Sources
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,12 +13,12 @@ from training_fixtures import write_prepared
 from flows.cli.display.data_value import parse_fractions, print_value
 from models.config import CnnConfig, MlpConfig, TrialConfig
 from models.errors import ConfigError
-from models.evaluation.data_value.capacity import SizedTrials, capacity_curve, scaled_network
+from models.evaluation.data_value.capacity import capacity_curve, scaled_network
 from models.evaluation.data_value.class_values import value_alone, values_in_proportion
 from models.evaluation.data_value.figures import draw_value
 from models.evaluation.data_value.fitting import Trials, fit_power_law, hold_out
 from models.evaluation.data_value.power_law import Estimate, PowerLaw
-from models.evaluation.data_value.records import DataValue, SizePoint
+from models.evaluation.data_value.records import DataValue
 from models.evaluation.report.data_value import (
     BEGIN,
     END,
@@ -27,8 +27,6 @@ from models.evaluation.report.data_value import (
     render_value_page,
 )
 from models.networks import ResnetConfig
-
-SIZES = (500.0, 1000.0, 2000.0, 4000.0)
 
 
 def law(errors: tuple[float, ...], *, variance: float = 1e-10, falls: bool = True) -> PowerLaw:
@@ -42,22 +40,6 @@ def law(errors: tuple[float, ...], *, variance: float = 1e-10, falls: bool = Tru
         noise=0.001,
         falls=falls,
     )
-
-
-def drawn(
-    random: np.random.Generator, *, images: int, a: float, b: float, c: float, trials: int = 3
-) -> list[Trials]:
-    """Trials whose errors follow a power law, on images of which some are hard for all."""
-    hard = random.random(images)
-    found = []
-    for size in SIZES:
-        error = a + b * size**-c
-        wrong = [
-            np.where(random.random(images) < 0.7, hard, random.random(images)) < error
-            for _ in range(trials)
-        ]
-        found.append(Trials(size, np.array(wrong)))
-    return found
 
 
 def test_exact_errors_give_the_gain_worked_by_hand() -> None:
@@ -181,17 +163,6 @@ def test_classes_are_sorted_by_what_they_gain(tmp_path: Path) -> None:
     assert "50 more `middle` images, alone: recall +" in alone.sentence
 
 
-def sized(factor: float, train: float, validation: float, seed: int = 0) -> SizedTrials:
-    random = np.random.default_rng(seed)
-    return SizedTrials(
-        factor=factor,
-        parameters=round(1000 * factor),
-        train_wrong=random.random((3, 2000)) < train,
-        wrong=random.random((3, 2000)) < validation,
-        keys=("a", "b", "c"),
-    )
-
-
 @pytest.mark.parametrize(
     ("now", "wider", "limit"),
     [
@@ -221,43 +192,6 @@ def test_every_width_of_a_network_is_scaled() -> None:
     assert mlp.hidden_units == 1
     with pytest.raises(ConfigError, match="times as wide"):
         scaled_network(TrialConfig(network=ResnetConfig(width=4)), 0.25)
-
-
-def value(**changes: object) -> DataValue:
-    """An answer with three classes, one of them alone, and a capacity curve."""
-    labels = np.repeat([0, 1, 2], 40)
-    trials = drawn(np.random.default_rng(2), images=120, a=0.02, b=5, c=0.6)
-    fitted = fit_power_law(trials)
-    alone = value_alone("<shirt>", trials, labels, 1, more=400)
-    made = DataValue(
-        id="ab" * 32,
-        at=datetime(2026, 1, 2, tzinfo=UTC),
-        name="pets",
-        dataset="pets",
-        dataset_digest="cd" * 32,
-        subject="version 3",
-        config=TrialConfig(),
-        epochs=5,
-        train_images=4000,
-        all_images=5000,
-        validation_images=120,
-        points=tuple(
-            SizePoint(
-                fraction=one.images / 4000,
-                images=one.images,
-                errors=tuple(one.wrong.mean(axis=1).tolist()),
-                keys=("k",) * 3,
-            )
-            for one in trials
-        ),
-        curve=fitted,
-        more=4000,
-        gain=fitted.gain(4000, 8000),
-        classes=(alone, alone.model_copy(update={"alone": False, "accuracy": None})),
-        check=hold_out(trials),
-        capacity=capacity_curve([sized(1.0, 0.02, 0.2), sized(2.0, 0.01, 0.2, seed=1)]),
-    )
-    return made.model_copy(update=changes)
 
 
 def test_a_record_is_read_back_and_says_what_new_images_promise() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_value_fixtures import value
 from evaluation_fixtures import naming
 from hypothesis import given
 from hypothesis import strategies as st
@@ -327,3 +328,18 @@ def test_the_gap_is_that_of_the_kept_weights_on_the_images_as_they_are(
     # Which the epoch's own record, of moving weights and changed images, is not.
     assert found.validation.cross_entropy == pytest.approx(result.scores.cross_entropy, abs=1e-5)
     assert found.validation.accuracy == pytest.approx(result.scores.accuracy)
+
+
+def test_more_data_is_said_to_help_by_as_much_as_was_measured() -> None:
+    """And whether the network limits, where that was asked; nothing where neither was."""
+    measured = value()
+
+    found = diagnose_overfitting(
+        history(FALLING, PLATEAU), kept_epoch=3, gap=GAP, config=TrialConfig(), value=measured
+    )
+    plain = diagnosed(FALLING, PLATEAU, GAP)
+
+    assert measured.capacity is not None
+    assert f"More data is expected to help by {measured.gain.points}" in found.text
+    assert found.text.endswith(measured.capacity.text)
+    assert "More data is expected" not in plain.text

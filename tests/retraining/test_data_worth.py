@@ -4,13 +4,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from data_value_fixtures import value
 
 from flows.datasets.files import SAMPLE_SHEETS
+from flows.records.data_value import latest_value, remember_value
 from flows.records.trial_store import StoredTrial
 from flows.retraining import data_worth as worth
+from flows.retraining.expected_gain import expected_gain
 from models.config import DataParams, Params, TrialConfig
 from models.datasets.prepared import Dropped, Manifest, SplitInfo
-from models.decision import Completed, Fingerprint
+from models.decision import Completed, Fingerprint, NewData
 from models.trials import Scores, TrialResult, TrialSpec
 
 
@@ -94,3 +97,26 @@ def test_two_sizes_are_no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert found.curve is None
     assert "unmeasured" in found.sentence
+
+
+def test_what_was_measured_on_fractions_counts_before_what_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The newest answer about this dataset; one about another says nothing."""
+    params, new = Params(), NewData(images=1000, before=5000)
+    answer = value(name=params.registered_name, dataset="digits")
+    remember_value(answer)
+    remember_value(answer.model_copy(update={"id": "00" * 32, "dataset": "pets"}))
+    monkeypatch.setattr(worth, "stored_trials", list)
+
+    found = worth.data_worth(params, manifest(6400), new=new, gate=None)
+    promised = expected_gain(params, new)
+
+    assert found.curve is not None
+    assert promised is not None
+    assert found.curve.gain == promised.gain == answer.expected(1000).value
+    assert (found.curve.sizes, found.curve.trials) == (4, 12)
+    assert promised.detectable is None
+    assert latest_value(params.registered_name, "cats") is None
+    assert expected_gain(params, NewData(images=0, before=5000)) is None
+    assert expected_gain(params, None) is None

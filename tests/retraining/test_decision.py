@@ -26,6 +26,7 @@ from models.decision import (
     Decision,
     DriftScore,
     ExpectedAccuracy,
+    ExpectedGain,
     Fingerprint,
     NewData,
     PastRetraining,
@@ -173,6 +174,46 @@ def test_a_schedule_weighs_how_much_data_came(
 
     assert decision.retrain is retrain
     assert f"{images} new images beside 1,797" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("trigger", "drift", "least", "retrain"),
+    [
+        ("cron", CALM, 0.02, False),
+        ("cron", CALM, 0.018, True),
+        ("cron", CALM, None, True),
+        ("cron", DRIFTED, 0.02, True),
+        ("manual", CALM, 0.02, True),
+    ],
+)
+def test_a_schedule_weighs_what_new_data_promises_where_it_was_asked_to(
+    trigger: Trigger, drift: DriftScore, least: float | None, *, retrain: bool
+) -> None:
+    """By the upper end of the interval; the reason names gain and what can be shown."""
+    gain = ExpectedGain(gain=0.012, low=0.005, high=0.019, detectable=0.03)
+    new = NewData(images=400, before=1797)
+    context = TriggerContext(trigger=trigger, time=NOON, drift=(drift,), new=new, gain=gain)
+
+    limits = RetrainingParams(minimum_expected_gain=least)
+    decision = should_retrain(NOW, CHANGED, context=context, limits=limits)
+
+    assert decision.retrain is retrain
+    promised = "expected to bring +1.2 points [0.5, 1.9], below what the test split can show"
+    assert promised in decision.reason
+    assert ("retraining.minimum_expected_gain" in decision.reason) is not retrain
+
+
+@pytest.mark.parametrize(
+    ("detectable", "words"),
+    [(0.004, "points [0.5, 1.9], enough"), (0.01, "maybe enough"), (None, "[0.5, 1.9]")],
+)
+def test_what_the_test_split_can_show_is_said_beside_the_gain(
+    detectable: float | None, words: str
+) -> None:
+    """The whole interval above it, one end, or nothing where it is not known."""
+    gain = ExpectedGain(gain=0.012, low=0.005, high=0.019, detectable=detectable)
+
+    assert words in gain.sentence
 
 
 @pytest.mark.parametrize("drift", [CALM, DRIFTED])

@@ -82,6 +82,7 @@ def _summarise(report: ReportInput, outcomes: Outcomes) -> Summary:
             kept_epoch=report.selection.best_epoch,
             gap=report.gap,
             config=report.config,
+            value=report.value,
         ),
         calibration=diagnose_calibration(outcomes, report.bins),
         temperature=describe_temperature(report.calibration, report.evaluation),
