@@ -4,11 +4,11 @@ import jinja2
 
 
 def render(template: str, **values: object) -> str:
-    """Fill a template of this folder; a value that it names and is not given is an error."""
+    """Fill a template in html/; a value that it names and is not given is an error."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        loader=jinja2.PackageLoader("models.evaluation.report", ""),
+        loader=jinja2.PackageLoader("models.evaluation.report", "html"),
     )
     environment.filters["percent"] = percent
     return environment.get_template(template).render(**values)
