@@ -26,6 +26,7 @@ import dying_command
 from dying_command import Fate
 from project_folder import CONSOLE_SCRIPT, REPOSITORY, Ran, clean_environment
 
+HERE = Path(__file__).parent
 KILLED = -signal.SIGKILL
 TIMED_OUT = -signal.SIGALRM
 """Code of a command that was ended because it did not end."""
@@ -127,7 +128,7 @@ def warm_commands() -> Iterator[WarmCommands]:
         server = subprocess.Popen(
             [sys.executable, __file__],
             cwd=outputs,
-            env=clean_environment() | {"PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}"},
+            env=clean_environment() | {"PYTHONPATH": f"{REPOSITORY}:{HERE}:{HERE}/hostile"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

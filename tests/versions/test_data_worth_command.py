@@ -109,6 +109,7 @@ def test_an_answer_is_made_of_trials_in_the_store(
         (["--fractions", "0.5"], "--fractions 0.5"),
         (["--class", "cat"], "--class cat: no class of digits; there are 0, 1"),
         (["--fractions", "0.0001,0.5"], "choose larger --fractions"),
+        (["--class", "8", "--more", "5000"], "--more 5000: at most"),
         (["nothing"], "no version 'nothing'"),
     ],
 )

@@ -108,9 +108,10 @@ def make_plan(
 ) -> Plan:
     """Lay out the trials, and look up which are in the store.
 
-    Raises ConfigError for a class that is not there and a network without widths, InputError where
-    a fraction holds too few images.
+    Raises ConfigError for a class that is not there, a network without widths and more images than
+    there are, InputError where a fraction holds too few images.
     """
+    _check_more(question, manifest)
     params = request.params().model_copy(update={"trial": subject.config})
     search = Search(params, manifest, device_of(request))
     layout = _layout(question, subject.config, manifest)
@@ -126,6 +127,18 @@ def make_plan(
         key: cached(spec, budget=epochs, limit_minutes=limit) for key, spec in specs.items()
     }
     return Plan(question, subject, manifest, groups, outcomes, specs, labels)
+
+
+def _check_more(question: Question, manifest: Manifest) -> None:
+    """Refuse to extend a curve beyond as many images again as there are."""
+    train = manifest.splits["train"]
+    counts = dict(zip(manifest.classes, train.class_counts, strict=True))
+    most = min([train.images, *(counts.get(name, train.images) for name in question.classes)])
+    if question.more is not None and question.more > most:
+        raise ConfigError(
+            f"--more {question.more}: at most {most:,}, as many again as train has"
+            f"{' of the class' if question.classes else ''}: no curve says what lies beyond"
+        )
 
 
 def _group(laid: "_Laid", trials: int, search: Search, train: Split) -> Group:
