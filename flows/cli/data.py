@@ -62,6 +62,26 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Only say which trials, and about how long.")
 ]
 
+OfOption = Annotated[
+    str, typer.Option("--of", help="Version, alias or trial whose config is trained.")
+]
+FoldsOption = Annotated[int, typer.Option("--folds", help="Trainings; each leaves out a fold.")]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", help="Of each fold, at most; default: its trial's.")
+]
+SplitsOption = Annotated[
+    list[str] | None,
+    typer.Option("--split", help="train, validation, test (repeatable); default: all."),
+]
+ListOption = Annotated[
+    Path | None, typer.Option("--output", help="The list, .csv or .jsonl; default: by the page.")
+]
+FillOption = Annotated[
+    Literal["given", "proposed"],
+    typer.Option("--fill", help="What the list's column `label` holds at first."),
+]
+TopOption = Annotated[int | None, typer.Option("--top", min=1, help="Lines of the list.")]
+
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
@@ -144,27 +164,14 @@ def triage(
     project: Project,
     *,
     dataset: DatasetOption = None,
-    of: Annotated[
-        str, typer.Option("--of", help="Version, alias or trial whose config is trained.")
-    ] = "champion",
-    folds: Annotated[int, typer.Option("--folds", help="Trainings; each leaves out a fold.")] = 5,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Of each fold, at most; default: its trial's.")
-    ] = None,
-    split: Annotated[
-        list[str] | None,
-        typer.Option("--split", help="train, validation, test (repeatable); default: all."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", help="The list, .csv or .jsonl; beside the page.")
-    ] = None,
-    fill: Annotated[
-        Literal["given", "proposed"],
-        typer.Option("--fill", help="What the list's column `label` holds at first."),
-    ] = "given",
-    top: Annotated[int | None, typer.Option("--top", min=1, help="Lines of the list.")] = None,
+    of: OfOption = "champion",
+    folds: FoldsOption = 5,
+    epochs: EpochsOption = None,
+    split: SplitsOption = None,
+    output: ListOption = None,
+    fill: FillOption = "given",
+    top: TopOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it costs, no more.")] = False,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rank images whose labels are likely wrong, by networks that did not see them.
@@ -172,28 +179,25 @@ def triage(
     Trains the champion's config on folds of train and validation; test is asked of the champion
     itself. Edit the list that is written, then `pitchpipe data relabel` it.
 
-    Example: pitchpipe data triage --folds 3 --open
+    Example: pitchpipe data triage --folds 3
     """
     from flows.cli.display.labels import following, print_triage, say_plan
     from flows.versions.label_triage import TriageRequest, open_triage, splits_named
     from flows.versions.triage_files import ListRequest, write_triage
 
-    project = project.of_dataset(dataset)
     asked = ListRequest(project.user_path(output) if output else None, fill, top)
     asked.check()
     request = TriageRequest(of, folds, epochs, splits_named(split or []))
-    tracking = project.tracking()
-    opened = open_triage(tracking, project.params, request)
+    project = project.of_dataset(dataset)
+    opened = open_triage(project.tracking(), project.params, request)
     say_plan(opened.plan)
     if dry_run:
         emit(opened.plan) if as_json else None
         return
     with following(opened.plan) as tick:
         found = opened.carry_out(tick)
-    found = write_triage(found, tracking, of, asked)
+    found = write_triage(found, opened.tracking, of, asked)
     emit(found) if as_json else print_triage(found)
-    if open_page and found.page:
-        typer.launch(Path(found.page).resolve().as_uri())
 
 
 @data_app.command("relabel")
