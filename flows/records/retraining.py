@@ -120,6 +120,9 @@ class Retraining(Record):
     confirmation: tuple[Confirmed, ...] = ()
     """Configurations trained again with other seeds, best first; empty unless `search.confirm`."""
     test: Scores | None = None
+    """Of the selected trial, or of its refit."""
+    refit: bool = False
+    """Whether a refit of the selected trial was scored and registered in its place."""
     dataset: DatasetName | None = None
     leaderboard: tuple[LeaderboardEntry, ...] = ()
     baselines: tuple[Baseline, ...] = ()

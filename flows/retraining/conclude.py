@@ -21,10 +21,12 @@ def with_verdict(result: Retraining, evaluated: Evaluated, promotion: Promotion)
     """Add the test scores and the verdict to the result of a search."""
     report = str(evaluated.directory / "report.html")
     test = evaluated.evaluation.scores
+    refit = result.best is not None and result.best.key != evaluated.result.key
     return result.model_copy(
         update={
             "promotion": promotion,
             "test": test,
+            "refit": refit,
             "report": report,
         }
     )

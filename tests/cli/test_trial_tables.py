@@ -11,6 +11,7 @@ from registry_records import trial_result
 from rich.console import Console
 from training_fixtures import UNSEEN
 
+from flows.cli.display.retraining import print_retraining
 from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trial_comparison import print_comparison
 from flows.cli.display.trials import (
@@ -23,10 +24,12 @@ from flows.cli.display.trials import (
     thin,
 )
 from flows.datasets.files import PREPARED, SAMPLE_SHEETS
+from flows.records.retraining import Retraining
 from flows.records.trial_store import STORE, StoredTrial
 from models.config import CnnConfig, DataParams, TrialConfig
 from models.config.trial import Objective
 from models.datasets.prepared import MANIFEST, Manifest
+from models.decision import Decision
 from models.evaluation.records import FromBest
 from models.files import write_text
 from models.training.source import package_versions, training_source_digest
@@ -310,3 +313,19 @@ def test_a_trial_that_was_not_tested_is_not_shown_as_told_apart(
     lines = [line.split() for line in text.splitlines() if "finished" in line]
     assert [line[1] for line in lines] == ["finished", "~", "?"]
     assert "?: not tested" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("refit", "scored"),
+    [(False, "the selected trial"), (True, "its refit on train and validation")],
+)
+def test_it_is_said_whose_score_on_test_it_is(
+    *, refit: bool, scored: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refit's is not that of the trial in the leaderboard above it."""
+    scores = Scores(accuracy=0.5, f1_macro=0.5, cross_entropy=1.0)
+    decision = Decision(retrain=True, reason="forced")
+
+    print_retraining(Retraining(decision=decision, test=scores, refit=refit))
+
+    assert f"Test, {scored}: accuracy 0.5000" in capsys.readouterr().out

@@ -165,6 +165,7 @@ def test_a_refit_that_is_calibrated_and_mirrors_is_registered_and_made_again(
     assert (ran.document["version"], ran.document["trials"]["trained"]) == (2, 0)
     first, test = retrained[1].document["test"], ran.document["test"]
     found = traced["calibration"]
+    assert ran.document["refit"]
     assert traced["flips"] == "horizontal"
     assert traced["trial"] != ran.document["best"]["key"]
     listed = project.pitchpipe("trials", "--all", "--json").document

@@ -48,7 +48,8 @@ def print_retraining(result: Retraining) -> None:
     if result.optimism is not None:
         console.print(f"Validation, {result.optimism.sentence}", highlight=False)
     if result.test is not None:
-        console.print(f"Test, the selected trial: {format_scores(result.test)}", highlight=False)
+        scored = "its refit on train and validation" if result.refit else "the selected trial"
+        console.print(f"Test, {scored}: {format_scores(result.test)}", highlight=False)
     if result.promotion is not None:
         _print_verdict(console, result, result.promotion)
 
