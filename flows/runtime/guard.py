@@ -57,7 +57,7 @@ class Guard:
         self._closed = closed
         self._asks = auth is not None
         self._auth = auth or ""
-        self._user, _, self._password = self._auth.partition(":")
+        self._password = self._auth.partition(":")[2]
         if self._asks and not self._password:
             raise ValueError("auth: no password in it; give `user:password`")
         # A cookie is sent to all ports of a host: the servers of each project need their own.
@@ -91,7 +91,7 @@ class Guard:
             return None
         if request.headers.get("sec-fetch-mode") == "navigate":
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED)
-        text = f"This server asks for a password: basic authentication as {self._user}."
+        text = "This server asks for a user and a password, by basic authentication."
         return PlainTextResponse(text, HTTPStatus.UNAUTHORIZED)
 
     def _is_known(self, request: HTTPConnection) -> bool:

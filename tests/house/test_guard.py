@@ -169,6 +169,8 @@ def test_a_program_without_the_password_gets_nothing(served: Served, authorizati
 
     assert {served.code(method, "/api/flows", **named) for method in METHODS} == {401}
     assert served.code("GET", "/api/flows") == 401
+    refused = httpx.get(f"{served.origin}/api/flows")
+    assert AUTH.partition(":")[0] not in refused.text
     assert served.code("GET", "/health", **named) == 200
     assert served.code("POST", "/health", **named) == 401
 
