@@ -218,19 +218,7 @@ def _reference_rows(
             return unseen
     rows = np.flatnonzero(among(ids, files.trained_ids if selected_on is None else selected_on))
     if len(rows):
-        if files.lineage.spec.refit:
-            log.warning(
-                "%s was trained on its validation images as well: beside them new images look "
-                "stranger than they are, and no accuracy is expected from them; with %d images of "
-                "validation that came later those are the reference",
-                *(files.called, fewest),
-            )
-        if selected_on is None:
-            log.warning(
-                "%s is of an earlier release, which did not tell its train images from those of "
-                "validation: the reference may hold some that it was trained on",
-                files.called,
-            )
+        _warn_of_what_it_learnt(files, fewest)
         return rows
     rows = np.flatnonzero(~among(ids, files.trained_ids))
     if not len(rows):
@@ -244,6 +232,22 @@ def _reference_rows(
         *(PREPARED, files.called, len(rows)),
     )
     return rows
+
+
+def _warn_of_what_it_learnt(files: VersionFiles, fewest: int) -> None:
+    if files.lineage.spec.refit:
+        log.warning(
+            "%s was trained on its validation images as well: beside them new images look "
+            "stranger than they are, and no accuracy is expected from them; with %d images of "
+            "validation that came later those are the reference",
+            *(files.called, fewest),
+        )
+    if files.validation_ids is None:
+        log.warning(
+            "%s is of an earlier release, which did not tell its train images from those of "
+            "validation: the reference may hold some that it was trained on",
+            files.called,
+        )
 
 
 def _validation(loaded: LoadedVersion) -> Split:
