@@ -24,7 +24,7 @@ from models.evaluation.slices.scoring import score_slices
 
 CLASSES = tuple("0123456789")
 CENTRES = 3 * np.random.default_rng(0).normal(size=(10, 16))
-REPEATS = 150
+REPEATS = 800
 """Simulated splits."""
 Integers = npt.NDArray[np.int64]
 
