@@ -3,6 +3,7 @@
 Light to import: a decision not to retrain is appended without importing MLflow.
 """
 
+import contextlib
 import getpass
 import json
 import os
@@ -16,9 +17,11 @@ from typing import Literal
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flows.records.shared_ledger import SharedLedger, shared_place
 from models.config import Record, read_record_lines
 from models.config.policies import Verdict
 from models.digests import digest_of
+from models.errors import BusyError
 from models.files import append_line, last_line, write_text
 
 LEDGER = Path("mlruns/ledger.jsonl")
@@ -46,6 +49,10 @@ MOVES = frozenset({"promote", "rollback", "adopt", "restore"})
 """Actions after which the champion is `after`."""
 GENESIS = "0" * 64
 """`previous` of the first entry."""
+
+
+class OvertakenError(BusyError):
+    """Somebody else appended what an action about the same name did not know of."""
 
 
 class LedgerAction(Record):
@@ -116,24 +123,46 @@ class Ledger:
         return recorded_champion(self.of(name))
 
 
-def append(action: LedgerAction, path: Path = LEDGER) -> Entry:
-    """Append an entry, durably; one process at a time."""
+def append(action: LedgerAction, path: Path = LEDGER, *, seen: int | None = None) -> Entry:
+    """Append an entry, durably; one process at a time, and one host where the ledger is shared.
+
+    seen: length of the ledger that the action rests on. Raises OvertakenError where an entry about
+    the same name, other than a decision, was appended since.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        head = _head(path)
-        facts = action.model_dump(mode="json") | {
-            "number": head.length + 1,
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "who": _who(),
-            "previous": head.digest,
-        }
-        entry = Entry.model_validate(facts | {"digest": _seal(facts)}, strict=False)
-        append_line(path, entry.model_dump_json(by_alias=True))
-    return entry
+        shared = _shared(path)
+        while True:
+            _complete(path)
+            _refuse_overtaken(action.name, seen, path)
+            entry = _following(action, _head(path))
+            line = entry.model_dump_json(by_alias=True)
+            if shared is None:
+                append_line(path, line)
+                return entry
+            if shared.write(entry.number, line):
+                return entry
 
 
 def read(path: Path = LEDGER) -> Ledger:
-    """Read the ledger and check its chain; an unreadable line is a problem, not an error."""
+    """Read the ledger and check its chain; an unreadable line is a problem, not an error.
+
+    A shared one is first completed from where the team keeps it.
+    """
+    if _shared(path) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            _complete(path)
+    return _read_file(path)
+
+
+def place_problems(path: Path = LEDGER) -> list[str]:
+    """Describe entries of a shared ledger that are not those of this project's copy."""
+    shared = _shared(path)
+    return shared.problems() if shared is not None else []
+
+
+def _read_file(path: Path) -> Ledger:
     entries: list[Entry] = []
     problems: list[str] = []
     lines = read_record_lines(path, Entry.model_validate_json)
@@ -146,6 +175,43 @@ def read(path: Path = LEDGER) -> Ledger:
     return Ledger(entries=tuple(entries), problems=tuple(problems))
 
 
+def _shared(path: Path) -> SharedLedger | None:
+    place = shared_place() if path == LEDGER else None
+    return SharedLedger(place, path) if place is not None else None
+
+
+def _complete(path: Path) -> None:
+    """Take over what other hosts appended, with its evidence; nothing where nobody shares it."""
+    shared = _shared(path)
+    for line in shared.pull() if shared is not None else ():
+        with contextlib.suppress(ValidationError):  # damaged: `audit` says so
+            digest = Entry.model_validate_json(line).evidence
+            if shared is not None and digest is not None:
+                shared.fetch_evidence(digest, EVIDENCE / f"{digest}.json")
+
+
+def _refuse_overtaken(name: str, seen: int | None, path: Path) -> None:
+    if seen is None or _head(path).length == seen:
+        return
+    later = [entry for entry in _read_file(path).of(name) if entry.number > seen]
+    moved = [entry for entry in later if entry.action != "decision"]
+    if moved:
+        raise OvertakenError(
+            f"{moved[0].who} was first: {moved[0].action} of version {moved[0].after} of {name} is "
+            f"entry {moved[0].number} of the ledger; run the command again"
+        )
+
+
+def _following(action: LedgerAction, head: Head) -> Entry:
+    facts = action.model_dump(mode="json") | {
+        "number": head.length + 1,
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "who": _who(),
+        "previous": head.digest,
+    }
+    return Entry.model_validate(facts | {"digest": _seal(facts)}, strict=False)
+
+
 def keep_evidence(evidence: BaseModel | str) -> str:
     """Write the evidence for an entry; return its digest, which the entry names.
 
@@ -154,6 +220,9 @@ def keep_evidence(evidence: BaseModel | str) -> str:
     digest = digest_of(evidence)
     text = evidence if isinstance(evidence, str) else evidence.model_dump_json(indent=2)
     write_text(EVIDENCE / f"{digest}.json", text)
+    shared = _shared(LEDGER)
+    if shared is not None:  # before the entry that names it
+        shared.write_evidence(digest, text)
     return digest
 
 
@@ -230,7 +299,7 @@ def _head(path: Path) -> Head:
     try:
         last = Entry.model_validate_json(line)
     except ValidationError:  # damaged: the chain goes on from the last entry that can be read
-        return read(path).head
+        return _read_file(path).head
     return Head(length=last.number, digest=last.digest)
 
 

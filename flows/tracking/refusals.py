@@ -4,12 +4,12 @@ Packages that only a team's servers need are not imported: what they raise is kn
 """
 
 import sqlite3
-import sys
 
 import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from flows.runtime.object_store import raised_by_s3, store_refusal
 from models.credentials import without_credentials
 
 _SIGN_IN = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of it"
@@ -18,33 +18,12 @@ _NOT_ALLOWED = (
     "MLFLOW_TRACKING_USERNAME"
 )
 _EXTRAS = ("boto3", "botocore", "psycopg2", "pymysql", "azure", "google")
-_KEYS = (
-    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) say who one is, AWS_ENDPOINT_URL "
-    "which store is asked"
-)
-_STORE_CODES = {
-    "NoSuchBucket": "there is no such bucket; make it, or name another",
-    "AccessDenied": f"the store refuses; {_KEYS}",
-    "InvalidAccessKeyId": f"the store does not know that key; {_KEYS}",
-    "SignatureDoesNotMatch": f"the store takes the secret for wrong; {_KEYS}",
-    "NoCredentialsError": _KEYS,
-    "PartialCredentialsError": _KEYS,
-    "ProfileNotFound": _KEYS,
-}
-"""Ways out, by S3's error codes and the names of botocore's errors."""
 
 
 def raised_by_stores() -> tuple[type[Exception], ...]:
     """Return the errors of whatever stands behind a tracking address."""
     ours = (MlflowException, SQLAlchemyError, sqlite3.Error, requests.RequestException)
     return (*ours, ModuleNotFoundError, *raised_by_s3())
-
-
-def raised_by_s3() -> tuple[type[Exception], ...]:
-    """Return the errors of S3's client; none where nobody has imported it."""
-    core, client = sys.modules.get("botocore.exceptions"), sys.modules.get("boto3.exceptions")
-    found = (core.BotoCoreError, core.ClientError) if core else ()
-    return (*found, client.Boto3Error) if client else found
 
 
 def refusal_of(error: Exception, *, at: str) -> str | None:
@@ -68,17 +47,6 @@ def refusal_of(error: Exception, *, at: str) -> str | None:
         return f"{server}: there is no such database; make it with `createdb`"
     way_out = store_refusal(error)
     return None if way_out is None else f"artifacts of {server}: {way_out}"
-
-
-def store_refusal(error: BaseException) -> str | None:
-    """Name the way out of an error of S3; None where it may pass, or is of something else.
-
-    What uploads raises an error of its own, with S3's code in its text only.
-    """
-    if not isinstance(error, raised_by_s3()):
-        return None
-    told = f"{type(error).__name__} {error}"
-    return next((way_out for code, way_out in _STORE_CODES.items() if code in told), None)
 
 
 def _status_of(error: Exception) -> int | None:

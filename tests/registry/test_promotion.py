@@ -324,10 +324,10 @@ from flows.registry.promotion.commands import settle
 from flows.tracking.store import open_tracking
 
 append = ledger.append
-def dying(deed):
+def dying(deed, *, seen):
     if deed.action == "promote":
         os.kill(os.getpid(), signal.SIGKILL)
-    return append(deed)
+    return append(deed, seen=seen)
 ledger.append = dying
 settle(open_tracking(NAME), judgement(2, 1), AUTOMATIC)
 """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from flows.records import ledger
-from flows.records.ledger import Entry, evidence_problems, faults_against
+from flows.records.ledger import Entry, evidence_problems, faults_against, place_problems
 from flows.registry.promotion.aliases import HEAD_TAG, edit_aliases, seen_head
 from flows.tracking.store import Tracking
 
@@ -28,7 +28,7 @@ def audit_ledger(tracking: Tracking) -> Audit:
     """
     with edit_aliases(tracking) as editor:
         found = ledger.read()
-        problems = [*found.problems, *evidence_problems(found.entries)]
+        problems = [*found.problems, *evidence_problems(found.entries), *place_problems()]
         head = seen_head(tracking)
         if head is not None:
             problems += faults_against(found, head)

@@ -15,6 +15,7 @@ from flows.registry.promotion.aliases import (
     AliasEditor,
     NothingToMoveError,
     StaleVerdictError,
+    again_if_overtaken,
     edit_aliases,
 )
 from flows.tracking.store import Tracking
@@ -24,6 +25,7 @@ from models.errors import ConfigError
 _LEAVES_CHAMPION: dict[Verdict, Action] = {"PROMOTE": "await", "HOLD": "hold", "REJECT": "reject"}
 
 
+@again_if_overtaken
 def settle(tracking: Tracking, judgement: Judgement, gate: GateParams, *, reason: str = "") -> Move:
     """Carry out the gate's decision: promote (or await approval), hold or reject.
 
@@ -57,6 +59,7 @@ def settle(tracking: Tracking, judgement: Judgement, gate: GateParams, *, reason
         return move
 
 
+@again_if_overtaken
 def force_promotion(tracking: Tracking, version: int, *, reason: str) -> Move:
     """Promote against the gate, marked as forced. Raises ConfigError without a reason."""
     if not reason.strip():
@@ -69,6 +72,7 @@ def force_promotion(tracking: Tracking, version: int, *, reason: str) -> Move:
         return editor.move(editor.action("promote", version, f"forced, without the gate: {reason}"))
 
 
+@again_if_overtaken
 def roll_back(tracking: Tracking, *, to: int | None = None, reason: str = "") -> Move:
     """Go back to a version, by default to the champion before this one.
 
@@ -87,6 +91,7 @@ def roll_back(tracking: Tracking, *, to: int | None = None, reason: str = "") ->
         )
 
 
+@again_if_overtaken
 def reject_version(tracking: Tracking, version: int, *, reason: str = "") -> Move:
     """Reject a version by hand. Raises ConfigError for the champion."""
     find_version(tracking, version)
@@ -102,6 +107,7 @@ def reject_version(tracking: Tracking, version: int, *, reason: str = "") -> Mov
         return move
 
 
+@again_if_overtaken
 def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Move:
     """Promote a version that passed the gate and awaits approval.
 
@@ -124,6 +130,7 @@ def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Mo
         return editor.move(action.model_copy(update=judged))
 
 
+@again_if_overtaken
 def adopt_champion(tracking: Tracking, *, reason: str = "") -> Move:
     """Accept a champion's alias that was moved outside pitchpipe."""
     with edit_aliases(tracking) as editor:
@@ -140,6 +147,7 @@ def adopt_champion(tracking: Tracking, *, reason: str = "") -> Move:
         return editor.note(action) if editor.champion is None else editor.move(action)
 
 
+@again_if_overtaken
 def note_import(tracking: Tracking, version: int, *, origin: str, evidence: str) -> Move:
     """Record in the ledger that a version was imported; once, however often it is imported.
 
