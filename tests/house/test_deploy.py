@@ -78,3 +78,9 @@ def test_the_image_is_pinned_and_not_roots() -> None:
     assert "HEALTHCHECK" in text
     for source in re.findall(r"^COPY (?:--\S+ )?(.*) \S+$", text, re.MULTILINE):
         assert all((REPOSITORY / one).exists() for one in source.split())
+
+
+def test_serving_says_by_which_names_it_is_asked_and_asks_who_one_is() -> None:
+    """Beyond loopback `pitchpipe serve` refuses to start without both."""
+    assert "--hostname" in SERVICES["serve"]["command"]
+    assert "PITCHPIPE_SERVE_AUTH" in SERVICES["serve"]["environment"]

@@ -135,10 +135,10 @@ def test_a_move_whose_host_died_is_made_by_another(
     hosts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The intent was first, so it counts, although the alias had not been moved."""
-    tracking = audited(hosts, monkeypatch)
-    champion = aliases(tracking)["champion"]
-    other = champion % 3 + 1
+    tracking = open_tracking(NAME)
     monkeypatch.chdir(hosts[0])
+    champion = force_promotion(tracking, 1, reason="the first").after
+    other = 2
     ledger.append(
         ledger.LedgerAction(
             action="intent", intends="promote", name=NAME, before=champion, after=other
