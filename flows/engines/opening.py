@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -67,6 +68,23 @@ def check_devices(params: Params, request: Request) -> None:
         raise ConfigError(
             "trial.strategy async: its processes share weights in the CPUs' memory, and these "
             "trials would train on GPUs; choose --device cpu, or strategy: ddp"
+        )
+    if os.environ.get("NNODES", "1") != "1" and devices > 1:
+        _check_nodes(params, request)
+
+
+def _check_nodes(params: Params, request: Request) -> None:
+    """Raise ConfigError where several machines could not train the same trials at the same time."""
+    from models.training.nodes import NODES, nodes_of  # noqa: PLC0415 - imports torch
+
+    for devices in _values(params, "devices"):
+        for strategy in _values(params, "strategy"):
+            changed = {"devices": devices, "strategy": strategy}
+            nodes_of(params.trial.model_copy(update=changed), os.environ)
+    if request.engine != "processes" or request.workers != 1:
+        raise ConfigError(
+            f"{NODES} {os.environ[NODES]}: every node trains the same trials in the same order, "
+            "one at a time: give --workers 1, and no --engine"
         )
 
 

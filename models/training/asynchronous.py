@@ -106,7 +106,7 @@ class AsynchronousClassifier(Classifier):
 def share_memory(tensors: Iterable[Tensor]) -> None:
     """Move dense CPU tensors, with their layout, to memory that processes forked later share.
 
-    Of the system, not files of /dev/shm: of these containers have 64 MB, and kills leave them.
+    Memory without a file: folders for such files have 64 MB in containers, and kills leave them.
     """
     for tensor in tensors:
         memory = mmap.mmap(-1, max(1, tensor.numel()) * tensor.element_size())

@@ -154,7 +154,7 @@ class Classifier(pl.LightningModule):
 
     def _summed(self, values: Tensor) -> Tensor:
         with peers_may_be_lost():
-            total: Tensor = self.trainer.strategy.reduce(values, reduce_op="sum")
+            total: Tensor = self.trainer.strategy.reduce(values.to(self.device), reduce_op="sum")
         return total
 
     def _logits(self, images: Tensor) -> Tensor:

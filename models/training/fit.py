@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from models.training.checkpoint import TrainingState, build_network
 from models.training.classifier import Classifier, TrialData
 from models.training.early_stopping import should_stop_early
 from models.training.joined import JoinedSplits, joined_manifest
+from models.training.nodes import nodes_of
 from models.training.recorder import Recorder
 from models.training.seeding import seed_global
 from models.training.starting import begin_with
@@ -179,10 +181,11 @@ def _prepare_process(config: TrialConfig) -> None:
 
 
 def _trainer(spec: TrialSpec, recorder: Recorder, *, epochs: int) -> pl.Trainer:
-    devices = spec.config.devices
+    nodes = nodes_of(spec.config, os.environ)
     return pl.Trainer(
         accelerator="gpu" if spec.device == "cuda" else "cpu",
-        devices=devices,
+        devices=spec.config.devices // nodes,
+        num_nodes=nodes,
         strategy=_strategy(spec.config),
         precision="bf16-mixed" if spec.config.precision == "bf16" else "32-true",
         max_epochs=epochs,

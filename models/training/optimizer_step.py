@@ -73,8 +73,9 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         for one, before in zip(self._parameters.values(), weights, strict=True):
             one.data.copy_(before)
-        for tensor in _tensors(state.values()):
-            tensor.copy_(made[id(tensor)]) if id(tensor) in made else tensor.zero_()
+        for made_now in _tensors(state.values()):
+            known = made.get(id(made_now))
+            made_now.zero_() if known is None else made_now.copy_(known)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -11,6 +11,7 @@ from models.lifetime import end_with_parent
 from models.training.checkpoint import TrainingState, Weights, copied
 from models.training.classifier import Classifier
 from models.training.early_stopping import best_record, should_stop_early
+from models.training.nodes import check_nodes_agree
 from models.training.trial_directory import TrialDirectory
 from models.training.trial_faults import TrialFault
 from models.trials import EpochRecord, Scores
@@ -19,7 +20,8 @@ from models.trials import EpochRecord, Scores
 class Recorder(pl.Callback):
     """Writes history and checkpoints after each epoch's validation, then calls on_epoch.
 
-    Where several processes train, each decides alike when to stop, and the first one writes.
+    Where several processes train, each decides alike when to stop, and the first of each machine
+    writes.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Recorder(pl.Callback):
             end_with_parent()
             # Where OMP_NUM_THREADS is not set Lightning gives each its share of the cores.
             torch.set_num_threads(self._config.threads)
+            check_nodes_agree(trainer, self._state.epoch if self._state else 0)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         del trainer
@@ -70,7 +73,7 @@ class Recorder(pl.Callback):
         self._state = TrainingState(
             record.epoch, weights, best, stepper.optimizer.state_dict(), average
         )
-        if trainer.is_global_zero:
+        if trainer.local_rank == 0:
             self._directory.save_epoch(record, self._state, improved=improved)
             self._on_epoch(record)
         trainer.should_stop = should_stop_early(
