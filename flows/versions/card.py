@@ -122,7 +122,8 @@ def _lineage(files: VersionFiles) -> Iterator[str]:
     yield f"- trial `{lineage.result.key}`"
     yield f"- weights `{lineage.result.weights_digest}`"
     yield f"- code `{commit}`{changed}, training source `{lineage.spec.source}`"
-    yield f"- registered {lineage.created}; `pitchpipe reproduce` makes it again"
+    again = "one as good again, not its bits" if lineage.spec.config.is_asynchronous else "it again"
+    yield f"- registered {lineage.created}; `pitchpipe reproduce` makes {again}"
 
 
 def _plain(text: str) -> str:

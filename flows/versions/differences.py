@@ -1,5 +1,6 @@
 """Differences between a version and its reproduction: causes (code, environment, data), results."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ UNEXPLAINED = (
     "cause unknown: code, environment and data are equal; another kind of processor may round "
     "differently"
 )
+
+
+ASYNCHRONOUS = "asynchronous: "
+"""Begins the line of a difference that is as promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,25 @@ def compare_results(then: Results, now: Results) -> list[str]:
     found += _changed("validation scores", *validation)
     found += _changed("test scores", *({**one.test.first, **one.test.later} for one in (then, now)))
     return found
+
+
+def compare_asynchronous(then: Results, now: Results, *, processes: int) -> list[str]:
+    """Compare two trainings by processes that wait for none, whose bits always differ.
+
+    Their test accuracies are expected within half the 95 % interval of the difference of two shares
+    (Agresti and Caffo, 2000). It is wide: it is of independent images, and these are the same.
+    """
+    pair = [(one.test.accuracy * one.test.n + 1) / (one.test.n + 2) for one in (then, now)]
+    variance = sum(share * (1 - share) for share in pair) / (then.test.n + 2)
+    margin = 1.96 * math.sqrt(variance)
+    kind = ASYNCHRONOUS if abs(pair[0] - pair[1]) <= margin else "scores: "
+    return [
+        (
+            f"{kind}trained by {processes} processes that wait for none: scores are expected within "
+            f"{margin:.4f} of accuracy, not bits; test accuracy {now.test.accuracy:.4f} now, "
+            f"{then.test.accuracy:.4f} then"
+        )
+    ]
 
 
 def _code(then: Lineage, now: Environment) -> Iterator[str]:

@@ -21,9 +21,11 @@ from flows.runtime.scratch import discard_abandoned, scratch_folder
 from flows.search.progress import format_scores
 from flows.tracking.store import Tracking
 from flows.versions.differences import (
+    ASYNCHRONOUS,
     UNEXPLAINED,
     Environment,
     Results,
+    compare_asynchronous,
     compare_results,
     find_causes,
 )
@@ -57,6 +59,8 @@ class Reproduction:
     version: int
     bit_equal: bool
     """Weights, history, validation scores and test scores are those of the version."""
+    as_promised: bool
+    """bit_equal; of a trial trained asynchronously also: test accuracy within chance."""
     differences: tuple[str, ...]
     """Each begins with its kind: code, environment, data; weights, history, scores."""
 
@@ -85,14 +89,15 @@ def reproduce_version(tracking: Tracking, wanted: str, *, say: Say) -> Reproduct
         for cause in causes:
             say(cause)
         found = _train_and_compare(files, manifest, folder, sections.evaluation, say=say)
-    if found and not causes:
+    promised = all(one.startswith(ASYNCHRONOUS) for one in found)
+    if not promised and not causes:
         found.append(UNEXPLAINED)
-    return Reproduction(version, bit_equal=not found, differences=(*causes, *found))
+    return Reproduction(version, not found, promised, differences=(*causes, *found))
 
 
 def _lost(version: int, lineage: Lineage, what: str) -> Reproduction:
     found = (*find_causes(lineage, _environment(None)), what)
-    return Reproduction(version, bit_equal=False, differences=found)
+    return Reproduction(version, bit_equal=False, as_promised=False, differences=found)
 
 
 def _place_start(lineage: Lineage, directory: Path) -> None:
@@ -169,7 +174,11 @@ def _train_and_compare(
         history=read_history(last.directory)[: last.result.epochs],
         test=score_served(last, params, selected=trained[0]).evaluation,
     )
-    return compare_results(_recorded_results(files), now)
+    then = _recorded_results(files)
+    found = compare_results(then, now)
+    if found and spec.config.is_asynchronous:
+        return compare_asynchronous(then, now, processes=spec.config.devices)
+    return found
 
 
 def _train(spec: TrialSpec, folder: Path, *, budget: int, say: Say) -> TrialResult | TrialFailure:

@@ -174,4 +174,4 @@ def test_a_refit_that_is_calibrated_and_mirrors_is_registered_and_made_again(
     # Of mirrored digits the network knows little: the mean over both is another network's.
     assert found["uncalibrated_cross_entropy"] != pytest.approx(first["cross_entropy"], rel=0.01)
     assert test["cross_entropy"] < found["uncalibrated_cross_entropy"]
-    assert again == {"version": 2, "bit_equal": True, "differences": []}
+    assert again == {"version": 2, "bit_equal": True, "as_promised": True, "differences": []}

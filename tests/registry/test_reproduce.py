@@ -11,8 +11,16 @@ from project_folder import ProjectFolder, Ran, make_project, overrides
 from registry_records import epoch_record, evaluation, registration
 
 from flows.records.lineage import Lineage
-from flows.versions.differences import Environment, Results, compare_results, find_causes
+from flows.versions.differences import (
+    ASYNCHRONOUS,
+    Environment,
+    Results,
+    compare_asynchronous,
+    compare_results,
+    find_causes,
+)
 from models.digests import digest_file
+from models.evaluation.records import Evaluation
 
 FASHION = (
     "data.name=fashion-mnist",
@@ -48,7 +56,7 @@ def test_a_champion_is_made_again_to_the_bit(
     ran = project.pitchpipe("reproduce", "champion", "--json")
 
     assert ran.code == 0, ran.err
-    assert ran.document == {"version": 1, "bit_equal": True, "differences": []}
+    assert ran.document == {"version": 1, "bit_equal": True, "as_promised": True, "differences": []}
     assert "epoch 2 of 2: validation accuracy" in ran.err
     assert bits(project.root / "data") == live
     assert bits(project.root / "mlruns/trials") == trials
@@ -117,7 +125,7 @@ def test_a_fashion_mnist_champion_is_made_again_to_the_bit(tmp_path: Path) -> No
         "reproduce", "champion", "--json", "--model", "fashion-mnist-classifier"
     )
 
-    assert again.document == {"bit_equal": True, "differences": []}, again.err
+    assert again.document == {"bit_equal": True, "as_promised": True, "differences": []}, again.err
     assert again.code == 0
 
 
@@ -235,3 +243,22 @@ def test_equal_results_differ_in_nothing(made: Results) -> None:
     slower = tuple(record.model_copy(update={"seconds": 9.0}) for record in made.history)
     assert compare_results(made, Results(made.trained, slower, made.test)) == []
     assert compare_results(Results(made.trained, (), made.test), made) == []
+
+
+def test_what_was_trained_asynchronously_is_compared_by_its_accuracy(made: Results) -> None:
+    """p = 80/100 + 1 success, + 1 failure: 1.96 sqrt(2 x 0.7941 x 0.2059 / 102) = 0.1110."""
+    then = Results(made.trained, made.history, scored(made, 80))
+    [same] = compare_asynchronous(then, then, processes=2)
+    assert same == (
+        f"{ASYNCHRONOUS}trained by 2 processes that wait for none: scores are expected within "
+        "0.1110 of accuracy, not bits; test accuracy 0.8000 now, 0.8000 then"
+    )
+    for right, kind in ((88, ASYNCHRONOUS), (60, "scores: ")):
+        now = Results(made.trained, made.history, scored(made, right))
+        [found] = compare_asynchronous(then, now, processes=2)
+        assert found.startswith(kind)
+
+
+def scored(made: Results, right: int) -> Evaluation:
+    """An evaluation on 100 images."""
+    return made.test.model_copy(update={"accuracy": right / 100, "n": 100})
