@@ -72,13 +72,12 @@ def compare_asynchronous(then: Results, now: Results, *, processes: int) -> list
     variance = sum(share * (1 - share) for share in pair) / (then.test.n + 2)
     margin = 1.96 * math.sqrt(variance)
     kind = ASYNCHRONOUS if abs(pair[0] - pair[1]) <= margin else "scores: "
-    return [
-        (
-            f"{kind}trained by {processes} processes that wait for none: scores are expected within "
-            f"{margin:.4f} of accuracy, not bits; test accuracy {now.test.accuracy:.4f} now, "
-            f"{then.test.accuracy:.4f} then"
-        )
-    ]
+    said = (
+        f"trained by {processes} processes that wait for none: scores are expected within "
+        f"{margin:.4f} of accuracy, not bits; test accuracy {now.test.accuracy:.4f} now, "
+        f"{then.test.accuracy:.4f} then"
+    )
+    return [kind + said]
 
 
 def _code(then: Lineage, now: Environment) -> Iterator[str]:
