@@ -3,9 +3,9 @@
 Usage: python bench/asynchronous.py [--fashion] [--output FILE]   (1 minute; with --fashion 5)
 
 The article's CNN with Adam at 0.001 and minibatches of 32, on the digits or on 12,000 images of
-Fashion-MNIST, as `train_trial` trains it. Each training is in a process of its own, on two cores; the three take
-turns, with another seed each round, and a fourth turn repeats the asynchronous one of the same
-seed. Seconds are those of history.jsonl: an epoch with its validation.
+Fashion-MNIST, as `train_trial` trains it. Each training is in a process of its own, on two cores;
+the three take turns, with another seed each round, and a fourth turn repeats the asynchronous one
+of the same seed. Seconds are those of history.jsonl: an epoch with its validation.
 """
 
 import argparse
