@@ -20,6 +20,7 @@ from flows.cli import (
     report,
     run,
     schedule,
+    shadow,
     trials,
     versions,
 )
@@ -77,6 +78,7 @@ PARTS = (
     versions,
     report,
     schedule,
+    shadow,
     project,
 )
 for part in PARTS:

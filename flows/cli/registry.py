@@ -150,7 +150,8 @@ def approve(
     from flows.registry.promotion.commands import approve_version
 
     number = find_version(tracking, version).version
-    _conclude(project, approve_version(tracking, number, reason=reason), as_json=as_json)
+    moved = approve_version(tracking, number, reason=reason, gate=project.params.gate)
+    _conclude(project, moved, as_json=as_json)
 
 
 @with_params(model=True)

@@ -33,6 +33,15 @@ BatchWaitOption = Annotated[
     float, typer.Option("--batch-wait-ms", min=0, help="An image waits for others so long.")
 ]
 
+ShadowOption = Annotated[
+    str | None,
+    typer.Option("--shadow", help="Version or alias asked, too, such as challenger; logs images."),
+]
+ShadowLimitsOption = Annotated[
+    tuple[int, int],
+    typer.Option("--shadow-limits", help="Of its log: MB, and images; beyond, none is added."),
+]
+
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
@@ -121,15 +130,17 @@ def serve(
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds a request.")] = 10,
     max_batch: Annotated[int, typer.Option("--max-batch", min=1, help="Images at once.")] = 64,
     batch_wait: BatchWaitOption = 0,
+    shadow: ShadowOption = None,
+    shadow_limits: ShadowLimitsOption = (256, 1000),
 ) -> None:
     """Serve a version over HTTP on loopback, until Ctrl-C; an alias is followed while it runs.
 
-    POST /predict takes PNG or JPEG files, base64 and arrays, /invocations what MLflow's scoring
-    server takes; GET /ping, /version, /metrics. See docs/serving.md.
+    POST /predict and /invocations; GET /ping, /version, /metrics. See docs/serving.md.
 
     Example: pitchpipe serve --port 5001
     """
     tracking = project.tracking()
+    from flows.records.shadow_log import LogLimits
     from flows.versions.serve import ServeSettings, serve_version
     from flows.versions.serving.records import Batching, Limits
 
@@ -141,6 +152,8 @@ def serve(
         threads=threads,
         limits=limits,
         batching=Batching(max_batch, wait_seconds=batch_wait / 1000),
+        shadow=shadow,
+        shadow_limits=LogLimits(shadow_limits[0] * 2**20, shadow_limits[1]),
     )
     serve_version(tracking, version, settings)
 

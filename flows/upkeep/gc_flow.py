@@ -21,6 +21,7 @@ from flows.upkeep.retention import (
     remove,
     retrainings,
     search_journals,
+    shadow_images,
     trials,
     version_copies,
 )
@@ -48,6 +49,7 @@ def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
             *trials(policy, required),
             *search_journals(policy),
             *version_copies(policy),
+            *shadow_images(policy),
             *retrainings(tracking, policy, required),
             *drift_reports(tracking, policy),
             *flow_runs(policy),

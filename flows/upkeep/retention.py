@@ -15,6 +15,7 @@ from flows.records import ledger
 from flows.records.drift_reports import drift_records, files_of
 from flows.records.ledger import EVIDENCE, LEDGER
 from flows.records.search_journal import JOURNALS
+from flows.records.shadow_log import IMAGES, SHADOWS
 from flows.records.trial_store import STORE
 from flows.registry.fetching import KEPT
 from flows.registry.listing import all_versions
@@ -43,7 +44,8 @@ class CleanedItem(Record):
     """Something that was removed or kept."""
 
     kind: str
-    """trial, search journal, retraining, drift report, version copy, flow run or leftover."""
+    """trial, search journal, retraining, drift report, version copy, shadow image, flow run or
+    leftover."""
     name: str
     bytes: int
     why: str
@@ -158,6 +160,13 @@ def version_copies(policy: RetentionParams) -> Iterator[Candidate]:
     """Local copies of versions whose artifacts are remote."""
     folders = sorted(path for path in KEPT.glob("*") if not path.name.startswith("."))
     yield from _aged("version copy", folders, policy.copies_days)
+
+
+def shadow_images(policy: RetentionParams) -> Iterator[Candidate]:
+    """Images that `serve --shadow` logged, and sheets that show them."""
+    patterns = (f"*/*/{IMAGES}/*.json", "*/*/report.html")
+    files = sorted(path for pattern in patterns for path in SHADOWS.glob(pattern))
+    yield from _aged("shadow image", files, policy.shadow_days)
 
 
 def retrainings(

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import uvicorn
 import uvicorn.config
 
-from flows.registry.listing import aliases
+from flows.records.shadow_log import LogLimits
+from flows.registry.listing import aliases, find_version
 from flows.registry.loading import load_version
 from flows.runtime.guard import HOSTS, guarded
 from flows.runtime.servers import LOOPBACK
@@ -20,6 +21,7 @@ from flows.versions.serving.app import Service
 from flows.versions.serving.following import Follower, Source
 from flows.versions.serving.metrics import Metrics
 from flows.versions.serving.records import Batching, InService, Limits, ServedVersion
+from flows.versions.serving.shadow import Shadow, ShadowSource
 from models.errors import BusyError, ConfigError
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,9 @@ class ServeSettings:
     """Of the network; None: those that the version was trained with."""
     limits: Limits = field(default_factory=Limits)
     batching: Batching = field(default_factory=Batching)
+    shadow: str | None = None
+    """Version or alias that is asked beside the one in service; None: none is."""
+    shadow_limits: LogLimits = field(default_factory=LogLimits)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -62,7 +67,8 @@ def serve_version(tracking: Tracking, wanted: str, settings: ServeSettings) -> N
         metrics = Metrics()
         first = _load(tracking, wanted, settings)
         in_service = InService(first, follows=None if wanted.isdecimal() else wanted)
-        service = Service(in_service, settings.limits, settings.batching, metrics)
+        shadow = _shadow(tracking, settings)
+        service = Service(in_service, settings.limits, settings.batching, metrics, shadow=shadow)
         source = Source(
             number=lambda: aliases(tracking).get(wanted),
             load=lambda number: _load(tracking, number, settings),
@@ -74,6 +80,31 @@ def serve_version(tracking: Tracking, wanted: str, settings: ServeSettings) -> N
             _run(service, bound, settings, auth)
         finally:
             follower.end()
+            if shadow is not None:
+                shadow.end()
+
+
+def _shadow(tracking: Tracking, settings: ServeSettings) -> Shadow | None:
+    """Begin to ask another version; raises ConfigError where there is none of that name."""
+    wanted = settings.shadow
+    if wanted is None:
+        return None
+    if wanted.isdecimal() or wanted not in aliases(tracking):
+        find_version(tracking, wanted)
+
+    def number() -> int | None:
+        return int(wanted) if wanted.isdecimal() else aliases(tracking).get(wanted)
+
+    def load(version: int, threads: int) -> ServedVersion:
+        return ServedVersion.of(load_version(tracking, version), threads=threads)
+
+    shadow = Shadow(
+        ShadowSource(number, load),
+        settings.shadow_limits,
+        images_at_once=settings.batching.images,
+    )
+    shadow.start()
+    return shadow
 
 
 def _load(tracking: Tracking, wanted: str | int, settings: ServeSettings) -> ServedVersion:

@@ -118,6 +118,11 @@ class GateParams(Record):
     approval: Literal["automatic", "manual"] = "automatic"
     """manual: a challenger that passed the gate awaits `pitchpipe approve`."""
 
+    shadow: int = Field(0, ge=0, le=100_000)
+    """Disagreements with the champion, logged by `serve --shadow`, that people must have labelled
+    before a challenger that passed the gate is promoted; 0: none. Until then it awaits approval;
+    one that they show to be worse is held."""
+
 
 class InboxParams(Record):
     """Folder of deliveries, and when one is complete."""
@@ -213,6 +218,8 @@ class RetentionParams(Record):
     artifacts; days after it was last asked for until a drift report is removed."""
     flow_runs_days: float | None = Field(30.0, gt=0)
     """Days after its end until a flow run is removed, with its task runs, logs and artifacts."""
+    shadow_days: float | None = Field(30.0, gt=0)
+    """Days after which an image that `serve --shadow` logged is removed: it is a user's."""
     copies_days: float | None = Field(30.0, gt=0)
     """Days after its last use until a local copy of a version with remote artifacts is removed."""
 

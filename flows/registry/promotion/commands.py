@@ -18,6 +18,7 @@ from flows.registry.promotion.aliases import (
     again_if_overtaken,
     edit_aliases,
 )
+from flows.registry.promotion.shadow_stage import stage_of
 from flows.tracking.store import Tracking
 from models.config.policies import GateParams, Verdict
 from models.errors import ConfigError
@@ -40,13 +41,16 @@ def settle(tracking: Tracking, judgement: Judgement, gate: GateParams, *, reason
         if editor.champion == version:
             return editor.unchanged(f"version {version} is the champion already")
         _require_champion(editor, judgement.champion, version=version)
+        shadow = None if decision.verdict != "PROMOTE" else stage_of(editor, version, gate)
         promotes = decision.verdict == "PROMOTE" and gate.approval == "automatic"
+        kind = _LEAVES_CHAMPION[decision.verdict] if shadow is None else shadow.action
         action = editor.action(
-            "promote" if promotes else _LEAVES_CHAMPION[decision.verdict],
+            "promote" if promotes and shadow is None else kind,
             version,
-            *filter(None, [reason]),
+            *filter(None, [reason, shadow.reason if shadow else ""]),
             *decision.reasons,
         )
+        promotes = action.action == "promote"
         judged = {"verdict": decision.verdict, "evidence": keep_evidence(decision)}
         action = action.model_copy(update=judged)
         if promotes:
@@ -108,11 +112,13 @@ def reject_version(tracking: Tracking, version: int, *, reason: str = "") -> Mov
 
 
 @again_if_overtaken
-def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Move:
+def approve_version(
+    tracking: Tracking, version: int, *, reason: str = "", gate: GateParams | None = None
+) -> Move:
     """Promote a version that passed the gate and awaits approval.
 
-    Raises NothingToMoveError where it does not, StaleVerdictError where the champion has changed
-    since it was judged.
+    Raises NothingToMoveError where it does not, or awaits its shadow stage (`gate.shadow`) still;
+    StaleVerdictError where the champion has changed since it was judged.
     """
     open_version(tracking, version)
     with edit_aliases(tracking) as editor:
@@ -124,6 +130,12 @@ def approve_version(tracking: Tracking, version: int, *, reason: str = "") -> Mo
                 f"`pitchpipe promote {version}` asks the gate"
             )
         _require_champion(editor, waiting.before, version=version)
+        shadow = None if gate is None else stage_of(editor, version, gate)
+        if shadow is not None:
+            raise NothingToMoveError(
+                f"version {version} {shadow.reason}; label more (`pitchpipe shadow report`), or "
+                f"`pitchpipe promote {version} --force --reason R`"
+            )
         approval = f"approved: {reason}" if reason else "approved"
         action = editor.action("promote", version, approval, *waiting.reasons)
         judged = {"verdict": waiting.verdict, "evidence": waiting.evidence}

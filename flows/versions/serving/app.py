@@ -29,6 +29,7 @@ from flows.versions.serving.records import (
     RefusedError,
     ServedVersion,
 )
+from flows.versions.serving.shadow import Answered, Shadow
 from models.datasets.decoding import filter_warnings
 from models.processes import usable_cores
 
@@ -52,8 +53,15 @@ class Service:
     """The routes over one version in service."""
 
     def __init__(
-        self, in_service: InService, limits: Limits, batching: Batching, metrics: Metrics
+        self,
+        in_service: InService,
+        limits: Limits,
+        batching: Batching,
+        metrics: Metrics,
+        *,
+        shadow: Shadow | None = None,
     ) -> None:
+        self._shadow = shadow
         self._in_service = in_service
         self._limits = limits
         self._metrics = metrics
@@ -130,9 +138,12 @@ class Service:
                 async with asyncio.timeout(self._limits.seconds):
                     images = await loop.run_in_executor(self._decoders, reader, body, reading)
                     with self._intake.held(images.nbytes):
-                        return Answer(version, await self._batcher.predict(version, images))
+                        answer = Answer(version, await self._batcher.predict(version, images))
             except TimeoutError:
                 raise too_late(self._limits) from None
+        if self._shadow is not None:
+            self._shadow.offer(Answered(version, images, answer.probabilities))
+        return answer
 
     def _counted(self, path: str, endpoint: Endpoint) -> Endpoint:
         """An endpoint whose answers are counted and whose errors are JSON."""

@@ -91,6 +91,8 @@ class ServedVersion:
     """How pictures become its images."""
     predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     """Images (n, channels, height, width), n >= 1 -> probabilities (n, classes)."""
+    threads: int = 1
+    """CPU threads of the network: those of the last prediction become the process's."""
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     """When it was loaded, ISO 8601 in UTC."""
 
@@ -98,13 +100,15 @@ class ServedVersion:
     def of(cls, loaded: "LoadedVersion", *, threads: int | None = None) -> "ServedVersion":
         """Serve a loaded version; raises as its lineage does. threads: as of its `predict`."""
         record, lineage = loaded.files.record, loaded.files.lineage
+        given = threads or lineage.spec.config.threads
         return cls(
             model=record.name,
             version=record.version,
             digest=record.tags["model.digest"],
             classes=lineage.classes,
             form=lineage.image_form,
-            predict=lambda images: loaded.predict(images, threads=threads),
+            predict=lambda images: loaded.predict(images, threads=given),
+            threads=given,
         )
 
     def warm_up(self, most_images: int) -> None:
