@@ -147,11 +147,13 @@ class ShadowLog:
         return True
 
     def save(self) -> None:
-        """Write the counts."""
+        """Write the counts, where they are not on disk."""
         cells = tuple((a, b, count) for (a, b), count in sorted(self._cells.items()))
         changed = {"cells": cells, "skipped": self.skipped, "unlogged": self.unlogged}
         counts = self._counts.model_copy(update=changed)
-        write_text(self.folder / COUNTS, counts.model_dump_json())
+        if counts != self._counts or not (self.folder / COUNTS).exists():
+            write_text(self.folder / COUNTS, counts.model_dump_json())
+            self._counts = counts
 
 
 def read_disagreements(folder: Path) -> tuple[Disagreement, ...]:

@@ -25,6 +25,10 @@ WAITING_IMAGES = 1024
 """Beyond these, images are skipped: answers come first."""
 LOOK_SECONDS = 5.0
 """Between two looks at which version the alias names."""
+GATHER_SECONDS = 0.25
+"""That images wait for others: one at a time they would take from the answers' time."""
+SAVE_SECONDS = 1.0
+"""Between two writes of the counts, each of which is flushed to disk."""
 _NICE = 10
 
 
@@ -62,6 +66,7 @@ class Shadow:
         self._log: tuple[tuple[int, int], ShadowLog] | None = None
         """Champion and challenger, and their log."""
         self._said = ""
+        self._saved = 0.0
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
 
     def start(self) -> None:
@@ -86,31 +91,41 @@ class Shadow:
         if LINUX:  # there a priority is a thread's; answers come first
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        while (first := self._queue.get()) is not None:
-            batch, ending = self._collect(first)
+        ending = False
+        while not ending:
+            batch, ending = self._collect()
             try:
                 self._compare(batch)
+                if ending or time.monotonic() - self._saved > SAVE_SECONDS:
+                    self._save()
             # Of a foreign network or a full disk: anything; answers go on.
             except Exception as error:  # noqa: BLE001
                 self._say(f"{type(error).__name__}: {error}")
             with self._lock:
                 self._waiting -= sum(len(one.images) for one in batch)
-            if ending:
-                return
 
-    def _collect(self, first: Answered) -> tuple[list[Answered], bool]:
-        """Take what waits, of the same version, up to the most; and whether the end was next."""
-        batch, count = [first], len(first.images)
+    def _collect(self) -> tuple[list[Answered], bool]:
+        """Take what comes, up to the most, in a while; and whether the end was next."""
+        batch: list[Answered] = []
+        count, deadline = 0, time.monotonic() + SAVE_SECONDS
         while count < self._most:
             try:
-                following = self._queue.get_nowait()
+                following = self._queue.get(timeout=max(deadline - time.monotonic(), 0))
             except queue.Empty:
                 break
             if following is None:
                 return batch, True
+            if not batch:
+                deadline = time.monotonic() + GATHER_SECONDS
             batch.append(following)
             count += len(following.images)
         return batch, False
+
+    def _save(self) -> None:
+        """Write the counts, where any were counted."""
+        self._saved = time.monotonic()
+        if self._log is not None:
+            self._log[1].save()
 
     def _compare(self, batch: list[Answered]) -> None:
         """Ask the challenger of each version's images, and log."""
@@ -171,7 +186,6 @@ class Shadow:
             if one.label != other.label:
                 print_ = prints_of(image[None])[0].tobytes().hex()
                 shadow_log.add(disagreement_of(image, print_, pair=(one, other)))
-        shadow_log.save()
 
     def _log_of(self, champion: ServedVersion, challenger: ServedVersion) -> ShadowLog:
         counts = ShadowCounts(
@@ -182,6 +196,7 @@ class Shadow:
         )
         key = (champion.version, challenger.version)
         if self._log is None or self._log[0] != key:
+            self._save()
             self._log = (key, ShadowLog(counts, self._limits))
         with self._lock:
             self._log[1].skipped += self._skipped
