@@ -3,9 +3,9 @@
 import contextlib
 import logging
 import os
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,7 +58,9 @@ class Shadow:
         self._source = source
         self._limits = limits
         self._most = max(1, images_at_once)
-        self._queue: queue.SimpleQueue[Answered | None] = queue.SimpleQueue()
+        # No queue that wakes its reader: each answer would hand the interpreter to this thread.
+        self._queue: deque[Answered] = deque()
+        self._ended = threading.Event()
         self._waiting, self._lock = 0, threading.Lock()
         self._skipped = 0
         self._challenger: ServedVersion | None = None
@@ -75,7 +77,7 @@ class Shadow:
 
     def end(self, *, seconds: float = 5) -> None:
         """Ask what waits, at most for so long, and end."""
-        self._queue.put(None)
+        self._ended.set()
         self._thread.join(seconds)
 
     def offer(self, answered: Answered) -> None:
@@ -85,7 +87,7 @@ class Shadow:
                 self._skipped += len(answered.images)
                 return
             self._waiting += len(answered.images)
-        self._queue.put(answered)
+        self._queue.append(answered)
 
     def _run(self) -> None:
         if LINUX:  # there a priority is a thread's; answers come first
@@ -105,21 +107,12 @@ class Shadow:
                 self._waiting -= sum(len(one.images) for one in batch)
 
     def _collect(self) -> tuple[list[Answered], bool]:
-        """Take what comes, up to the most, in a while; and whether the end was next."""
+        """Take what came in a while; and whether this is the end."""
+        ending = self._ended.wait(GATHER_SECONDS)
         batch: list[Answered] = []
-        count, deadline = 0, time.monotonic() + SAVE_SECONDS
-        while count < self._most:
-            try:
-                following = self._queue.get(timeout=max(deadline - time.monotonic(), 0))
-            except queue.Empty:
-                break
-            if following is None:
-                return batch, True
-            if not batch:
-                deadline = time.monotonic() + GATHER_SECONDS
-            batch.append(following)
-            count += len(following.images)
-        return batch, False
+        while self._queue:
+            batch.append(self._queue.popleft())
+        return batch, ending
 
     def _save(self) -> None:
         """Write the counts, where any were counted."""
