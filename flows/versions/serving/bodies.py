@@ -4,6 +4,7 @@ import base64
 import binascii
 import io
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ FILE_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "
 """What programs call a file of whose kind they know nothing; curl's `--data-binary` the second."""
 ARRAYS = ("inputs", "instances")
 """Keys of MLflow's scoring protocol; both mean an array (n, channels, height, width)."""
+_PARSING = threading.Lock()
+"""NumPy parses headers as Python. Under 3.11 several threads that do so at once may fail by
+"AST constructor recursion depth mismatch": 1 of 6,905 requests of 16 clients did."""
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -166,7 +170,9 @@ def _npy(content: bytes) -> Images:
     """An array of bytes in NumPy's format, which claims no more than it holds."""
     stream = io.BytesIO(content)
     try:
-        shape, fortran, kind = _HEADER_READERS[np.lib.format.read_magic(stream)](stream)
+        reads = _HEADER_READERS[np.lib.format.read_magic(stream)]
+        with _PARSING:
+            shape, fortran, kind = reads(stream)
     except (ValueError, KeyError, EOFError, TypeError, MemoryError, RecursionError) as error:
         raise _bad("body", f"is no array ({str(error)[:120]})", "send numpy.save's file") from error
     if kind != np.uint8 or fortran:
