@@ -25,7 +25,7 @@ from models.datasets.batches import read_batch, read_piece
 from models.datasets.labelled_images import EncodedRows
 from models.datasets.raw import batch_files
 from models.datasets.reading import decode_rows
-from models.errors import InputError, PitchpipeError
+from models.errors import PitchpipeError
 
 PETS = DataParams(name="pets", image_size=8)
 AT_ONCE = InboxParams(settle_seconds=0)
@@ -91,8 +91,8 @@ def test_the_same_images_delivered_again_add_nothing() -> None:
 
 STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "moved aside": lambda patch: patch.setattr(inbox, "delivery_digest", killed),
-    "batch half written": lambda patch: patch.setattr(ingest, "_place", killed),
-    "batch placed": lambda patch: patch.setattr(ingest, "_place", placed_and_killed),
+    "batch half written": lambda patch: patch.setattr(ingest, "_move", killed),
+    "batch placed": lambda patch: patch.setattr(ingest, "_move", placed_and_killed),
     "tracked": lambda patch: patch.setattr(ingest, "log_version", killed),
     "logged": lambda patch: patch.setattr(ingest, "push", killed),
     "put away next": lambda patch: patch.setattr(inbox, "move", killed),
@@ -103,7 +103,7 @@ def killed(*_: object) -> None:
     raise Killed
 
 
-def placed_and_killed(built: Path, target: Path, _name: str) -> None:
+def placed_and_killed(built: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     built.rename(target)
     raise Killed
@@ -239,7 +239,7 @@ def test_a_fault_of_ours_is_no_fault_of_the_delivery(monkeypatch: pytest.MonkeyP
 
     with monkeypatch.context() as patch:
         patch.setattr(ingest, "ingest", full)
-        with pytest.raises(InputError, match="No space left"):
+        with pytest.raises(PitchpipeError, match="No space left"):
             take()
     assert entries("data/quarantine") == []
     with monkeypatch.context() as patch:
