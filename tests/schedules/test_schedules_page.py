@@ -27,6 +27,7 @@ from project_folder import (
 from flows.runtime.prefect_records import project_tag
 from flows.runtime.servers import free_port
 from flows.schedules.config import Schedule
+from models.config import Params
 
 PAGE = (REPOSITORY / "docs/schedules.md").read_text(encoding="utf-8")
 
@@ -66,11 +67,21 @@ def set_quick(folder: ProjectFolder) -> None:
 
 def test_the_file_on_the_page_is_one() -> None:
     """Its keys are those of a schedule."""
-    (text,) = blocks("yaml")
+    text, _ = blocks("yaml")
     (entry,) = yaml.safe_load(text)
 
     assert set(entry) <= set(Schedule.model_fields)
     assert Schedule.model_validate(entry | {"set": tuple(entry["set"])}).trigger == "cron"
+
+
+def test_the_params_on_the_page_are_some() -> None:
+    """Each key is one of the params, and together they say something else than the defaults."""
+    _, text = blocks("yaml")
+    [(section, fields)] = yaml.safe_load(text).items()
+
+    found = Params.model_validate({section: fields}).model_dump()[section]
+    assert fields.items() <= found.items()
+    assert found != Params().model_dump()[section]
 
 
 @pytest.fixture
