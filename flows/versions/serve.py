@@ -18,6 +18,7 @@ from flows.runtime.guard import HOSTS, guarded
 from flows.runtime.servers import LOOPBACK
 from flows.tracking.store import Tracking
 from flows.versions.serving.app import Service
+from flows.versions.serving.draining import Draining
 from flows.versions.serving.following import Follower, Source
 from flows.versions.serving.metrics import Metrics
 from flows.versions.serving.records import Batching, InService, Limits, ServedVersion
@@ -77,7 +78,7 @@ def serve_version(tracking: Tracking, wanted: str, settings: ServeSettings) -> N
         if in_service.follows is not None:
             follower.start()
         try:
-            _run(service, bound, settings, auth)
+            _run(http_server(service, settings, auth), bound)
         finally:
             follower.end()
             if shadow is not None:
@@ -150,12 +151,13 @@ def _bound(settings: ServeSettings) -> Iterator[socket.socket]:
         yield bound
 
 
-def _run(service: Service, bound: socket.socket, settings: ServeSettings, auth: str | None) -> None:
+def http_server(service: Service, settings: ServeSettings, auth: str | None) -> uvicorn.Server:
+    """Return the server of a service, which does not listen yet; auth: `user:password`."""
     logs = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     logs["loggers"]["flows"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     logs["loggers"]["python_multipart"] = {"level": "CRITICAL"}  # a client's faults are its own
     config = uvicorn.Config(
-        guarded(service.app(), auth=auth, hosts=settings.hosts),
+        Draining(guarded(service.app(), auth=auth, hosts=settings.hosts), settings.limits),
         host=settings.host,
         port=settings.port,
         log_config=logs,
@@ -166,7 +168,10 @@ def _run(service: Service, bound: socket.socket, settings: ServeSettings, auth: 
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = _Server(config)
+    return _Server(config)
+
+
+def _run(server: uvicorn.Server, bound: socket.socket) -> None:
     # After it has drained uvicorn raises the signal again, for `main` to end by; all is done then.
     try:
         server.run(sockets=[bound])
