@@ -9,7 +9,7 @@ from flows.records.retraining import Request, Retraining
 from flows.retraining.decide import decide, record_no_retraining
 from flows.retraining.notify import notifying_failure
 from flows.retraining.notify_apprise import check_notify
-from flows.retraining.starting import open_started_search
+from flows.retraining.starting import check_start, check_start_named, open_started_search
 from flows.runtime.prefect_server import prefect_api
 from flows.runtime.retraining_lock import only_retraining
 from flows.search.tuning import search_result
@@ -32,12 +32,15 @@ def run_retraining(request: Request) -> Retraining:
     check_devices(params, request)
     check_notify(params.notify)
     search_space(params)  # refuses an impossible combination before anything is started
+    check_start_named(params)
     with only_retraining(wait_seconds=_LOCK_SECONDS) as died, notifying_failure(params):
         ensure_ingested(params.data)
         decision = decide(params, request)
         # The flow closes what a killed retraining left open in MLflow and Prefect.
         result = None if died else _without_flow(request, params, decision)
         if result is None:
+            if decision.retrain:
+                check_start(params)
             result = _run_flow(request)
     return result.model_copy(update={"seconds": round(time.monotonic() - began, 3)})
 

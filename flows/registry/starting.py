@@ -66,29 +66,56 @@ def resolve_start(params: Params, manifest: Manifest) -> Start | None:
     InputError for a file that holds no weights; as `open_version` does.
     """
     params = _with_pretrained(params)
-    asked, network = params.trial.start, params.trial.network
+    asked = params.trial.start
     if asked is None:
         return None
-    pretrained = asked.origin == PRETRAINED
-    named = None if pretrained or asked.where.file else _open_named(params, asked)
-    file = weights_file(named) if named else Path(asked.where.file or "")
-    file = network.pretrained_file() if pretrained else file
-    parent = read_parent(file)
-    if asked.weights not in (None, parent.digest):
-        raise ConfigError(
-            f"trial.start.weights: {asked.weights} is asked for, {asked.origin} has "
-            f"{parent.digest}; name the version that has these, or leave trial.start.weights out"
-        )
-    version = named or (None if pretrained else version_with(parent.digest))
+    found = _find_named(params, asked)
+    parent = found.parent
+    known = found.version is not None or asked.origin == PRETRAINED
+    version = found.version if known else version_with(parent.digest)
     start = Start(
         config=_filled(params, manifest, parent, version),
-        file=file,
+        file=found.file,
         parent=_described(asked, parent, version),
         trained_ids=version.trained_ids if version else None,
         version=version,
     )
     _check_networks(start.given_to(params), manifest, parent)
     return start
+
+
+def check_named(params: Params) -> None:
+    """Look up the weights of `trial.start` as far as that needs no data.
+
+    Raises as `resolve_start` does, but for networks and classes, which are checked against data.
+    """
+    params = _with_pretrained(params)
+    if params.trial.start is not None:
+        _find_named(params, params.trial.start)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Named:
+    """Weights that a start names."""
+
+    file: Path
+    parent: ParentWeights
+    version: VersionFiles | None
+    """That was named; None: a file was, or what comes with the network."""
+
+
+def _find_named(params: Params, asked: StartConfig) -> _Named:
+    pretrained = asked.origin == PRETRAINED
+    version = None if pretrained or asked.where.file else _open_named(params, asked)
+    file = weights_file(version) if version else Path(asked.where.file or "")
+    file = params.trial.network.pretrained_file() if pretrained else file
+    parent = read_parent(file)
+    if asked.weights not in (None, parent.digest):
+        raise ConfigError(
+            f"trial.start.weights: {asked.weights} is asked for, {asked.origin} has "
+            f"{parent.digest}; name the version that has these, or leave trial.start.weights out"
+        )
+    return _Named(file, parent, version)
 
 
 def _with_pretrained(params: Params) -> Params:

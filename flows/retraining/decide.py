@@ -24,6 +24,7 @@ from flows.records.ledger import LedgerAction
 from flows.records.retraining import DatasetName, Request, Retraining
 from flows.retraining.expected_gain import expected_gain
 from models.config import Params, RetrainingParams, load_params, read_record, read_record_lines
+from models.config.start import PRETRAINED
 from models.decision import (
     Completed,
     Decision,
@@ -59,6 +60,13 @@ def fingerprint(params: Params) -> Fingerprint:
         environment=digest_of(installed_dependencies()),
         start=_start_digest(params),
     )
+
+
+def misses_weights(params: Params) -> bool:
+    """Whether `trial.start` names weights of a version or a file that are not there now."""
+    start = params.trial.start
+    named = start is not None and start.origin != PRETRAINED
+    return named and _start_digest(params) == _NOT_FOUND
 
 
 def _start_digest(params: Params) -> str | None:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flows.datasets.current import PREPARED, DatasetVersion, manifest_of, prepared_is_current
-from flows.retraining.decide import params_digest
+from flows.retraining.decide import misses_weights, params_digest
 from flows.search.search import Search, open_prepared_search
 from models.config import Params, Record, read_record
 from models.config.start import PRETRAINED
 from models.datasets.by_id import among
 from models.datasets.prepared import open_split, read_manifest
 from models.files import write_text
+from models.networks.network import Network
 from models.trials import Device
 
 if TYPE_CHECKING:
@@ -36,6 +37,40 @@ class Began(Record):
     parent: str
     """In words."""
     weights: str
+
+
+def check_start_named(params: Params) -> None:
+    """Refuse a `trial.start` that names nothing, before anything is begun.
+
+    Asks what costs next to nothing: a file's existence, the registry's database; and whether
+    weights come with the network at all. Raises as `check_start`.
+    """
+    start, network = params.trial.start, params.trial.network
+    without = type(network).pretrained_file is Network.pretrained_file
+    if misses_weights(params) or (start and start.origin == PRETRAINED and without):
+        _check_named(params)
+
+
+def check_start(params: Params) -> None:
+    """Look up `trial.start` before the engine, Prefect's server and a new preparation of the data.
+
+    Its networks and classes are checked, too, where the data is prepared. Imports MLflow and torch.
+    Raises as `resolve_start` does.
+    """
+    if not params.trial.asks_for_weights:
+        return
+    if prepared_is_current(params.data):
+        from flows.registry.starting import resolve_start  # noqa: PLC0415 - MLflow and torch
+
+        resolve_start(params, read_manifest(PREPARED))
+    else:
+        _check_named(params)
+
+
+def _check_named(params: Params) -> None:
+    from flows.registry.starting import check_named  # noqa: PLC0415 - MLflow and torch
+
+    check_named(params)
 
 
 def find_start(params: Params, dataset: DatasetVersion) -> "Start | None":
