@@ -1,5 +1,7 @@
 """What the data that came since the last retraining is worth, for `run --dry-run`."""
 
+from collections.abc import Mapping
+
 from flows.datasets.files import SAMPLE_SHEETS
 from flows.records.data_value import latest_value
 from flows.records.looks import GateOutlook
@@ -29,7 +31,7 @@ class DataWorth(Record):
         if self.curve is None:
             return (
                 f"{amount}; what they are worth is unmeasured: `pitchpipe data worth` says it, or "
-                "trials of one config on three sizes of this dataset"
+                "trials of one config and budget of epochs on three sizes of this dataset"
             )
         return f"{amount}; {self.curve.sentence}{self._beside()}"
 
@@ -69,7 +71,7 @@ def _measured(params: Params, manifest: Manifest, new: NewData | None) -> Learni
 
 
 def _curve(params: Params, manifest: Manifest) -> LearningCurve | None:
-    """Fit the curve of the config that was trained on most sizes; of equal ones the latest."""
+    """Fit the curve of the config and budget of epochs that were trained on most sizes."""
     trained: dict[str, Manifest] = {}
     for path in SAMPLE_SHEETS.glob(f"*/{MANIFEST}"):
         found = read_record(path, Manifest)
@@ -79,17 +81,27 @@ def _curve(params: Params, manifest: Manifest) -> LearningCurve | None:
     before = [one for one in trained.values() if last and one.raw_digest == last.fingerprint.data]
     if not before:
         return None
-    points: dict[str, list[tuple[int, float]]] = {}
-    for trial in stored_trials():
-        if trial.spec.subset is not None:
-            continue
-        if isinstance(trial.outcome, TrialResult) and trial.spec.dataset in trained:
-            size = trained[trial.spec.dataset].splits["train"].images
-            config = trial.spec.config.model_copy(update={"seed": 0}).model_dump_json()
-            error = 1 - trial.outcome.scores.accuracy
-            points.setdefault(config, []).append((size, error))
+    points = _points({digest: one.splits["train"].images for digest, one in trained.items()})
     most = max(points.values(), key=lambda one: len({size for size, _ in one}), default=[])
     return _fitted(most, before[-1].splits["train"].images, manifest.splits["train"].images)
+
+
+def _points(sizes: Mapping[str, int]) -> dict[tuple[str, int], list[tuple[int, float]]]:
+    """(config of any seed, budget in epochs) -> (train images, validation error) of its trials.
+
+    sizes: digest of prepared arrays -> train images. Trials on part of them are no points, and
+    neither are refits: they are trained on more images, and have no validation of their own.
+    """
+    points: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for trial in stored_trials():
+        spec, outcome = trial.spec, trial.outcome
+        if spec.refit or spec.subset is not None or spec.dataset not in sizes:
+            continue
+        if isinstance(outcome, TrialResult):
+            config = spec.config.model_copy(update={"seed": 0}).model_dump_json()
+            error = 1 - outcome.scores.accuracy
+            points.setdefault((config, outcome.budget), []).append((sizes[spec.dataset], error))
+    return points
 
 
 def _fitted(points: list[tuple[int, float]], before: int, now: int) -> LearningCurve | None:

@@ -36,16 +36,24 @@ def manifest(size: int) -> Manifest:
     )
 
 
-def trial(size: int, error: float, *, seed: int = 0, minibatch: int = 32) -> StoredTrial:
+def trial(
+    size: int,
+    error: float,
+    *,
+    seed: int = 0,
+    minibatch: int = 32,
+    budget: int = 1,
+    refit: bool = False,
+) -> StoredTrial:
     """A finished trial on so many images."""
     config = TrialConfig(seed=seed, minibatch_size=minibatch)
-    spec = TrialSpec(config=config, dataset=f"{size}", source="", versions={})
+    spec = TrialSpec(config=config, dataset=f"{size}", source="", versions={}, refit=refit)
     scores = Scores(accuracy=1 - error, f1_macro=0, cross_entropy=0)
     outcome = TrialResult(
         key="",
         config=config,
-        budget=1,
-        epochs=1,
+        budget=budget,
+        epochs=budget,
         best_epoch=1,
         scores=scores,
         seconds=1,
@@ -89,6 +97,20 @@ def test_the_curve_is_of_the_config_with_most_sizes(monkeypatch: pytest.MonkeyPa
     assert found.curve is not None
     assert found.curve.trials == 3
     assert found.curve.gain == pytest.approx(0.0125)
+
+
+def test_refits_and_other_budgets_of_epochs_are_no_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More epochs or more images make an error smaller, whatever the data is worth."""
+    points = [trial(100, 0.1), trial(400, 0.05), trial(1600, 0.025)]
+    longer = [trial(400, 0.001, budget=9), trial(1600, 0.0001, budget=9)]
+    refits = [trial(size, 0.0001, refit=True) for size in (100, 400, 1600)]
+
+    found = weighed(monkeypatch, *longer, *refits, *points).curve
+
+    assert found is not None
+    assert (found.sizes, found.trials) == (3, 3)
+    assert found.gain == pytest.approx(0.0125)
+    assert weighed(monkeypatch, *longer, *refits, points[0]).curve is None
 
 
 def test_two_sizes_are_no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
