@@ -1,5 +1,6 @@
 """Entry point of `pitchpipe`: parse, run, exit code; commands import what is heavy themselves."""
 
+import errno
 import gc
 import os
 import signal
@@ -27,6 +28,7 @@ from flows.cli import (
 from flows.cli.options import reserve_standard_output
 from models.errors import PitchpipeError
 
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 INTERRUPTED = 128 + signal.SIGINT
 # typer contains a click of its own and exports only one of its usage errors.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -124,11 +126,23 @@ def _exit_code(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except OSError as error:
-        _print_error(f"{error.filename or 'the system'}: {error.strerror or error}")
+        said = error.strerror or error
+        _print_error(f"{error.filename or 'the system'}: {said}{_way_out(error)}")
         return 1
     if code == INTERRUPTED:  # typer returns it on Ctrl-C, too
         _print_error("interrupted; finished work is kept, and the next run continues from it")
     return code if isinstance(code, int) else 0
+
+
+def _way_out(error: OSError) -> str:
+    """What to do where the project cannot be written to; empty where something else is wrong."""
+    place = Path(str(error.filename or "")).absolute()
+    if error.errno not in _NOT_WRITABLE or not place.is_relative_to(Path.cwd()):
+        return ""
+    return (
+        "; this command writes to the project: let it be written to, or copy it (`cp -r`) to where "
+        "you may write. `versions`, `card`, `predict` and `export` need only read it"
+    )
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:

@@ -97,6 +97,12 @@ class Project:
 
         return open_tracking(self.model or self.params.registered_name)
 
+    def reading(self) -> "Tracking":
+        """Open MLflow for a command that only reads it, also where it cannot be written."""
+        from flows.tracking.reading import open_for_reading
+
+        return open_for_reading(self.model or self.params.registered_name)
+
     def request(self, **fields: object) -> "Request":
         """Build a request with these params; ConfigError where they are invalid."""
         from flows.records.retraining import Request

@@ -31,7 +31,7 @@ def versions(project: Project, *, as_json: JsonOption = False) -> None:
 
     Example: pitchpipe versions --json
     """
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.cli.display.versions import print_versions, version_document
     from flows.registry.listing import corrected_scores, list_versions
 
@@ -51,7 +51,7 @@ def show(project: Project, version: VersionArgument, *, as_json: JsonOption = Fa
 
     Example: pitchpipe versions show champion
     """
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.cli.display.versions import print_facts, version_details
     from flows.registry.listing import find_version
 
@@ -181,7 +181,7 @@ def audit(
 
     Example: pitchpipe audit --json
     """
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.cli.display.versions import print_audit
     from flows.registry.promotion.audit import audit_ledger
 
@@ -200,7 +200,7 @@ def trace(project: Project, version: VersionArgument, *, as_json: JsonOption = F
 
     Example: pitchpipe trace champion --json
     """
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.cli.display.versions import print_facts, trace_document
     from flows.registry.loading import open_version
 

@@ -33,7 +33,7 @@ def report(
 
     Example: pitchpipe report --compare challenger champion --open
     """
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.versions.reports import compare_versions, report_of, slices_beside
 
     page = compare_versions(tracking, *compare) if compare else report_of(tracking, target)
@@ -122,7 +122,7 @@ def card(
 
     Example: pitchpipe card champion > CARD.md
     """
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.registry.loading import open_version
     from flows.versions.card import card_of
 

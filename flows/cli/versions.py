@@ -68,7 +68,7 @@ def predict(
     source, target = project.user_path(path), project.user_path(output) if output else None
     if not source.exists():
         raise InputError(f"{path}: does not exist; name an image, a folder or a data source")
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.registry.loading import load_version
     from flows.versions.predict import predict_source
     from flows.versions.prediction_files import write_predictions, writer_for
@@ -105,7 +105,7 @@ def evaluate(
 
     Example: pitchpipe evaluate champion --data new-photos/
     """
-    tracking = project.tracking()
+    tracking = project.reading()
     from flows.cli.display.versions import print_scores
     from flows.versions.evaluate import evaluate_target
 
@@ -207,7 +207,7 @@ def export(
     """
     if int8 and not onnx:
         raise ConfigError("--int8: is about ONNX files; give --onnx, too")
-    tracking = project.tracking()
+    tracking = project.reading()
     if onnx:
         _export_onnx(project, version, file, int8=int8, as_json=as_json)
         return
@@ -223,7 +223,7 @@ def export(
 def _export_onnx(project: Project, version: str, file: Path, *, int8: bool, as_json: bool) -> None:
     from flows.versions.onnx_export import export_onnx
 
-    written = export_onnx(project.tracking(), version, project.user_path(file), int8=int8)
+    written = export_onnx(project.reading(), version, project.user_path(file), int8=int8)
     if as_json:
         emit(written)
     else:

@@ -66,8 +66,16 @@ def weights_of(name: str, wanted: str, database: Path = MLFLOW_DATABASE) -> str 
 
 
 def open_read_only(database: Path) -> sqlite3.Connection:
-    """Open a database for reading, waiting two seconds for a writer."""
-    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, timeout=2)
+    """Open a database for reading, waiting two seconds for a writer.
+
+    In a folder that cannot be written SQLite makes no files beside it, which a database in
+    write-ahead mode needs: such a one is read as it lies, where nothing waits beside it.
+    """
+    waiting = database.with_name(f"{database.name}-wal")
+    quiet = not waiting.exists() or waiting.stat().st_size == 0
+    as_it_lies = quiet and not os.access(database.parent, os.W_OK)
+    options = "mode=ro&immutable=1" if as_it_lies else "mode=ro"
+    return sqlite3.connect(f"{database.absolute().as_uri()}?{options}", uri=True, timeout=2)
 
 
 def scores_of_tags(tags: Mapping[str, str]) -> Scores | None:

@@ -119,9 +119,7 @@ def open_tracking(name: str) -> Tracking:
     uri = tracking_uri()
     _refuse_unknown(uri)
     database = database_of(uri)
-    _quiet_loggers()
-    # A progress bar for eight small files, in the middle of other output on standard error.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    quiet_mlflow()
     if database is not None:
         uri = f"sqlite:///{database}"
     else:
@@ -194,8 +192,13 @@ def _say_who_is_waited_for(uri: str) -> None:
         )
 
 
-def _quiet_loggers() -> None:
-    """Errors of the database are raised too, and said by us; MLflow logs them with a traceback."""
+def quiet_mlflow() -> None:
+    """Keep from standard error what MLflow says there of itself.
+
+    Errors of the database are raised too, and said by us; MLflow logs them with a traceback.
+    """
+    # A progress bar for eight small files, in the middle of other output.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # Says of each version made on a server that it waits for it, which it does not.
