@@ -23,6 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HOSTS = ("127.0.0.1", "localhost")
 HEALTH = ("/health", "/api/health", "/ping")
 """Paths that tell no more than that a server serves: for `status`, `doctor` and load balancers."""
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="pitchpipe", charset="UTF-8"'}
+"""Programs that send a password only where it is asked for look for it (RFC 7235, 4.1)."""
 SIGN_IN = """<!doctype html><html lang="en"><title>pitchpipe: sign in</title>
 <h1>Sign in</h1>
 <p>Open the link that <code>pitchpipe up</code> shows at its terminal, or give its password, which
@@ -92,7 +94,9 @@ class Guard:
         if request.headers.get("sec-fetch-mode") == "navigate":
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED)
         text = "This server asks for a user and a password, by basic authentication."
-        return PlainTextResponse(text, HTTPStatus.UNAUTHORIZED)
+        # Browsers ask for a password of their own where a page's script gets this header.
+        challenge = None if "sec-fetch-mode" in request.headers else _CHALLENGE
+        return PlainTextResponse(text, HTTPStatus.UNAUTHORIZED, challenge)
 
     def _is_known(self, request: HTTPConnection) -> bool:
         basic = f"Basic {base64.b64encode(self._auth.encode()).decode()}"

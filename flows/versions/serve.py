@@ -172,12 +172,8 @@ def http_server(service: Service, settings: ServeSettings, auth: str | None) -> 
 
 
 def _run(server: uvicorn.Server, bound: socket.socket) -> None:
-    # After it has drained uvicorn raises the signal again, for `main` to end by; all is done then.
-    try:
-        server.run(sockets=[bound])
-    except (KeyboardInterrupt, SystemExit):
-        if not server.started:
-            raise
+    # After it has drained uvicorn raises the signal again, for `main` to end by: 130 or 143.
+    server.run(sockets=[bound])
 
 
 class _Server(uvicorn.Server):

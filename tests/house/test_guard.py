@@ -171,6 +171,7 @@ def test_a_program_without_the_password_gets_nothing(served: Served, authorizati
     assert served.code("GET", "/api/flows") == 401
     refused = httpx.get(f"{served.origin}/api/flows")
     assert AUTH.partition(":")[0] not in refused.text
+    assert refused.headers["WWW-Authenticate"] == 'Basic realm="pitchpipe", charset="UTF-8"'
     assert served.code("GET", "/health", **named) == 200
     assert served.code("POST", "/health", **named) == 401
 
@@ -203,7 +204,7 @@ def test_a_wrong_token_signs_nobody_in(served: Served, token: str) -> None:
         answered = browser.get(f"/?token={token}", headers={"Sec-Fetch-Mode": "navigate"})
 
         assert answered.status_code == 401
-        assert "Set-Cookie" not in answered.headers
+        assert not {"set-cookie", "www-authenticate"} & set(answered.headers)  # no other dialog
         assert ".prefect/services.json" in answered.text
         assert browser.get("/api/flows").status_code == 401
 
