@@ -1,8 +1,11 @@
 """Reports of versions and trials, and the why page of any two versions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from flows.datasets.files import PREPARED
+from flows.records import ledger
+from flows.records.ledger import Entry
 from flows.records.trial_store import directory_of, find_trial
 from flows.registry.listing import find_version
 from flows.registry.promotion.attributions import with_maps
@@ -44,10 +47,16 @@ def slices_beside(page: Path) -> SliceReport | None:
 def compare_versions(tracking: Tracking, first: str, second: str) -> Path:
     """Write which of today's test images one version fixed and broke against another.
 
-    The gate is not asked, and no look is counted: the page says so. Raises as `score_on_test`, and
-    InputError where the two share no class.
+    The gate is not asked, and no look is counted: the page says so, and what the ledger has about
+    the two. Raises as `score_on_test`, ConfigError where the two are one version, and InputError
+    where they share no class.
     """
     records = [find_version(tracking, one) for one in (first, second)]
+    if records[0].version == records[1].version:
+        raise ConfigError(
+            f"--compare {first} {second}: both are version {records[0].version} of "
+            f"{tracking.name}; name two versions, `pitchpipe versions` lists them"
+        )
     challenger, champion = (score_on_test(tracking, str(one.version)) for one in records)
     names = (f"version {records[0].version}", f"version {records[1].version}")
     if {*challenger.unknown, *champion.unknown} >= set(challenger.classes):
@@ -59,12 +68,28 @@ def compare_versions(tracking: Tracking, first: str, second: str) -> Path:
         champion=champion,
         images=images,
         names=names,
+        recorded=recorded_between(
+            ledger.read().of(tracking.name), (records[0].version, records[1].version)
+        ),
         slices=slices_by_facts(images, read_origins(PREPARED)),
     )
     folder = f"{records[0].version}-against-{records[1].version}"
     path = REPORTS / tracking.name / folder / WHY
     write_why(path, with_maps(tracking, why, (records[0].version, records[1].version)))
     return path
+
+
+def recorded_between(entries: Sequence[Entry], pair: tuple[int, int]) -> tuple[str, ...]:
+    """Return what ledger entries of one name say of two versions, oldest first, in sentences.
+
+    Intents, and what a crash left undone, decided nothing.
+    """
+    return tuple(
+        f"{entry.time[:10]}, ledger entry {entry.number}, version {entry.after} against version "
+        f"{entry.before}: {entry.verdict or entry.action}: {'; '.join(entry.reasons)}"
+        for entry in entries
+        if entry.action not in ("intent", "abandon") and {entry.before, entry.after} == set(pair)
+    )
 
 
 def _report_of_trial(key: str) -> Path:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from evaluation_fixtures import Sources
 from registry_records import Command
 
@@ -31,6 +32,28 @@ def test_two_versions_are_compared_image_by_image(pitchpipe: Command) -> None:
     assert "Broken: 0" in text
     assert "Fixed: 0" in other
     assert "no look at the test split was counted" in text
+
+
+def test_a_comparison_has_what_the_ledger_says_of_the_two(pitchpipe: Command) -> None:
+    """In either order; of other versions it says nothing, and the gate is not asked again."""
+    pitchpipe("promote", "2", "--force", "--reason", "the first")
+    pitchpipe("promote", "1", "--force", "--reason", "it names every bar")
+
+    for order in (("1", "2"), ("champion", "2"), ("2", "1")):
+        page = pitchpipe("report", "--compare", *order)[1].strip()
+        text = Sources(Path(page).read_text()).text
+        assert "version 1 against version 2: promote: forced, without the gate: it names" in text
+        assert "the first" not in text
+        assert "the gate was not asked again, and no look at the test split was counted" in text
+
+
+@pytest.mark.parametrize("pair", [("2", "2"), ("challenger", "2")])
+def test_a_version_is_not_compared_with_itself(pitchpipe: Command, pair: tuple[str, str]) -> None:
+    """Whatever it is called; one message with the way out."""
+    code, out, err = pitchpipe("report", "--compare", *pair)
+
+    assert (code, out) == (2, "")
+    assert f"--compare {' '.join(pair)}: both are version 2 of bars-classifier; name two" in err
 
 
 def test_fixed_and_broken_images_have_maps_of_both_where_networks_are_built_again(

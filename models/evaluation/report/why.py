@@ -75,7 +75,9 @@ class WhyInput:
     names: tuple[str, str] = ("challenger", "champion")
     """Of the two, in that order."""
     decision: GateDecision | None = None
-    """The gate's, where it compared them."""
+    """The gate's, where it compared them for this page."""
+    recorded: Sequence[str] = ()
+    """What the ledger has about the two, in sentences, where there is no decision for this page."""
     maps: Mapping[int, tuple[Picture, ...]] = field(default_factory=dict)
     """Row -> attribution maps of both, in that order."""
     without_maps: str | None = None
