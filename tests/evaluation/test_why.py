@@ -169,8 +169,8 @@ def test_other_images_or_labels_are_refused() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pictures_keep_their_pixels_or_are_reduced(channels: int) -> None:
-    """Small ones as squares; of large ones, at worst noise, a page holds 72 in 5 MB."""
+    """Small ones as squares; of large ones, at worst noise, a page holds 168 in 5 MB."""
     noise = np.random.default_rng(0).integers(0, 256, (channels, 400, 400)).astype(np.uint8)
     assert picture_of(np.zeros((channels, 28, 28), np.uint8)).sharp
     assert not picture_of(noise).sharp
-    assert len(picture_of(noise).uri) < 5_000_000 / 72
+    assert len(picture_of(noise).uri) < 5_000_000 / 168
