@@ -32,9 +32,9 @@ _WHY_MARK = "<!-- against the champion -->"
 WHY = "why.html"
 """Name of that page, beside the report."""
 _WHY_LINK = (
-    f'<section><h2>Against the champion</h2><p><a href="{WHY}">Which images the challenger fixed '
-    f"and broke</a>: {WHY}, beside this file. Look at the broken ones before a promotion by hand."
-    "</p></section>"
+    '<section id="champion"><h2>Against the champion</h2>'
+    f'<p><a href="{WHY}">Which images the challenger fixed and broke</a>: {WHY}, beside this file. '
+    "Look at the broken ones before a promotion by hand.</p></section>"
 )
 
 

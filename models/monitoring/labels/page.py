@@ -17,7 +17,8 @@ MOST_SHOWN = 200
 """Images of a page, each of at most 128 pixels a side."""
 _LINK = (
     f'<section id="triage"><h2>Labels</h2><p><a href="{PAGE}">Which labels are likely wrong</a>: '
-    f"{PAGE}, beside this file, as `pitchpipe data triage` found them.</p></section>\n"
+    f"{PAGE}, beside this file, as <code>pitchpipe data triage</code> found them. Correct those "
+    "of train before you add images.</p></section>\n"
 )
 
 Images = Mapping[str, npt.NDArray[np.uint8]]
