@@ -7,6 +7,7 @@ import pytest
 from registry_records import BARS
 
 from flows import run
+from flows.datasets.files import PREPARED
 from flows.records.retraining import Request
 from flows.registry.starting import resolve_start
 from flows.retraining import starting
@@ -78,7 +79,7 @@ def test_weights_that_do_not_fit_are_refused_before_the_flow(
     monkeypatch.setattr(run, "decide", lambda *_: Decision(retrain=True, reason="asked"))
     monkeypatch.setattr(run, "_run_flow", begin)
     monkeypatch.setattr(starting, "prepared_is_current", lambda _: prepared)
-    found = resolve_start(params_of("trial.start.from=2"), read_manifest(starting.PREPARED))
+    found = resolve_start(params_of("trial.start.from=2"), read_manifest(PREPARED))
     assert found is not None
     shutil.copy(found.file, "good.safetensors")
     Path("bad.safetensors").write_bytes(b"bad")
