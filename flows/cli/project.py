@@ -136,7 +136,7 @@ def gc(
     Example: pitchpipe gc --dry-run --set retention.trials_days=30
     """
     from flows.cli.display.project import print_cleaning
-    from flows.upkeep.gc import clean
+    from flows.upkeep.gc import clean, list_removable
 
-    cleaned = clean(project.request(), dry_run=dry_run)
+    cleaned = list_removable(project.request()) if dry_run else clean(project.request())
     emit(cleaned.document()) if as_json else print_cleaning(cleaned)

@@ -1,7 +1,5 @@
 """Flow of `pitchpipe gc`."""
 
-from collections.abc import Iterator
-from functools import partial
 from uuid import UUID
 
 from prefect import flow
@@ -12,25 +10,12 @@ from flows.runtime.prefect_records import close_orphans, delete_flow_run, ended_
 from flows.runtime.retraining_lock import only_retraining
 from flows.tracking.reconcile import reconcile
 from flows.tracking.store import open_tracking
-from flows.upkeep.retention import (
-    Candidate,
-    Cleaning,
-    RequiredRecords,
-    drift_reports,
-    leftovers,
-    remove,
-    retrainings,
-    search_journals,
-    shadow_images,
-    trials,
-    version_copies,
-)
-from models.config import RetentionParams
-from models.retention import Stored, judge_by_age
+from flows.upkeep.candidates import flow_runs, stored_candidates
+from flows.upkeep.retention import Cleaning, remove
 
 
 @flow(name="gc", flow_run_name="gc, {request.trigger}")
-def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
+def gc(request: Request) -> Cleaning:
     """Remove what `retention:` of the params no longer keeps and nothing requires.
 
     Flow runs whose process died are closed first.
@@ -38,29 +23,10 @@ def gc(request: Request, *, dry_run: bool = False) -> Cleaning:
     Raises BusyError while a retraining runs; TrackingError where MLflow cannot list the versions.
     """
     params = request.params()
-    policy = params.retention
     with only_retraining():
         close_orphans(except_for=UUID(str(flow_run.id)))
         tracking = open_tracking(params.registered_name)
         reconcile(tracking)
-        required = RequiredRecords.read(tracking)
-        candidates = (
-            *leftovers(),
-            *trials(policy, required),
-            *search_journals(policy),
-            *version_copies(policy),
-            *shadow_images(policy),
-            *retrainings(tracking, policy, required),
-            *drift_reports(tracking, policy),
-            *flow_runs(policy),
-        )
-        return remove(candidates, dry_run=dry_run)
-
-
-def flow_runs(policy: RetentionParams) -> Iterator[Candidate]:
-    """Finished flow runs of this project in Prefect."""
-    found = ended_flow_runs()
-    stored = [Stored(name, days=days) for _, name, days in found]
-    judged = judge_by_age(stored, policy.flow_runs_days)
-    for (ended, _, _), one in zip(found, judged, strict=True):
-        yield Candidate("flow run", one, partial(delete_flow_run, ended))
+        stored = stored_candidates(tracking, params.retention)
+        ended = flow_runs(ended_flow_runs(), params.retention, delete=delete_flow_run)
+        return remove((*stored, *ended), dry_run=False)

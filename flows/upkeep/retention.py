@@ -44,8 +44,8 @@ class CleanedItem(Record):
     """Something that was removed or kept."""
 
     kind: str
-    """trial, search journal, retraining, drift report, version copy, shadow image, flow run or
-    leftover."""
+    """trial, search journal, retraining, drift report, version copy, shadow image, label triage,
+    data value, flow run or leftover."""
     name: str
     bytes: int
     why: str
@@ -58,6 +58,8 @@ class Cleaning(Record):
     """Nothing was removed: `removed` lists what would be."""
     removed: tuple[CleanedItem, ...]
     kept: tuple[CleanedItem, ...]
+    note: str | None = None
+    """What was not looked at, and why; null: nothing."""
 
     @property
     def bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from contextlib import closing, suppress
@@ -263,16 +264,24 @@ def test_scratch_of_the_dead_goes_and_that_of_the_living_stays(mlflow_project: P
     assert abandoned_scratch() == []
 
 
-def test_gc_is_a_flow_with_its_record_and_its_json(retrained: tuple[ProjectFolder, Ran]) -> None:
-    """What the champion rests on stays; the dry run says so and lists what would go."""
-    folder, ran = retrained
+def test_gc_is_a_flow_with_its_record_and_its_json(
+    retrained: tuple[ProjectFolder, Ran], tmp_path: Path
+) -> None:
+    """What the champion rests on stays; the dry run lists the same without flow and server."""
+    ran = retrained[1]
+    folder = ProjectFolder(shutil.copytree(retrained[0].root, tmp_path / "project", symlinks=True))
     policy = ("--set", "retention={trials_days: 0.000001, keep_best: 0, flow_runs_days: 0.000001}")
 
-    cleaned = folder.pitchpipe("gc", "--dry-run", "--json", *policy)
+    listed = folder.pitchpipe("gc", "--dry-run", "--json", *policy)
+    cleaned = folder.pitchpipe("gc", "--json", *policy)
 
-    assert cleaned.code == 0, cleaned.err
+    assert (listed.code, cleaned.code) == (0, 0), (listed.err, cleaned.err)
+    assert listed.document["dry_run"] is True
+    assert listed.document["note"].startswith("flow runs in Prefect are not listed")
     document = cleaned.document
-    assert document["dry_run"] is True
+    in_both = [item for item in document["removed"] if item["kind"] != "flow run"]
+    assert [item["name"] for item in listed.document["removed"]] == [one["name"] for one in in_both]
+    assert (document["dry_run"], document["note"]) == (False, None)
     best = ran.document["best"]["key"]
     kept = {item["name"]: item["why"] for item in document["kept"]}
     assert kept[best].startswith("needed by version 1")

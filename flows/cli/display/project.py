@@ -91,6 +91,8 @@ def print_cleaning(cleaning: "Cleaning") -> None:
         console.print(table)
     freed = "would be freed; nothing was removed" if cleaning.dry_run else "freed"
     console.print(f"{cleaning.bytes:,} bytes {freed}")
+    if cleaning.note:
+        console.print(cleaning.note)
 
 
 def _bytes(items: "tuple[CleanedItem, ...]", kind: str, why: str) -> int:
