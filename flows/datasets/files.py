@@ -154,3 +154,7 @@ def hold_for(action: str, lock: Path) -> AbstractContextManager[object]:
         "wait for it, or end it"
     )
     return hold(lock, seconds=_WAIT_SECONDS, busy=lambda: busy)
+
+
+TRIAGES = Path("mlruns/triage")
+"""Holds <dataset>/<id>/ of each label triage: probabilities, page and list."""

@@ -5,6 +5,7 @@ from functools import partial
 from uuid import UUID
 
 from flows.tracking.store import Tracking
+from flows.upkeep.analyses import analyses
 from flows.upkeep.retention import (
     Candidate,
     RequiredRecords,
@@ -28,6 +29,7 @@ def stored_candidates(tracking: Tracking, policy: RetentionParams) -> Iterator[C
     yield from search_journals(policy)
     yield from version_copies(policy)
     yield from shadow_images(policy)
+    yield from analyses(policy)
     yield from retrainings(tracking, policy, required)
     yield from drift_reports(tracking, policy)
 

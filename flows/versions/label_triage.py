@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from flows.datasets.current import PREPARED, manifest_of, prepare_dataset
-from flows.datasets.files import data_lock
+from flows.datasets.files import TRIAGES, data_lock
 from flows.datasets.split_moves import shared_keys
 from flows.records.trial_store import directory_of, find_trial
 from flows.registry.loading import open_version
@@ -30,8 +30,6 @@ from models.monitoring.labels.forecast import estimate_noise, forecast_gain
 from models.monitoring.labels.records import LabelFault, NoiseEstimate, Triage, TriagePlan
 from models.trials import TrialResult, TrialSpec
 
-TRIAGES = Path("mlruns/triage")
-"""Folder of each dataset's triages: probabilities, page and list."""
 MOST_FOLDS = 20
 _PROBABILITIES = "probabilities.npy"
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.datasets.files import PREPARED
+from flows.datasets.files import PREPARED, TRIAGES
 from flows.tracking.store import Tracking
-from flows.versions.label_triage import TRIAGES
 from flows.versions.reports import report_of
 from models.config.data import SplitName
 from models.datasets.prepared import open_split

@@ -220,6 +220,9 @@ class RetentionParams(Record):
     """Days after its end until a flow run is removed, with its task runs, logs and artifacts."""
     shadow_days: float | None = Field(30.0, gt=0)
     """Days after which an image that `serve --shadow` logged is removed: it is a user's."""
+    analyses_days: float | None = Field(180.0, gt=0)
+    """Days since it was last written after which a label triage or an answer of `data worth` is
+    removed. Those about the prepared data and the newest one about each dataset are always kept."""
     copies_days: float | None = Field(30.0, gt=0)
     """Days after its last use until a local copy of a version with remote artifacts is removed."""
 
