@@ -11,6 +11,8 @@ Tango's interval).
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -32,6 +34,7 @@ RUNGS = {
     "article": HERE / "examples/article.yaml",
     **{name: HERE / f"examples/ladder/{name}.yaml" for name in ("mlp", "rnn", "cnn_small", "hour")},
 }
+_PR_SET_CHILD_SUBREAPER = 36
 DONE = "ladder.jsonl"
 """In a project: a line for each rung."""
 
@@ -66,9 +69,11 @@ def main() -> None:
     if asked.command == "table":
         print_table(asked.folder)
         return
+    _adopt_orphans()
     for seed in asked.seeds:
         project = asked.folder.resolve() / f"seed-{seed}"
-        pitchpipe("init", str(project), cwd=asked.folder)
+        if not project.exists():
+            pitchpipe("init", str(project), cwd=asked.folder)
         for rung in asked.rungs:
             if rung not in {one.rung for one in done(project)}:
                 keep(project, climb(project, rung, seed=seed, workers=asked.workers))
@@ -79,7 +84,9 @@ def climb(project: Path, rung: str, *, seed: int, workers: int) -> Rung:
     before, started = _cpu_seconds(), time.monotonic()
     asked = ("--params", str(RUNGS[rung]), "--set", f"trial.seed={seed}", "--workers", str(workers))
     ran = json.loads(pitchpipe("run", "--json", *asked, cwd=project))
-    minutes, cpu_minutes = (time.monotonic() - started) / 60, (_cpu_seconds() - before) / 60
+    minutes = (time.monotonic() - started) / 60
+    _await_orphans()
+    cpu_minutes = (_cpu_seconds() - before) / 60
     test = ran["test"]
     return Rung(
         rung=rung,
@@ -156,6 +163,17 @@ def _shown(lead: Lead | None) -> str:
         return "-"
     low, high = (100 * end for end in (lead.interval.low, lead.interval.high))
     return f"{100 * lead.accuracy:+.2f} ({low:+.2f} to {high:+.2f}), p = {lead.p_value:.2g}"
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose own ends: their seconds are counted here (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _await_orphans() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _cpu_seconds() -> float:
