@@ -37,10 +37,13 @@ def test_a_file_that_says_nothing_is_noticed_once(
     assert "every param has its default" in told
 
 
-@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(REPOSITORY.glob("examples/**/*.yaml")), ids=lambda p: p.stem
+)
 def test_shipped_params_files_are_valid(path: Path) -> None:
     """Every example loads, and names a search space that can be enumerated."""
-    assert len(search_space(load_params(path))) >= 2
+    rung = path.parent.name == "ladder"  # most of them are one configuration
+    assert len(search_space(load_params(path))) >= (1 if rung else 2)
 
 
 FAULTS = [
