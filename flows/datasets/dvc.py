@@ -161,16 +161,41 @@ def _act(action: Callable[["Repo"], _Result]) -> _Result:
     logging.getLogger("dvc").setLevel(logging.WARNING)
     deadline = time.monotonic() + _WAIT_SECONDS
     while True:
+        logged = _Logged()
         try:
-            with _repository() as repo, contextlib.redirect_stdout(io.StringIO()):
+            with logged.kept(), _repository() as repo, contextlib.redirect_stdout(io.StringIO()):
                 return action(repo)
         except faults as error:
+            error.__cause__ = error.__cause__ or logged.last
             if not _is_busy(error):
                 raise PitchpipeError(f"DVC: {_reasons(error)}; {_advice(error)}") from error
             if time.monotonic() > deadline:
                 raise BusyError(f"DVC is held by another process: {_reasons(error)}") from error
             # DVC gives up after 3 s; another process of ours may take minutes.
             wait(0.2)
+
+
+class _Logged(logging.Handler):
+    """Keeps the errors that DVC's lower layers log: what is raised after them has no cause."""
+
+    last: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the exception of a record."""
+        self.last = record.exc_info[1] if record.exc_info else self.last
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Take what is logged while inside, so that it is said once, by us."""
+        loggers = [logging.getLogger(name) for name in ("dvc_data", "dvc_objects")]
+        before = [(one, one.handlers, one.propagate) for one in loggers]
+        for one in loggers:
+            one.handlers, one.propagate = [self], False
+        try:
+            yield
+        finally:
+            for one, handlers, propagates in before:
+                one.handlers, one.propagate = handlers, propagates
 
 
 @contextmanager

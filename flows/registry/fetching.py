@@ -29,7 +29,7 @@ def fetch_files(tracking: Tracking, record: VersionRecord, digest: str) -> Path:
     uri = f"models:/{record.name}/{record.version}"
     where = tracking.client.get_model_version_download_uri(record.name, str(record.version))
     if is_local_uri(where):  # type: ignore[no-untyped-call]  # mlflow 3.17.2 does not type it
-        folder = Path(local_file_uri_to_path(where))  # type: ignore[no-untyped-call]  # as above
+        folder = Path(local_file_uri_to_path(where))  # type: ignore[no-untyped-call]  # likewise
         if folder.is_dir() and not os.access(folder, os.W_OK):
             return folder.absolute()  # MLflow would write registered_model_meta beside the files
         return Path(mlflow.artifacts.download_artifacts(uri))

@@ -1,6 +1,7 @@
 """Whatever is wrong with a source: one clear message, exit 2, and data/ as it was before."""
 
 import errno
+import logging
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from bad_inputs import BAD_INPUTS, Maker
 from data_fixtures import class_folders, make_project, noise
+from dvc.exceptions import FileTransferError
 
 from flows.datasets import dvc, ingest
 from flows.datasets.files import RAW
@@ -166,6 +168,25 @@ def test_a_failure_of_dvc_leaves_its_file_as_it_was(
         dvc.track("pets")
 
     assert (path.read_text() if path.exists() else None) == before
+
+
+def test_what_dvc_logs_of_a_full_disk_is_the_cause_and_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It logs each file that was not transferred, and raises their number alone."""
+
+    def fail(*_: object) -> None:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        logging.getLogger("dvc_data.hashfile.transfer").error("failed to transfer", exc_info=full)
+        raise FileTransferError(1)
+
+    monkeypatch.setattr("dvc.repo.Repo.add", fail)
+    with pytest.raises(
+        PitchpipeError, match=r"1 files failed.*No space left on device; free space"
+    ):
+        dvc.track("pets")
+
+    assert "failed to transfer" not in "".join(capfd.readouterr())
 
 
 def test_a_failure_of_dvc_takes_the_batch_out_again(
