@@ -1,4 +1,7 @@
-"""Errors for users, with exit codes; each message names the value, the rule and the way out."""
+"""Errors for users, with exit codes, and numbers in messages.
+
+Each message names the value, the rule and the way out.
+"""
 
 import urllib.error
 from typing import ClassVar
@@ -44,3 +47,13 @@ def can_heal(error: BaseException | None) -> bool:
         return False
     absences = (UnreachableError, ConnectionError, TimeoutError, urllib.error.URLError)
     return isinstance(error, absences) or can_heal(error.__cause__)
+
+
+def quantity(number: int, noun: str) -> str:
+    """Return a number with its noun for a message: `1 trial`, `2 batches`, `1,200 deliveries`."""
+    if number == 1:
+        return f"1 {noun}"
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{number:,} {noun}es"
+    ends_in_y = noun.endswith("y") and noun[-2] not in "aeiou"
+    return f"{number:,} {noun[:-1]}ies" if ends_in_y else f"{number:,} {noun}s"

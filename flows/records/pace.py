@@ -6,6 +6,7 @@ from statistics import median
 from flows.records.trial_store import StoredTrial, stored_trials
 from models.config import NetworkConfig
 from models.datasets.prepared import Manifest
+from models.errors import quantity
 from models.trials import TrialResult
 
 GUESSED_RATE = 1500.0
@@ -33,7 +34,7 @@ def estimate_pace(manifest: Manifest, network: NetworkConfig | None = None) -> P
     same = [one for one in found if one.spec.config.network == network]
     for trials, which in ((same, "of this network"), (found, "on this dataset")):
         if seconds := [second for one in trials for second in _seconds(one)]:
-            return Pace(median(seconds), f"the median of {len(seconds)} trials {which}")
+            return Pace(median(seconds), f"the median of {quantity(len(seconds), 'trial')} {which}")
     images = manifest.splits["train"].images
     return Pace(images / GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images/s, none trained yet")
 

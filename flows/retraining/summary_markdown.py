@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from flows.records.retraining import LeaderboardEntry, Retraining
 from flows.search.progress import format_scores
 from models.credentials import without_credentials
-from models.errors import PitchpipeError
+from models.errors import PitchpipeError, quantity
 from models.search.confirmation import describe_confirmation
 from models.search.proposals import label_of
 
@@ -77,7 +77,7 @@ def headline(result: Retraining) -> str:
     if not result.decision.retrain:
         return f"nothing to do: {result.decision.reason}"
     if result.promotion is None:
-        return f"searched {result.trials.total} trials"
+        return f"searched {quantity(result.trials.total, 'trial')}"
     promotion = result.promotion
     return f"{promotion.verdict}: version {promotion.version} {promotion.outcome}"
 
@@ -114,7 +114,7 @@ def _pages(result: Retraining, links: Links) -> str:
 def _trials(result: Retraining, links: Links) -> str:
     counts = result.trials
     counted = (
-        f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
+        f"{quantity(counts.total, 'trial')}: {counts.trained} trained, {counts.cached} cached, "
         f"{counts.pruned} pruned, {counts.failed} failed. Best first, on validation:"
     )
     listed = [_trial(entry, links) for entry in result.leaderboard[:_TRIALS]]

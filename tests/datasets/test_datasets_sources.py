@@ -76,7 +76,7 @@ def test_a_folder_of_class_folders_is_read(tmp_path: Path) -> None:
         content_id(image): ("abc"[number % 3], None) for number, image in enumerate(images)
     }
     assert source.warnings == (
-        f"1 files that are no images were passed over, such as {tmp_path}/My Photos/a/notes.txt",
+        f"1 file that is no image was passed over, such as {tmp_path}/My Photos/a/notes.txt",
     )
 
 

@@ -15,6 +15,7 @@ from flows.datasets.status import DatasetStatus
 from flows.registry.dataset_uses import RunUse, UsedVersion, VersionUse
 from models.datasets.checks import Report
 from models.datasets.prepared import Finding, Manifest
+from models.errors import quantity
 
 _SHORT = 12
 
@@ -23,7 +24,8 @@ def print_added(added: Added) -> None:
     """Print the new batch, and how many older pictures are in another split."""
     console, dataset = Console(), added.dataset
     console.print(
-        f"{escape(str(added.batch))}: {added.images:,} images of {len(added.classes)} classes; "
+        f"{escape(str(added.batch))}: {quantity(added.images, 'image')} of "
+        f"{quantity(len(added.classes), 'class')}; "
         f"{dataset.name} is now {dataset.digest[:_SHORT]}"
     )
     if added.moves.before:
@@ -47,7 +49,8 @@ def print_status(status: DatasetStatus) -> None:
     if not status.batches and not status.removed:
         console.print(_no_batches(status.name))
         return
-    console.print(f"{status.name} {status.digest[:_SHORT]}: {len(status.batches)} batches")
+    batches = quantity(len(status.batches), "batch")
+    console.print(f"{status.name} {status.digest[:_SHORT]}: {batches}")
     changes = {"new": status.added, "gone": status.removed, "altered": status.altered}
     for change, names in changes.items():
         for name in names:
@@ -55,32 +58,33 @@ def print_status(status: DatasetStatus) -> None:
     _print_findings(console, "problem", status.problems)
     if not any(changes.values()):
         console.print("nothing changed since the last version")
-    table = Table("split", "images", "digest")
-    for name, split in status.splits.items():
-        table.add_row(name, f"{split.images:,}", split.digest[:_SHORT])
-    console.print(table)
+    if status.splits:
+        table = Table("split", "images", "digest")
+        for name, split in status.splits.items():
+            table.add_row(name, f"{split.images:,}", split.digest[:_SHORT])
+        console.print(table)
     if not status.prepared:
         console.print("the arrays are not of these batches; `pitchpipe prepare` makes them")
 
 
 def _print_inbox(console: Console, inbox: InboxState) -> None:
     if inbox.waiting or inbox.arriving:
+        number = len(inbox.waiting)
+        waiting = f"{quantity(number, 'delivery')} {'waits' if number == 1 else 'wait'}"
         still = f", {len(inbox.arriving)} still arriving" if inbox.arriving else ""
-        console.print(
-            f"{escape(inbox.path)}: {len(inbox.waiting)} deliveries wait{still}; "
-            "`pitchpipe data inbox` adds them"
-        )
+        console.print(f"{escape(inbox.path)}: {waiting}{still}; `pitchpipe data inbox` adds them")
     if inbox.quarantined:
-        console.print(
-            f"data/quarantine: {len(inbox.quarantined)} bad deliveries, each with its report.txt"
-        )
+        bad = quantity(len(inbox.quarantined), "bad delivery")
+        console.print(f"data/quarantine: {bad}, each with its report.txt")
 
 
 def print_taken(taken: Taken) -> None:
     """Print the outcome of each delivery."""
     console = Console()
     for one in taken.added:
-        added = f"{one.images:,} images" if one.is_new else "was delivered before, nothing added"
+        added = (
+            quantity(one.images, "image") if one.is_new else "was delivered before, nothing added"
+        )
         console.print(escape(f"{one.delivery} -> {one.batch}: {added}"))
         _print_findings(console, "warning", one.warnings)
     for bad in taken.quarantined:

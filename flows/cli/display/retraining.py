@@ -15,6 +15,7 @@ from flows.retraining.forecast import Forecast
 from flows.search.progress import format_scores
 from models.config import Params
 from models.config.trial import Objective
+from models.errors import quantity
 from models.search.confirmation import Confirmed, describe_confirmation
 from models.search.proposals import label_of
 
@@ -37,7 +38,7 @@ def print_retraining(result: Retraining) -> None:
         console.print(_baselines(result, width=console.width))
     counts = result.trials
     console.print(
-        f"{counts.total} trials: {counts.trained} trained, {counts.cached} cached, "
+        f"{quantity(counts.total, 'trial')}: {counts.trained} trained, {counts.cached} cached, "
         f"{_pruned(counts.pruned)}{counts.failed} failed; {result.seconds:.0f} s in all"
     )
     if result.not_begun:
@@ -176,7 +177,8 @@ def print_forecast(forecast: Forecast) -> None:
     decision = "would retrain" if forecast.decision.retrain else "would not retrain"
     console.print(f"{decision}: {forecast.decision.reason}")
     console.print(
-        f"{counts.total} trials: {counts.trained} to train up to {forecast.epochs} epochs, "
+        f"{quantity(counts.total, 'trial')}: {counts.trained} to train up to "
+        f"{quantity(forecast.epochs, 'epoch')}, "
         f"{counts.cached} cached"
     )
     for label in forecast.labels[:_ROWS]:
@@ -185,8 +187,10 @@ def print_forecast(forecast: Forecast) -> None:
         console.print(f"  ... and {len(forecast.labels) - _ROWS} more")
     if forecast.later:
         console.print(f"  and {forecast.later} more, chosen by the scores of earlier ones")
-    about = "unknown" if forecast.seconds is None else f"about {forecast.seconds:.0f} s"
-    console.print(f"training time: {about} ({forecast.basis})")
+    if forecast.seconds is None:
+        console.print(f"training time: {forecast.basis}")
+    else:
+        console.print(f"training time: about {forecast.seconds:.0f} s ({forecast.basis})")
     if forecast.data is not None:
         console.print(f"data: {forecast.data.sentence}", highlight=False)
     if forecast.gate is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from models.config import SplitName
 from models.datasets.labelled_images import EncodedRows, Source
 from models.datasets.sources.paths import class_names, regular_file, shown, slug, split_named
-from models.errors import InputError
+from models.errors import InputError, quantity
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 MAX_FILE_BYTES = 2**28
@@ -160,7 +160,8 @@ def _ignored(walk: _Walk) -> tuple[str, ...]:
     files = sorted(set(walk.passed_over))
     if not files:
         return ()
-    return (f"{len(files)} files that are no images were passed over, such as {shown(files[0])}",)
+    are = "is no image was" if len(files) == 1 else "are no images were"
+    return (f"{quantity(len(files), 'file')} that {are} passed over, such as {shown(files[0])}",)
 
 
 def _rows(root: Path, found: list[_Found]) -> Iterator[EncodedRows]:
