@@ -144,8 +144,8 @@ def _read(path: Path, found: Sequence[Disagreement]) -> dict[str, str]:
 
 def _card(one: Disagreement, label: str | None) -> Card:
     said = [
-        f"champion: {one.champion.label} ({100 * one.champion.probability:.0f} %)",
-        f"challenger: {one.challenger.label} ({100 * one.challenger.probability:.0f} %)",
+        f"champion: {one.champion.label} ({100 * one.champion.probability:.0f}\u00a0%)",
+        f"challenger: {one.challenger.label} ({100 * one.challenger.probability:.0f}\u00a0%)",
         one.image[:ID],
     ]
     return Card(picture=picture_of(one.picture()), true=label or "not labelled", said=tuple(said))

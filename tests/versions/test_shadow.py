@@ -180,7 +180,7 @@ def test_the_report_says_how_often_they_agree_and_shows_where_not(logged: Path) 
     ]
     page = Path(report.page).read_text()
     assert page.count("<figure>") == 3
-    assert "champion: dark (90 %)" in page
+    assert "champion: dark (90\xa0%)" in page
     assert Path(report.page).parent == logged
 
 

@@ -36,7 +36,8 @@ class Estimate(Record):
     def points(self) -> str:
         """The same in percentage points: `+1.2 points, 95 % 0.5 to 1.9`."""
         value, low, high = (
-            f"{100 * one:+.1f}" for one in (self.value, self.interval.low, self.interval.high)
+            f"{round(100 * one, 1) + 0.0:+.1f}"
+            for one in (self.value, self.interval.low, self.interval.high)
         )
         return f"{value} points, 95 % {low} to {high}"
 

@@ -61,5 +61,6 @@ def svg_uri(content: bytes) -> str:
 
 
 def _points(one: Estimate) -> str:
-    low, high = 100 * one.interval.low, 100 * one.interval.high
-    return f"{100 * one.value:+.1f} ({low:+.1f} to {high:+.1f})"
+    low, high = one.interval.low, one.interval.high
+    value, low, high = (round(100 * each, 1) + 0.0 for each in (one.value, low, high))  # no -0.0
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"

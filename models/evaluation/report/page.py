@@ -27,6 +27,7 @@ from models.record import leaves
 MOST_ROWS = 20
 """Most rows of a table; the page says how many more there are."""
 MOST_CONFUSIONS = 30
+"""Of few classes fewer, as high as the table of classes beside them."""
 _WHY_MARK = "<!-- against the champion -->"
 """In place of the link to the why page, which is written after the gate has decided."""
 WHY = "why.html"
@@ -74,6 +75,8 @@ class Tile:
 def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, bytes]) -> str:
     """Fill the template; every value is escaped. figures: name without .png -> PNG bytes."""
     evaluation = report.evaluation
+    confusions = most_confused(evaluation, len(evaluation.confusion.cells))
+    shown = min(MOST_CONFUSIONS, max(5, 3 * len(evaluation.per_class) // 2))
     return render(
         "report.html.j2",
         report=report,
@@ -84,7 +87,8 @@ def render_page(report: ReportInput, summary: Summary, figures: Mapping[str, byt
         scores=list_scores(evaluation),
         leaderboard=report.selection.leaderboard[:MOST_ROWS],
         classes=_weakest(evaluation),
-        confusions=most_confused(evaluation, MOST_CONFUSIONS),
+        confusions=confusions[:shown],
+        more_confusions=len(confusions) - len(confusions[:shown]),
         config=[(path, _shown(leaf)) for path, leaf in leaves(report.config).items()],
         links={name: address for name, address in report.links.items() if _harmless(address)},
         roomy=len(evaluation.per_class) <= ROOMY,
