@@ -128,8 +128,8 @@ def team_servers(home: Path) -> Iterator[Team]:
         yield team
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """The servers, for all tests of a run."""
+    """The servers, for the tests of a module: none finds what another registered."""
     with team_servers(tmp_path_factory.mktemp("team")) as running:
         yield running
