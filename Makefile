@@ -128,7 +128,7 @@ bench-all: bench
 
 # The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
 screenshots: install-dev
-	$(BIN)/python tests/support/screenshots.py
+	PYTHONPATH=tests/support/hostile $(BIN)/python tests/support/screenshots.py
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
