@@ -5,17 +5,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
-
 from flows.records.drift_reports import DriftRecord, figure_of
 from flows.runtime.scratch import scratch_folder
-from flows.tracking.events import now_ms
 from flows.tracking.experiment import MONITOR, REPORT
-from flows.tracking.projection import OWNER, owner_of
+from flows.tracking.projection import owner_of
 from flows.tracking.runs import Runs, metrics_of
+from flows.tracking.single_run import SingleRun, log_once
 from flows.tracking.store import Tracking, mlflow_errors
 from models.monitoring.records import DriftTest
-from models.processes import this_process
 
 
 def log_report(tracking: Tracking, record: DriftRecord) -> str:
@@ -34,25 +31,19 @@ def log_missing_report(tracking: Tracking, record: DriftRecord) -> tuple[str, bo
     A run that was begun and not finished is completed. Raises MlflowException or OSError; the run
     is then FAILED, as far as MLflow can be reached, and the next call completes it.
     """
-    runs, at = Runs(tracking), int(record.at.timestamp() * 1000)
-    known = runs.find(_is_of(record))
-    if known is not None and known.info.status == "FINISHED":
-        return str(known.info.run_id), False
-    run_id = str(
-        known.info.run_id if known else runs.create(_name(record), tags=_tags(record), at=at)
-    )
-    with _failing(runs, run_id):
-        runs.set_tags(run_id, _tags(record))
-        runs.log_metrics(run_id, metrics_of(_metrics(record), at=at, step=0))
-        with _files(record) as files:
-            runs.log_files(run_id, str(files), under="drift")
-        runs.end(run_id, "FINISHED", at=at)
-    return run_id, True
+    runs, single = Runs(tracking), _single(record)
+    return log_once(runs, single, lambda run: _write(runs, run, record, at=single.at))
+
+
+def _write(runs: Runs, run_id: str, record: DriftRecord, *, at: int) -> None:
+    runs.log_metrics(run_id, metrics_of(_metrics(record), at=at, step=0))
+    with _files(record) as files:
+        runs.log_files(run_id, str(files), under="drift")
 
 
 def is_being_logged(tracking: Tracking, record: DriftRecord) -> bool:
     """Whether a living process, perhaps this one, is logging the report."""
-    known = Runs(tracking).find(_is_of(record))
+    known = Runs(tracking).find(_single(record).condition)
     owner = None if known is None or known.info.status != "RUNNING" else owner_of(known)
     return owner is not None and owner.alive
 
@@ -86,21 +77,6 @@ def markdown(record: DriftRecord) -> str:
             *rows,
         ]
     )
-
-
-def _is_of(record: DriftRecord) -> str:
-    return f"tags.`{REPORT}` = '{record.id}'"
-
-
-@contextlib.contextmanager
-def _failing(runs: Runs, run_id: str) -> Iterator[None]:
-    """End the run as FAILED where the block raises or is interrupted."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(Exception):  # the first error is the one to raise
-            runs.end(run_id, "FAILED", at=now_ms())
-        raise
 
 
 @contextlib.contextmanager
@@ -141,14 +117,17 @@ def _metrics(record: DriftRecord) -> dict[str, float]:
     return metrics | {"drift/images": record.report.batch_images}
 
 
-def _tags(record: DriftRecord) -> dict[str, str]:
-    return {
-        MLFLOW_SOURCE_NAME: MONITOR,
-        MLFLOW_SOURCE_TYPE: "PROJECT",
-        MLFLOW_RUN_NOTE: markdown(record),
-        OWNER: this_process().model_dump_json(),
-        REPORT: record.id,
-        "drift.answer": _answer(record),
-        "drift.version": str(record.version),
-        "drift.batch": record.batch_digest,
-    }
+def _single(record: DriftRecord) -> SingleRun:
+    return SingleRun(
+        name=_name(record),
+        tag=REPORT,
+        id=record.id,
+        source=MONITOR,
+        note=markdown(record),
+        at=int(record.at.timestamp() * 1000),
+        facts={
+            "drift.answer": _answer(record),
+            "drift.version": str(record.version),
+            "drift.batch": record.batch_digest,
+        },
+    )

@@ -2,16 +2,13 @@
 
 import shutil
 
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE
-
 from flows.records.lineage import flattened
 from flows.records.range_tests import RangeTestRecord, range_figure_of
 from flows.runtime.scratch import scratch_folder
 from flows.tracking.experiment import LR_FIND
-from flows.tracking.projection import OWNER
 from flows.tracking.runs import Runs, metrics_of
+from flows.tracking.single_run import SingleRun, log_once
 from flows.tracking.store import Tracking, mlflow_errors
-from models.processes import this_process
 
 RANGE_TEST = "lr_find.test"
 """Tag of such a run: the record's id."""
@@ -23,23 +20,29 @@ def log_range_test(tracking: Tracking, record: RangeTestRecord) -> str:
     A run that was begun and not finished is completed. Raises TrackingError where MLflow fails,
     OSError where the files cannot be stored.
     """
+    runs, at = Runs(tracking), int(record.at.timestamp() * 1000)
+    suggested = "none" if record.suggested is None else f"{record.suggested:.2g}"
+    single = SingleRun(
+        name="lr-find",
+        tag=RANGE_TEST,
+        id=record.id,
+        source=LR_FIND,
+        note=f"Learning rate range test on {record.dataset}: suggests {suggested}.",
+        at=at,
+    )
     with mlflow_errors():
-        runs, at = Runs(tracking), int(record.at.timestamp() * 1000)
-        known = runs.find(f"tags.`{RANGE_TEST}` = '{record.id}'")
-        if known is not None and known.info.status == "FINISHED":
-            return str(known.info.run_id)
-        run_id = str(
-            known.info.run_id if known else runs.create("lr-find", tags=_tags(record), at=at)
-        )
-        runs.log_params(run_id, flattened(record.config))
-        _log_curve(runs, run_id, record, at=at)
-        with scratch_folder(".showing-") as folder:
-            text = record.model_dump_json(indent=2, exclude={"run_id"})
-            (folder / "lr_find.json").write_text(text, encoding="utf-8")
-            shutil.copy(range_figure_of(record), folder / "lr_find.png")
-            runs.log_files(run_id, str(folder), under="lr_find")
-        runs.end(run_id, "FINISHED", at=at)
+        run_id, _ = log_once(runs, single, lambda run: _write(runs, run, record, at=at))
     return run_id
+
+
+def _write(runs: Runs, run_id: str, record: RangeTestRecord, *, at: int) -> None:
+    runs.log_params(run_id, flattened(record.config))
+    _log_curve(runs, run_id, record, at=at)
+    with scratch_folder(".showing-") as folder:
+        text = record.model_dump_json(indent=2, exclude={"run_id"})
+        (folder / "lr_find.json").write_text(text, encoding="utf-8")
+        shutil.copy(range_figure_of(record), folder / "lr_find.png")
+        runs.log_files(run_id, str(folder), under="lr_find")
 
 
 def _log_curve(runs: Runs, run_id: str, record: RangeTestRecord, *, at: int) -> None:
@@ -57,14 +60,3 @@ def _log_curve(runs: Runs, run_id: str, record: RangeTestRecord, *, at: int) -> 
     answer = {} if record.suggested is None else {"lr_find/suggested": record.suggested}
     metrics = [metric for step in points for metric in step]
     runs.log_metrics(run_id, [*metrics, *metrics_of(answer, at=at, step=0)])
-
-
-def _tags(record: RangeTestRecord) -> dict[str, str]:
-    suggested = "none" if record.suggested is None else f"{record.suggested:.2g}"
-    return {
-        MLFLOW_SOURCE_NAME: LR_FIND,
-        MLFLOW_SOURCE_TYPE: "PROJECT",
-        MLFLOW_RUN_NOTE: f"Learning rate range test on {record.dataset}: suggests {suggested}.",
-        OWNER: this_process().model_dump_json(),
-        RANGE_TEST: record.id,
-    }

@@ -14,7 +14,7 @@ from registry_records import BARS, DEAD
 from training_fixtures import bars_images
 
 from flows.records.drift_reports import DriftRecord, drift_records, files_of
-from flows.tracking import drift as shown_drift
+from flows.tracking import single_run
 from flows.tracking.drift import log_report
 from flows.tracking.reconcile import reconcile, sync_runs
 from flows.tracking.runs import Runs
@@ -66,7 +66,7 @@ def test_a_run_left_by_a_dead_process_is_seen_and_closed(
     """Doctor names it, reconcile ends it as KILLED, and the next call completes it."""
     record = asked(bars_tracking)
     with monkeypatch.context() as patch:
-        patch.setattr(shown_drift, "this_process", lambda: DEAD)
+        patch.setattr(single_run, "this_process", lambda: DEAD)
         patch.setattr(Runs, "end", lambda *_, **__: None)
         other = asked(bars_tracking, seed=2)
     assert ["1 runs are RUNNING" in one.what for one in mlflow_database()] == [True]
