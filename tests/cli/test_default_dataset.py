@@ -159,12 +159,14 @@ def test_every_command_on_versions_takes_params_set_and_model(
     """It opens MLflow for the registered name that they say."""
     Path("mine.yaml").write_text("data: {name: photos}")
 
-    def refuse(opened: str) -> Tracking:
-        raise ConfigError(f"opened {opened}")
+    def refuse(_: Tracking, *, uri: str, name: str) -> None:
+        raise ConfigError(f"opened {name} at {uri}")
 
-    monkeypatch.setattr("flows.tracking.store.open_tracking", refuse)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlruns/mlflow.db")
+    # Of the class, not of its module: what is imported first in here would keep a function.
+    monkeypatch.setattr(Tracking, "__init__", refuse)
 
-    with pytest.raises(ConfigError, match=f"opened {name}$"):
+    with pytest.raises(ConfigError, match=f"opened {name} at sqlite"):
         run(*command.split(), *options)
 
 
