@@ -1,11 +1,14 @@
-"""What the PyTorch peers have in common: the images, the article's network, and a plain loop."""
+"""What the PyTorch peers have in common: the images, the article's network, and a loop.
+
+A form says how the loop is written: as tutorials write it, or as who wants speed does.
+"""
 
 import argparse
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +20,44 @@ AXES = {"learning_rate": [0.001, 0.003], "minibatch_size": [32, 128], "hidden_un
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """How a loop is written."""
+
+    sliced: bool = False
+    """Minibatches are rows of one tensor, else a DataLoader's."""
+    loader_workers: int = 0
+    """Processes of the DataLoader."""
+    channels_last: bool = False
+    bf16: bool = False
+    """Forward pass under autocast to bfloat16."""
+    fused: bool = False
+    """Adam's step as one kernel."""
+    compiled: bool = False
+    """The network by torch.compile, its compilation counted."""
+
+
+_FAST = Form(sliced=True, channels_last=True, bf16=True, fused=True)
+FORMS = {
+    "plain": Form(),
+    "workers": Form(loader_workers=2),
+    "fast": _FAST,
+    "fast32": replace(_FAST, bf16=False),
+    "compiled": replace(_FAST, compiled=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Arguments:
     """What each peer is called with."""
 
     prepared: Path
     epochs: int
+    form: str
+
+    @property
+    def processes(self) -> bool:
+        """Whether trials run in processes of their own, one a core."""
+        return self.form not in ("plain", "workers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +90,9 @@ def arguments() -> Arguments:
     parser = argparse.ArgumentParser()
     parser.add_argument("prepared", type=Path)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--form", choices=FORMS, default="plain")
     given = parser.parse_args()
-    return Arguments(given.prepared, given.epochs)
+    return Arguments(given.prepared, given.epochs, given.form)
 
 
 def grid() -> Iterator[Point]:
@@ -93,26 +130,45 @@ def train(
     images: Images,
     epochs: int,
     on_epoch: Callable[[float], None] | None = None,
+    *,
+    form: str = "plain",
 ) -> Trained:
     """Train by a loop as one writes it by hand; on_epoch hears each epoch's accuracy."""
     began = time.time()
+    written = FORMS[form]
     classifier = network(point.hidden_units)
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=point.learning_rate)
+    if written.channels_last:
+        classifier = classifier.to(memory_format=torch.channels_last)
+    asked = torch.compile(classifier) if written.compiled else classifier
+    fused = {"fused": True} if written.fused else {}
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=point.learning_rate, **fused)
     loss_of = nn.CrossEntropyLoss()
-    batches = DataLoader(images.train, batch_size=point.minibatch_size, shuffle=True)
     best = 0.0
     for _ in range(epochs):
         classifier.train()
-        for pixels, labels in batches:
+        for pixels, labels in minibatches(images.train, point.minibatch_size, written):
             optimizer.zero_grad()
-            loss = loss_of(classifier(pixels), labels)
-            loss.backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=written.bf16):
+                logits = asked(pixels)
+            loss_of(logits.float(), labels).backward()
             optimizer.step()
         accuracy = validated(classifier, images.validation)
         best = max(best, accuracy)
         if on_epoch is not None:
             on_epoch(accuracy)
     return Trained(began, time.time(), best)
+
+
+def minibatches(
+    images: TensorDataset, size: int, form: Form
+) -> Iterable[tuple[torch.Tensor, torch.Tensor]]:
+    """One epoch, in a random order."""
+    if not form.sliced:
+        return DataLoader(images, batch_size=size, shuffle=True, num_workers=form.loader_workers)
+    pixels, labels = images.tensors
+    if form.channels_last:
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    return ((pixels[rows], labels[rows]) for rows in torch.randperm(len(images)).split(size))
 
 
 def validated(classifier: nn.Module, images: TensorDataset) -> float:

@@ -8,13 +8,14 @@ from plain import AXES, Images, Point, Trained, arguments, load_images, report, 
 from ray import tune
 
 
-def trainable(config: dict[str, float], images: Images, epochs: int) -> None:
+def trainable(config: dict[str, float], images: Images, epochs: int, form: str) -> None:
     """Ray sets torch's threads by the cores that a trial asks for: one."""
     trained = train(
         Point(**config),
         images,
         epochs,
         on_epoch=lambda accuracy: tune.report({"validation_accuracy": accuracy}),
+        form=form,
     )
     tune.report({"validation_accuracy": trained.accuracy, "trained": asdict(trained)})
 
@@ -26,7 +27,10 @@ if __name__ == "__main__":
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(
-                    trainable, images=load_images(given.prepared), epochs=given.epochs
+                    trainable,
+                    images=load_images(given.prepared),
+                    epochs=given.epochs,
+                    form=given.form,
                 ),
                 {"cpu": 1},
             ),
