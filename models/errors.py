@@ -53,7 +53,8 @@ def quantity(number: int, noun: str) -> str:
     """Return a number with its noun for a message: `1 trial`, `2 batches`, `1,200 deliveries`."""
     if number == 1:
         return f"1 {noun}"
-    if noun.endswith(("s", "x", "ch", "sh")):
+    hisses = noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch")
+    if hisses:
         return f"{number:,} {noun}es"
     ends_in_y = noun.endswith("y") and noun[-2] not in "aeiou"
     return f"{number:,} {noun[:-1]}ies" if ends_in_y else f"{number:,} {noun}s"

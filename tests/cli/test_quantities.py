@@ -23,6 +23,7 @@ from models.errors import quantity
         (1200, "delivery", "1,200 deliveries"),
         (3, "day", "3 days"),
         (2, "class", "2 classes"),
+        (50, "epoch", "50 epochs"),  # as it is said, no hiss
     ],
 )
 def test_a_number_has_its_noun(number: int, noun: str, said: str) -> None:
