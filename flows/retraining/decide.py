@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -234,15 +234,29 @@ def installed_dependencies(project: str = "pitchpipe") -> dict[str, JsonValue]:
             continue
         seen.add(one)
         try:
-            distribution = metadata.distribution(name)
+            described = metadata.metadata(name)
         except metadata.PackageNotFoundError:  # `doctor` says so
             continue
-        versions[name] = distribution.version
-        for needed in map(Requirement, distribution.requires or ()):
-            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                needs = canonicalize_name(needed.name)
-                waiting += [(needs, also) for also in ("", *needed.extras)]
+        versions[name] = described["Version"]
+        for needed in _requirements(described.get_all("Requires-Dist") or (), extra):
+            needs = canonicalize_name(needed.name)
+            waiting += [(needs, also) for also in ("", *needed.extras)]
     return {name: version for name, version in versions.items() if name != project}
+
+
+def _requirements(lines: Iterable[str], extra: str) -> Iterator[Requirement]:
+    """Yield what a package requires with an extra ("": without one).
+
+    Most lines are of other extras: unparsed, they saved a third of 0.17 s, and a package's metadata
+    parsed once instead of twice another third.
+    """
+    for line in lines:
+        _, _, marker = line.partition(";")
+        if "extra" in marker and not (extra and extra in marker):
+            continue
+        needed = Requirement(line)
+        if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+            yield needed
 
 
 def record_no_retraining(decision: Decision, params: Params) -> Retraining:
