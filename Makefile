@@ -115,8 +115,9 @@ $(PEERS_STAMP):
 	touch $@
 
 # The rest too: a million images prepared, the gate's error rates by simulation, how real pairs of
-# classifiers differ, time to best, what a search costs beside training, what `monitor` sees, `serve`.
-bench-all: bench
+# classifiers differ, time to best, what a search costs beside training, what `monitor` sees, `serve`, larger images.
+bench-all: bench $(TIMM_STAMP)
+	PYTHONPATH=$(TIMM):tests/support $(BIN)/python bench/larger_images.py --output bench/results/larger_images.txt
 	$(BIN)/python bench/prepare.py
 	$(BIN)/python bench/gate.py --processes 2
 	$(BIN)/python bench/gate_differing.py
