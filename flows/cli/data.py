@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.cli.data_value import worth
+from flows.cli.labels import relabel, triage
 from flows.cli.options import (
     DatasetOption,
     JsonOption,
@@ -31,60 +33,12 @@ SplitOption = Annotated[
     Literal["train", "validation", "test"] | None,
     typer.Option("--split", help="Split of all images, where the source declares none."),
 ]
-SubjectArgument = Annotated[
-    str | None,
-    typer.Argument(
-        help="Version, alias, trial, or `params`; default: the champion, else `params`.",
-        show_default=False,
-    ),
-]
-FractionsOption = Annotated[
-    str, typer.Option("--fractions", help="Of the train split, beside the whole.")
-]
-SeedsOption = Annotated[
-    int, typer.Option("--seeds", min=2, max=50, help="Trials of each fraction.")
-]
-ClassOption = Annotated[
-    list[str] | None,
-    typer.Option("--class", help="Also: images of this class alone (repeatable)."),
-]
-CapacityOption = Annotated[
-    bool, typer.Option("--capacity", help="Also: the network at 1/4, 1/2 and 2 times its width.")
-]
-MoreOption = Annotated[
-    int | None,
-    typer.Option("--more", min=1, help="Images that gains are for; default: as many again."),
-]
-WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Trials at the same time.")
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Only say which trials, and about how long.")
-]
-
-OfOption = Annotated[
-    str, typer.Option("--of", help="Version, alias or trial whose config is trained.")
-]
-FoldsOption = Annotated[int, typer.Option("--folds", help="Trainings; each leaves out a fold.")]
-EpochsOption = Annotated[
-    int | None, typer.Option("--epochs", help="Of each fold, at most; default: its trial's.")
-]
-SplitsOption = Annotated[
-    list[str] | None,
-    typer.Option("--split", help="train, validation, test (repeatable); default: all."),
-]
-ListOption = Annotated[
-    Path | None, typer.Option("--output", help="The list, .csv or .jsonl; default: by the page.")
-]
-FillOption = Annotated[
-    Literal["given", "proposed"],
-    typer.Option("--fill", help="What the list's column `label` holds at first."),
-]
-TopOption = Annotated[int | None, typer.Option("--top", min=1, help="Lines of the list.")]
 
 
 def mount(app: typer.Typer) -> None:
     """Add these commands."""
+    for command in (triage, relabel, worth):
+        data_app.command(command.__name__)(command)
     app.add_typer(data_app, name="data")
     app.command("prepare")(prepare)
 
@@ -158,77 +112,6 @@ def status(project: Project, *, dataset: DatasetOption = None, as_json: JsonOpti
     raise typer.Exit(1 if found.problems else 0)
 
 
-@data_app.command("triage")
-@with_params(model=True)
-def triage(
-    project: Project,
-    *,
-    dataset: DatasetOption = None,
-    of: OfOption = "champion",
-    folds: FoldsOption = 5,
-    epochs: EpochsOption = None,
-    split: SplitsOption = None,
-    output: ListOption = None,
-    fill: FillOption = "given",
-    top: TopOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it costs, no more.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Rank images whose labels are likely wrong, by networks that did not see them.
-
-    Trains the champion's config on folds of train and validation; test is asked of the champion
-    itself. Edit the list that is written, then `pitchpipe data relabel` it.
-
-    Example: pitchpipe data triage --folds 3
-    """
-    from flows.cli.display.labels import following, print_triage, say_plan
-    from flows.versions.label_triage import TriageRequest, open_triage, splits_named
-    from flows.versions.triage_files import ListRequest, write_triage
-
-    asked = ListRequest(project.user_path(output) if output else None, fill, top)
-    asked.check()
-    request = TriageRequest(of, folds, epochs, splits_named(split or []))
-    project = project.of_dataset(dataset)
-    opened = open_triage(project.tracking(), project.params, request)
-    say_plan(opened.plan)
-    if dry_run:
-        emit(opened.plan) if as_json else None
-        return
-    with following(opened.plan) as tick:
-        found = opened.carry_out(tick)
-    found = write_triage(found, opened.tracking, of, asked)
-    emit(found) if as_json else print_triage(found)
-
-
-@data_app.command("relabel")
-@with_params()
-def relabel(
-    project: Project,
-    file: Annotated[
-        Path,
-        typer.Argument(help="CSV or JSON lines of id and label, or `drop`.", show_default=False),
-    ],
-    *,
-    dataset: DatasetOption = None,
-    test: Annotated[
-        bool, typer.Option("--test", help="Relabel test images, too: the gate's yardstick.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Give images other labels, or drop them, as a new version of the dataset.
-
-    The batches stay as they are; images keep their splits. `data restore` undoes it.
-
-    Example: pitchpipe data relabel faults.csv
-    """
-    data = project.of_dataset(dataset).params.data
-    from flows.cli.display.labels import print_relabelled
-    from flows.datasets.relabel import relabel_images
-
-    relabelled = relabel_images(project.user_path(file), data, test=test)
-    emit(relabelled) if as_json else print_relabelled(relabelled)
-
-
 @data_app.command("inbox")
 @with_params()
 def inbox(project: Project, *, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
@@ -282,45 +165,6 @@ def restore(
 
     restored = restore_dataset(digest, data, dataset=dataset)
     emit(restored) if as_json else print_restored(restored)
-
-
-@data_app.command("worth")
-@with_params(model=True)
-def worth(
-    project: Project,
-    target: SubjectArgument = None,
-    *,
-    fractions: FractionsOption = "0.125,0.25,0.5",
-    seeds: SeedsOption = 3,
-    classes: ClassOption = None,
-    capacity: CapacityOption = False,
-    more: MoreOption = None,
-    workers: WorkersOption = None,
-    dry_run: DryRunOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Say what more images would bring: trials on fractions of train, scored on validation.
-
-    Overall and for each class, with 95 % intervals. Trials are kept: killed, it goes on.
-
-    Example: pitchpipe data worth --class 8 --capacity
-    """
-    from flows.cli.display.data_value import parse_fractions, print_cost, print_value
-
-    shares, request = parse_fractions(fractions), project.request(workers=workers)
-    from flows.versions.data_value.answering import answer_value, plan_value
-    from flows.versions.data_value.planning import Question
-    from flows.versions.data_value.showing import keep_value, page_of
-
-    question = Question(shares, seeds, tuple(classes or ()), capacity=capacity, more=more)
-    tracking = project.tracking()
-    plan, cost = plan_value(tracking, target, question, request=request, dry=dry_run)
-    if dry_run:
-        emit(cost) if as_json else print_cost(cost)
-        return
-    print_cost(cost, to_stderr=True)
-    value = keep_value(tracking, answer_value(plan, request))
-    emit(value) if as_json else print_value(value, page_of(value))
 
 
 @with_params(warn=False)  # the command of DVC's stage, too
