@@ -9,8 +9,9 @@ from prefect.states import Completed
 from flows.datasets.current import DatasetVersion, prepare_dataset
 from flows.engines.local import Engine
 from flows.records.promotion import Promotion
+from flows.retraining.baselines import with_baselines
 from flows.retraining.compare import with_comparison
-from flows.retraining.evaluate import Evaluated, evaluate_selected, with_baselines
+from flows.retraining.evaluate import Evaluated, evaluate_selected
 from flows.retraining.prefect_artifacts import ignoring_artifact_errors, trial_markdown
 from flows.retraining.promote import promote_if_better, register_selected
 from flows.retraining.refit import refit_selected
@@ -41,8 +42,8 @@ def train(job: TrialJob, *, engine: Engine, observers: Observers) -> State[Outco
 
 @task(name="baselines", task_run_name="baselines", cache_policy=NO_CACHE)
 def compare_with_baselines(tuning: Tuning, session: Session) -> Tuning:
-    """Score simple classifiers on validation, to be shown beside the trials."""
-    return with_baselines(tuning, session.dataset)
+    """Score simple classifiers and the article's network on validation, beside the trials."""
+    return with_baselines(tuning, session)
 
 
 @task(name="refit", task_run_name="refit", cache_policy=NO_CACHE)

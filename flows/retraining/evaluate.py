@@ -14,7 +14,6 @@ from flows.search.tuning import SearchTrial, Tuning
 from models.config import Params
 from models.datasets.prepared import open_split
 from models.evaluation.generalisation_gap import measure_gap
-from models.evaluation.inference import predict_probabilities
 from models.evaluation.records import Calibration, Evaluation
 from models.evaluation.report.page import WHY
 from models.evaluation.report.report_input import (
@@ -49,28 +48,6 @@ class Evaluated:
     directory: Path
     """report.html, figures, evaluation.json, slices.json and probabilities.npy, (n, classes)."""
     slices: Sliced | None = None
-
-
-def with_baselines(tuning: Tuning, dataset: DatasetVersion) -> Tuning:
-    """Score the baselines on the dataset's validation split, and the best trial's lead over each.
-
-    Raises IntegrityError if weights or arrays do not match their digests.
-    """
-    from models.evaluation.baselines import (  # noqa: PLC0415 - slow, seldom asked
-        MOST_IMAGES,
-        score_baselines,
-    )
-
-    train, validation = (
-        open_split(dataset.prepared, name, verify=True) for name in ("train", "validation")
-    )
-    trial = trained_trial(tuning.best, dataset)
-    predicted = predict_probabilities(
-        trial.serving(), validation.images[:MOST_IMAGES], threads=trial.threads
-    ).argmax(axis=1)
-    classes = manifest_of(dataset).classes
-    baselines = score_baselines(train, validation, classes=classes, selected=predicted)
-    return replace(tuning, baselines=baselines)
 
 
 def evaluate_selected(

@@ -121,7 +121,7 @@ def _trials(result: Retraining, links: Links) -> str:
     baselines = [
         f"- {baseline.name}: {format_scores(baseline.scores)}" for baseline in result.baselines
     ]
-    beside = ["", "Baselines on pixels, on the same images:", "", *baselines] if baselines else []
+    beside = ["", "Baselines, on the same images:", "", *baselines] if baselines else []
     return "\n".join([counted, "", *(f"1. {trial}" for trial in listed), *beside])
 
 

@@ -1,7 +1,7 @@
 """Baselines on pixels: what a network must beat to be worth its training."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +46,29 @@ def score_baselines(
     """
     images, labels = pixels(train), np.asarray(train.labels[:MOST_IMAGES])
     asked, truth = pixels(validation), np.asarray(validation.labels[:MOST_IMAGES])
-    scored = []
-    for name, predicted in _predictions(images, labels, asked, classes=len(classes)):
-        outcomes = outcomes_of(predicted, truth)
-        lead = None if selected is None else lead_of(selected == truth, outcomes.right)
-        scored.append(Baseline(name=name, scores=_scores(outcomes, classes), lead=lead))
-    return tuple(sorted(scored, key=lambda baseline: -baseline.scores.accuracy))
+    return by_accuracy(
+        baseline_of(name, predicted, truth, classes=classes, selected=selected)
+        for name, predicted in _predictions(images, labels, asked, classes=len(classes))
+    )
+
+
+def baseline_of(
+    name: str,
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    *,
+    classes: tuple[str, ...],
+    selected: NDArray[np.int64] | None,
+) -> Baseline:
+    """Score probabilities (n, classes) on n images; selected: as `score_baselines` takes it."""
+    outcomes = outcomes_of(probabilities, labels)
+    lead = None if selected is None else lead_of(selected == labels, outcomes.right)
+    return Baseline(name=name, scores=_scores(outcomes, classes), lead=lead)
+
+
+def by_accuracy(baselines: Iterable[Baseline]) -> tuple[Baseline, ...]:
+    """Return them with the best accuracy first."""
+    return tuple(sorted(baselines, key=lambda baseline: -baseline.scores.accuracy))
 
 
 def pixels(split: Split) -> Floats:

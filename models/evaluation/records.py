@@ -45,7 +45,7 @@ class Lead(Record):
 
 
 class Baseline(Record):
-    """A simple classifier on pixels, for comparison with the trials."""
+    """A simple classifier or the article's network, for comparison with the trials."""
 
     name: str
     scores: Scores

@@ -1,12 +1,17 @@
 """Baselines on pixels: right scores, equal bits, and their place beside the trials."""
 
+from html import unescape
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from project_folder import QUICK, ProjectFolder, overrides
 
+from flows.retraining.baselines import article_spec
+from models.config import TrialConfig
 from models.datasets.prepared import Split
 from models.evaluation.baselines import MOST_IMAGES, SIDE, pixels, score_baselines
+from models.trials import TrialSpec
 
 CLASSES = ("dark", "light", "never seen")
 
@@ -90,6 +95,23 @@ def test_a_large_split_is_cut() -> None:
     assert pixels(split(images, np.zeros(len(images), np.int64))).shape == (MOST_IMAGES, 64)
 
 
+def test_the_articles_network_is_fixed_but_for_seed_and_objective() -> None:
+    """Whatever the selected trial was: 93,322 parameters, Adam at 0.001, minibatches of 32."""
+    chosen = TrialConfig.model_validate_json(
+        '{"network": {"name": "mlp"}, "optimizer": {"name": "sgd"}, "minibatch_size": 64,'
+        ' "seed": 7, "objective": "f1_macro", "augmentation": {"name": "shift"}, "devices": 2}'
+    )
+    selected = TrialSpec(config=chosen, dataset="d", source="s", versions={"torch": "2"})
+
+    spec = article_spec(selected, chosen)
+
+    assert spec.model_copy(update={"config": chosen}) == selected
+    assert (spec.config.seed, spec.config.objective) == (7, "f1_macro")
+    network = spec.config.network.build(channels=1, image_size=28, classes=10)
+    assert sum(weights.numel() for weights in network.parameters()) == 93_322
+    assert spec.config.model_copy(update={"seed": 0, "objective": "accuracy"}) == TrialConfig()
+
+
 @pytest.mark.usefixtures("with_databases")
 def test_they_are_shown_beside_the_leaderboard(project: ProjectFolder, prefect_api: str) -> None:
     """In the terminal and in the report, which also has an answer about overfitting."""
@@ -99,9 +121,10 @@ def test_they_are_shown_beside_the_leaderboard(project: ProjectFolder, prefect_a
 
     assert ran.code == 0, ran.err
     names = ["5 nearest neighbours", "logistic regression", "random forest", "most frequent class"]
+    names.append("the article's CNN")
     assert all(name in ran.out for name in names)
     assert "the selected trial is" in ran.out
     (page,) = project.root.glob("mlruns/trials/*/evaluations/*/report.html")
-    assert all(name in page.read_text() for name in names)
+    assert all(name in unescape(page.read_text()) for name in names)
     assert "Lead of the selected trial" in page.read_text()
     assert "scored again without augmentation and dropout" in page.read_text()

@@ -114,7 +114,7 @@ def _baselines(result: Retraining, *, width: int) -> Table:
             *score_columns([baseline.scores for baseline in result.baselines]),
         ),
         width=width,
-        title="Baselines on pixels, on the same validation images",
+        title="Baselines, on the same validation images",
     )
     if result.best is not None:
         lead = 100 * (result.best.scores.accuracy - result.baselines[0].scores.accuracy)
