@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage or input, 3 not promoted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     reserve_standard_output(given)
+    replace_unwritable()
     collect_rarely()
     signal.signal(signal.SIGTERM, _terminate)
     # A background job of a shell starts with SIGINT ignored; it must end on one all the same.
@@ -109,6 +111,16 @@ def collect_rarely() -> None:
     Saves an eighth of the time of importing Prefect and MLflow (bench/startup.py).
     """
     gc.set_threshold(100_000)
+
+
+def replace_unwritable() -> None:
+    """Print `?` for what a terminal's encoding lacks, where Python would raise."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not _writes_all(sys.stdout.encoding):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _writes_all(encoding: str) -> bool:
+    return encoding.lower().startswith("utf")
 
 
 def _exit_code(arguments: Sequence[str]) -> int:

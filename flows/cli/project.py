@@ -87,7 +87,7 @@ def status(project: Project, *, as_json: JsonOption = False) -> None:
     if as_json:
         emit(found)
         return
-    from flows.cli.display.project import print_status
+    from flows.cli.display.status import print_status
 
     print_status(found, datetime.now(UTC))
 

@@ -12,6 +12,7 @@ from flows.datasets.deliveries import inbox_state
 from flows.records import ledger
 from flows.records.champion import MLFLOW_DATABASE, Champion, is_own_database, read_champion
 from flows.records.champion_score import ChampionScore, champion_score
+from flows.records.judged import Judged, judged_last
 from flows.records.ledger import LEDGER, Ledger
 from flows.retraining.decide import LAST, last_retraining, other_default
 from flows.runtime.prefect_server import SERVICES, running_services
@@ -91,6 +92,8 @@ class Status(Record):
     last_run: LastRun | None
     last_decision: LastDecision | None
     """Null where a retraining came after it."""
+    judged: tuple[Judged, ...] = ()
+    """The challengers judged last, oldest first."""
     notice: str | None
     """Which dataset the last retraining was of, where params.yaml names another."""
     sources: dict[str, str]
@@ -156,6 +159,7 @@ def read_status(params: Params, *, ask_servers: bool) -> Status:
         running=owner(),
         last_run=last,
         last_decision=_last_decision(name, last),
+        judged=judged_last(name, _ledger().of(name)),
         notice=other_default(),
         sources={
             "services": str(SERVICES),
@@ -166,6 +170,7 @@ def read_status(params: Params, *, ask_servers: bool) -> Status:
             "running": str(OWNER),
             "last_run": str(LAST),
             "last_decision": str(LEDGER),
+            "judged": str(LEDGER),
         },
     )
 

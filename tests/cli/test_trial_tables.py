@@ -1,6 +1,7 @@
 """Tables and curves of trials: 80 columns hold them, and no number is cut."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,12 @@ from flows.cli.display.retraining import print_retraining
 from flows.cli.display.tables import Column, fitted_table
 from flows.cli.display.trial_comparison import print_comparison
 from flows.cli.display.trials import (
+    Leaderboard,
     TrainingInputs,
     TrialRow,
-    curve_line,
     leaderboard,
     print_leaderboard,
-    sparkline,
-    thin,
+    print_trial,
 )
 from flows.datasets.files import PREPARED, SAMPLE_SHEETS
 from flows.records.retraining import Retraining
@@ -33,7 +33,7 @@ from models.decision import Decision
 from models.evaluation.records import FromBest
 from models.files import write_text
 from models.training.source import package_versions, training_source_digest
-from models.trials import Scores, TrialFiles, TrialResult, TrialSpec
+from models.trials import EpochRecord, Scores, TrialFiles, TrialResult, TrialSpec
 
 COLUMNS = (
     Column("key", ["24cece0f", "e0eece74"]),
@@ -98,23 +98,6 @@ def test_where_nothing_can_be_spared_axes_are_told_in_words() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-@given(st.lists(st.floats(-9, 9), min_size=1, max_size=500))
-def test_curves_keep_within_80_columns(values: list[float]) -> None:
-    """However many epochs: the first and the last are among those drawn."""
-    drawn = thin(values)
-
-    assert (drawn[0], drawn[-1]) == (values[0], values[-1])
-    assert len(drawn) == min(len(values), 40)
-    assert len(curve_line("validation accuracy", values)) <= 80
-
-
-def test_curves_on_one_scale() -> None:
-    """The lowest bar is the least of both, the highest the greatest of both."""
-    assert sparkline([0.0, 0.5, 1.0], low=0, high=1) == "▁▅█"
-    assert curve_line("a", [0.0, 0.5], among=[0.0, 1.0]).split()[1] == "▁▅"
-    assert sparkline([2.0, 2.0], low=2, high=2) == "▄▄"
-
-
 CURRENT = TrainingInputs(dataset="d", source="s", versions={"torch": "2"}, device="cpu")
 
 
@@ -136,6 +119,70 @@ def row(config: TrialConfig, **fields: object) -> TrialRow:
         weights_digest="0",
     )
     return TrialRow(StoredTrial(spec=spec, key=spec.key, outcome=result, history=()), CURRENT)
+
+
+def trained(accuracies: Sequence[float], **fields: object) -> TrialRow:
+    """A trial with a history."""
+    history = tuple(
+        EpochRecord(
+            epoch=place,
+            train_loss=1.0,
+            train_accuracy=0.5,
+            validation_loss=1.0,
+            validation_accuracy=accuracy,
+            validation_f1_macro=0.5,
+            learning_rate=0.001,
+            seconds=1.0,
+        )
+        for place, accuracy in enumerate(accuracies, start=1)
+    )
+    one = row(TrialConfig(), **fields)
+    return replace(one, trial=replace(one.trial, history=history))
+
+
+CURVED = Leaderboard(
+    (
+        trained([0.0, 0.5, 1.0]),
+        trained([0.25] * 40, dataset="e"),
+        row(TrialConfig(), dataset="f"),
+    ),
+    "accuracy",
+    "digits 1234",
+)
+
+
+def test_curves_of_all_trials_are_on_one_scale_where_the_terminal_is_wide(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They begin at the left: one that was pruned is shorter. A trial without epochs has none."""
+    shown = {}
+    for columns in ("66", "130"):
+        monkeypatch.setenv("COLUMNS", columns)
+        print_leaderboard(CURVED, limit=None)
+        shown[columns] = capsys.readouterr().out
+
+    assert "also shows: accuracy by epoch" in shown["66"]
+    assert "█" not in shown["66"]
+    lines = [line for line in shown["130"].splitlines() if "finished" in line]
+    assert lines[0].index("▁▅█") == lines[1].index("▃" * 10)
+    assert not set(lines[2]) & set("▁▂▃▄▅▆▇█")
+
+
+def test_a_trial_is_shown_with_the_epoch_that_was_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And curves as long as its terminal allows."""
+    lengths = []
+    for columns in ("80", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        print_trial(trained([0.25] * 50))
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= int(columns)
+        assert "\nweights of epoch 1 of 1\n" in shown
+        [line] = [line for line in shown.splitlines() if "validation accuracy ▄" in line]
+        lengths.append(line.count("▄"))
+
+    assert lengths == [40, 50]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from project_folder import ProjectFolder, clean_environment, make_project
 from registry_records import NAME
 
-from flows.cli.display.project import print_status
+from flows.cli.display.status import print_status
 from flows.records import ledger
 from flows.records.ledger import Ledger, LedgerAction
 from flows.retraining.decide import remember
@@ -104,6 +104,33 @@ def test_status_tells_the_champion_what_runs_and_what_came_last() -> None:
     assert found.last_decision.reason == "nothing changed"
     assert found.running is not None
     assert found.running.process.alive
+
+
+@pytest.mark.usefixtures("promoted")
+def test_the_last_verdicts_stand_in_their_order_above_their_accuracies(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A version judged again counts once, where it was judged last; one that is gone is a blank."""
+    for version, verdict in ((9, "REJECT"), (1, "HOLD"), (2, "HOLD")):
+        ledger.append(
+            LedgerAction.model_validate(
+                {"action": verdict.lower(), "name": NAME, "after": version, "verdict": verdict}
+            )
+        )
+
+    found = project_status()
+    print_status(found, NOW)
+
+    assert [(one.version, one.verdict, one.accuracy) for one in found.judged] == [
+        (9, "REJECT", None),
+        (1, "HOLD", 0.97),
+        (2, "HOLD", 0.97),
+    ]
+    letters, bars = re.findall(
+        r"last verdicts( +RHH)  3 challengers: 2 held, 1 rejected.*\n( +▄▄)",
+        capsys.readouterr().out,
+    )[0]
+    assert len(bars) == len("last verdicts") + len(letters)
 
 
 @pytest.mark.usefixtures("promoted")

@@ -1,4 +1,4 @@
-"""Output of `init`, `status`, `doctor`, `gc`, `sync` and `schedule list` for people."""
+"""Output of `init`, `doctor`, `gc`, `sync` and `schedule list` for people."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.schedules.config import Schedule
-from flows.schedules.status import Status
 from flows.schedules.status_page import schedules_table
 
 if TYPE_CHECKING:  # each of these takes seconds to import
@@ -41,23 +40,6 @@ def print_new_project(project: "NewProject", added: "Added | None") -> None:
         f"{values.epochs} epochs"
     )
     console.print(f"Next: cd {project.folder}, look at params.yaml, pitchpipe run")
-
-
-def print_status(status: Status, now: datetime) -> None:
-    """Print the services, each fact with its source, and the schedules."""
-    console = Console(markup=False, highlight=False)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    source = status.sources["services"]
-    for service in status.services:
-        silent = "" if service.answers else " does not answer"
-        table.add_row(service.name, f"{service.url}{silent} [{source}]")
-    if not status.services:
-        table.add_row("services", f"none: pitchpipe up [{source}]")
-    for title, text, fact_source in status.facts:
-        table.add_row(title, f"{text} [{fact_source}]")
-    console.print(table)
-    if status.schedules:
-        console.print(schedules_table(status.schedules, now))
 
 
 def print_schedules(schedules: Sequence[Schedule], now: datetime) -> None:

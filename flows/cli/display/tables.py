@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from models.evaluation.records import FromBest
 from models.trials import Scores
@@ -26,6 +27,16 @@ class Column:
     """Merged with the other axes into one column of words where there still is no room."""
     wraps: bool = False
     """Cells may take several lines."""
+    left: bool = False
+    """Cells begin at the left, as curves of unequal length do; numbers end at the right."""
+    styles: Sequence[str] = ()
+    """rich's style of each cell, where the terminal has colours; empty: none has one."""
+
+    @property
+    def texts(self) -> list[Text]:
+        """Cells with their styles."""
+        styles = self.styles or ("",) * len(self.cells)
+        return [Text(cell, style) for cell, style in zip(self.cells, styles, strict=True)]
 
     @property
     def width(self) -> int:
@@ -48,7 +59,9 @@ def fitted_table(columns: Sequence[Column], *, width: int, title: str | None = N
         if column.wraps:
             table.columns[place].no_wrap, table.columns[place].justify = False, "left"
             table.columns[place].overflow = "fold"  # a long word is broken, and not cut
-    for cells in zip(*(column.cells for column in kept), strict=True):
+        if column.left:
+            table.columns[place].justify = "left"
+    for cells in zip(*(column.texts for column in kept), strict=True):
         table.add_row(*cells)
     left_out = [column.heading for column in columns if column.spare and column not in kept]
     if left_out:
@@ -88,7 +101,14 @@ def _too_wide(columns: Sequence[Column], width: int) -> bool:
 def trial_table(headings: Sequence[str], *, title: str | None = None) -> Table:
     """Make an empty table; underscores and dots of axis names become line breaks."""
     # No box: its separators cost a column each, and eleven columns must fit into 80.
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for heading in headings:
         table.add_column(_narrow(heading), justify="right", no_wrap=True)
     return table

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 from rich.console import Console
 
+from flows.cli.display.sparklines import curve_line
 from flows.cli.display.tables import Column, fitted_table
-from flows.cli.display.trials import CURVES, TrialRow, curve_line, find_row
+from flows.cli.display.trials import CURVES, TrialRow, find_row
 from models.errors import ConfigError
 from models.record import leaves
 
@@ -72,7 +73,8 @@ def print_comparison(one: TrialRow, other: TrialRow) -> None:
         if all(curves):
             console.print(f"\n{title}")
             for row, values in zip((one, other), curves, strict=True):
-                console.print(curve_line(row.trial.key[:8], values, among=[*curves[0], *curves[1]]))
+                among = [*curves[0], *curves[1]]
+                console.print(curve_line(console, row.trial.key[:8], values, among=among))
 
 
 def _cells(one: TrialRow, other: TrialRow) -> Iterator[tuple[str, str, str, str]]:

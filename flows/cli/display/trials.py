@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from rich.console import Console
 from rich.table import Table
 
+from flows.cli.display.sparklines import Scale, curve_line, sparkline, thin
 from flows.cli.display.tables import ALIKE, Column, fitted_table, mark_of, score_columns
 from flows.datasets.current import known_manifests, prepared_manifest
 from flows.engines.devices import device_for
@@ -27,12 +28,13 @@ CURVES = {
     "validation accuracy": "validation_accuracy",
 }
 """Title -> field of EpochRecord."""
-_BARS = " ▁▂▃▄▅▆▇█"
-_CURVE = 40
-"""Columns of a curve: 80 less its title and two numbers."""
+_CURVE = 10
+"""Bars of a curve in the table."""
 _UNTESTED = "?"
 _ROWS = 30
 """Rows that people are shown by default."""
+_STYLES = {"finished": "", "failed": "red"}
+"""Of states; of the others, which may go on, yellow."""
 _WORDS: dict[Objective, str] = {
     "accuracy": "accuracy",
     "f1_macro": "macro F1",
@@ -206,7 +208,7 @@ def print_leaderboard(board: Leaderboard, *, limit: int | None) -> None:
     if not rows:
         console.print("No trial of this dataset by the current code; --all shows the rest.")
         return
-    console.print(_table(rows, board, width=console.width))
+    console.print(_table(rows, board, console))
     if marks := _marks(rows):
         untested = f"; {_UNTESTED}: not tested, its predictions are not stored"
         console.print(
@@ -217,27 +219,43 @@ def print_leaderboard(board: Leaderboard, *, limit: int | None) -> None:
         console.print(f"{len(board.rows) - len(rows)} more: --limit {len(board.rows)}")
 
 
-def _table(rows: Sequence[TrialRow], board: Leaderboard, *, width: int) -> Table:
+def _table(rows: Sequence[TrialRow], board: Leaderboard, console: Console) -> Table:
     configs = [flattened(row.trial.spec.config) for row in rows]
     datasets = [] if board.dataset else [Column("dataset", [_dataset_of(row) for row in rows])]
     return fitted_table(
         (
-            Column("key", [row.trial.key[:8] for row in rows]),
+            Column("key", [row.trial.key[:8] for row in rows], styles=("cyan",) * len(rows)),
             *_marks(rows),
             *datasets,
-            Column("state", [row.trial.state for row in rows]),
+            Column(
+                "state",
+                [row.trial.state for row in rows],
+                styles=[_STYLES.get(row.trial.state, "yellow") for row in rows],
+            ),
             *(
                 Column(name, [config.get(axis, "") for config in configs], axis=True)
                 for axis, name in short_names(_differing(configs)).items()
             ),
             *score_columns([row.scores for row in rows]),
+            _curves(rows, ascii_only=console.options.ascii_only),
             Column("epochs", [str(len(row.trial.history)) for row in rows]),
             Column("s", [f"{row.seconds:.0f}" for row in rows], spare=2),
             Column("from", [row.origin for row in rows], spare=1),
         ),
-        width=width,
+        width=console.width,
         title=f"{board.dataset or 'all datasets'}, by validation {_WORDS[board.objective]}",
     )
+
+
+def _curves(rows: Sequence[TrialRow], *, ascii_only: bool) -> Column:
+    """Validation accuracy over the epochs, on one scale for all rows."""
+    curves = [row.curve("validation_accuracy") for row in rows]
+    scale = Scale.of([value for curve in curves for value in curve])
+    cells = [sparkline(thin(curve, _CURVE), scale, ascii_only=ascii_only) for curve in curves]
+    # One width: bars of the same place stand below each other where as many epochs were trained.
+    width = max(map(len, cells))
+    padded = [cell.ljust(width) for cell in cells]
+    return Column("accuracy\nby epoch", padded, spare=5, styles=("green",) * len(rows), left=True)
 
 
 def _marks(rows: Sequence[TrialRow]) -> list[Column]:
@@ -268,6 +286,8 @@ def print_trial(row: TrialRow) -> None:
     console, trial = Console(markup=False, highlight=False), row.trial
     origin = f", {row.origin}" if row.origin else ""
     console.print(f"trial {trial.key}\nstate {trial.state}{origin}")
+    if isinstance(trial.outcome, TrialResult):
+        console.print(f"weights of epoch {trial.outcome.best_epoch} of {trial.outcome.epochs}")
     if isinstance(trial.outcome, TrialFailure):
         console.print(f"reason {trial.outcome.reason}")
     for name, value in flattened(trial.spec.config).items():
@@ -276,25 +296,4 @@ def print_trial(row: TrialRow) -> None:
         console.print(f"validation {format_scores(row.scores)}")
     for title, name in CURVES.items():
         if values := row.curve(name):
-            console.print(curve_line(title, values))
-
-
-def curve_line(title: str, values: list[float], *, among: Sequence[float] = ()) -> str:
-    """One curve in at most 80 columns, on the scale of all numbers it is shown among."""
-    bars = sparkline(thin(values), low=min((*values, *among)), high=max((*values, *among)))
-    return f"{title:>20} {bars} {values[0]:.4f} -> {values[-1]:.4f}"
-
-
-def thin(values: list[float]) -> list[float]:
-    """At most 40 of the numbers, evenly spaced, the first and the last among them."""
-    if len(values) <= _CURVE:
-        return values
-    return [values[round(place * (len(values) - 1) / (_CURVE - 1))] for place in range(_CURVE)]
-
-
-def sparkline(values: list[float], *, low: float, high: float) -> str:
-    """Draw numbers as bars between low and high."""
-    if high == low:
-        return _BARS[4] * len(values)
-    steps = len(_BARS) - 2
-    return "".join(_BARS[1 + round((value - low) / (high - low) * steps)] for value in values)
+            console.print(curve_line(console, title, values))
