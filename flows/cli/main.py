@@ -37,7 +37,6 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 app = typer.Typer(
     name="pitchpipe",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Keeps image classifiers in tune: versioned data, network search, a gate for promotion.",
     epilog="Example: pitchpipe run --set search.epochs=3",

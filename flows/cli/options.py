@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.suggestions import suggest_datasets, suggest_names, suggest_versions
 from flows.runtime.environment import SAFE_DEFAULTS, check_address
 from models.errors import ConfigError
 from models.files import PARAMS
@@ -31,16 +32,35 @@ SetOption = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="Registered name; default: registry.name of the params."),
+    typer.Option(
+        "--model",
+        help="Registered name; default: registry.name of the params.",
+        autocompletion=suggest_names,
+    ),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="Dataset; default: data.name of the params.")
+    str | None,
+    typer.Option(
+        "--dataset",
+        help="Dataset; default: data.name of the params.",
+        autocompletion=suggest_datasets,
+    ),
 ]
 SkipBadOption = Annotated[
     bool,
     typer.Option("--skip-bad", help="Leave unreadable files out, with a warning for each."),
 ]
-VersionArgument = Annotated[str, typer.Argument(help="Number or alias.", show_default=False)]
+VersionArgument = Annotated[
+    str,
+    typer.Argument(help="Number or alias.", show_default=False, autocompletion=suggest_versions),
+]
+ChampionArgument = Annotated[
+    str, typer.Argument(help="Number or alias.", autocompletion=suggest_versions)
+]
+"""A version, the champion where none is named."""
+VersionOption = Annotated[
+    str, typer.Option("--version", help="Number or alias.", autocompletion=suggest_versions)
+]
 FOLDERS = ("data", "mlruns", "mlruns/trials", ".prefect")
 """Folders of a project."""
 

@@ -4,7 +4,13 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import JsonOption, Project, emit, with_params
+from flows.cli.options import ChampionArgument, JsonOption, Project, emit, with_params
+from flows.cli.suggestions import suggest_versions
+
+TargetArgument = Annotated[
+    str,
+    typer.Argument(help="Version, alias, or a trial's key.", autocompletion=suggest_versions),
+]
 
 
 def mount(app: typer.Typer) -> None:
@@ -16,7 +22,7 @@ def mount(app: typer.Typer) -> None:
 @with_params(model=True)
 def report(
     project: Project,
-    target: Annotated[str, typer.Argument(help="Version, alias, or a trial's key.")] = "champion",
+    target: TargetArgument = "champion",
     *,
     compare: Annotated[
         tuple[str, str] | None,
@@ -49,7 +55,7 @@ def report(
 @with_params(model=True)
 def explain(
     project: Project,
-    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    version: ChampionArgument = "champion",
     *,
     methods: Annotated[
         list[str] | None,
@@ -92,7 +98,7 @@ def explain(
 @with_params(model=True)
 def slices(
     project: Project,
-    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    version: ChampionArgument = "champion",
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -114,7 +120,7 @@ def slices(
 @with_params(model=True)
 def card(
     project: Project,
-    version: Annotated[str, typer.Argument(help="Number or alias.")] = "champion",
+    version: ChampionArgument = "champion",
     *,
     as_json: JsonOption = False,
 ) -> None:

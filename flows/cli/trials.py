@@ -11,8 +11,23 @@ from flows.cli.options import (
     enter_project,
     with_params,
 )
+from flows.cli.suggestions import suggest_datasets, suggest_trials
 
 trials_app = typer.Typer(invoke_without_command=True)
+
+PreparedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        help="Dataset; default: the one that is prepared.",
+        autocompletion=suggest_datasets,
+    ),
+]
+KeyArgument = Annotated[
+    str,
+    typer.Argument(help="A trial's key, or its first digits.", autocompletion=suggest_trials),
+]
+OtherKeyArgument = Annotated[str, typer.Argument(help="Another's.", autocompletion=suggest_trials)]
 
 
 def mount(app: typer.Typer) -> None:
@@ -32,9 +47,7 @@ def trials(
         int | None,
         typer.Option("--limit", min=1, help="Rows; default: 30 in the table, all with --json."),
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Dataset; default: the one that is prepared.")
-    ] = None,
+    dataset: PreparedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the trials of the dataset that is prepared, best first by validation.
@@ -58,7 +71,7 @@ def trials(
 @trials_app.command("show")
 def show(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(help="The trial's key, or its first digits.")],
+    key: KeyArgument,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,8 +89,8 @@ def show(
 @trials_app.command("compare")
 def compare(
     context: typer.Context,
-    first: Annotated[str, typer.Argument(help="A trial's key, or its first digits.")],
-    second: Annotated[str, typer.Argument(help="Another's.")],
+    first: KeyArgument,
+    second: OtherKeyArgument,
     *,
     as_json: JsonOption = False,
 ) -> None:

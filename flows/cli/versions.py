@@ -11,9 +11,11 @@ from flows.cli.options import (
     JsonOption,
     Project,
     VersionArgument,
+    VersionOption,
     emit,
     with_params,
 )
+from flows.cli.suggestions import suggest_versions
 from models.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -35,7 +37,11 @@ BatchWaitOption = Annotated[
 
 ShadowOption = Annotated[
     str | None,
-    typer.Option("--shadow", help="Version or alias asked, too, such as challenger; logs images."),
+    typer.Option(
+        "--shadow",
+        help="Version or alias asked, too, such as challenger; logs images.",
+        autocompletion=suggest_versions,
+    ),
 ]
 ShadowLimitsOption = Annotated[
     tuple[int, int],
@@ -55,7 +61,7 @@ def predict(
     project: Project,
     path: Annotated[Path, typer.Argument(help="Image, folder of images, Parquet, IDX or NPZ.")],
     *,
-    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    version: VersionOption = "champion",
     output: Annotated[
         Path | None, typer.Option("--output", help="File ending in .csv, .jsonl or .parquet.")
     ] = None,
@@ -119,7 +125,7 @@ def evaluate(
 def serve(
     project: Project,
     *,
-    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    version: VersionOption = "champion",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 5001,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     hostnames: HostnameOption = None,
@@ -279,7 +285,7 @@ def monitor(
     project: Project,
     path: Annotated[Path, typer.Argument(help="Folder of images, Parquet, IDX or NPZ.")],
     *,
-    version: Annotated[str, typer.Option("--version", help="Number or alias.")] = "champion",
+    version: VersionOption = "champion",
     as_json: JsonOption = False,
 ) -> None:
     """Detect drift of images against the validation images of a version, without labels.

@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from models.trials import Scores
+if TYPE_CHECKING:
+    from models.trials import Scores
 
 MLFLOW_DATABASE = Path("mlruns/mlflow.db")
 """MLflow's store where MLFLOW_TRACKING_URI names no other."""
@@ -32,7 +34,7 @@ class Champion:
     """The version in service."""
 
     version: int
-    test: Scores | None
+    test: "Scores | None"
     """On the test split, when it was registered."""
 
 
@@ -78,8 +80,10 @@ def open_read_only(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{database.absolute().as_uri()}?{options}", uri=True, timeout=2)
 
 
-def scores_of_tags(tags: Mapping[str, str]) -> Scores | None:
+def scores_of_tags(tags: Mapping[str, str]) -> "Scores | None":
     """Scores on the test split when a version was registered, by its tags; None without them."""
+    from models.trials import Scores  # noqa: PLC0415 - 0.3 s that a shell's completion need not wait
+
     names = Scores.model_fields
     try:
         return Scores.model_validate({name: float(tags[f"test.{name}"]) for name in names})
