@@ -94,6 +94,12 @@ class Promotion(Record):
         return self.move.after if self.move else self.judgement.champion
 
     @property
+    def lead(self) -> float | None:
+        """Accuracy less the champion's, on the same test images; null: nothing was compared."""
+        comparison = self.judgement.decision.comparison
+        return None if comparison is None else comparison.accuracy
+
+    @property
     def awaits_approval(self) -> bool:
         """Whether the gate passed the version and `pitchpipe approve` is awaited."""
         return self.move is not None and self.move.action == "await"

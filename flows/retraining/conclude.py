@@ -13,6 +13,7 @@ from flows.retraining.session import Session
 from flows.retraining.starting import forget_beginning
 from flows.retraining.summary_markdown import Links, retraining_note
 from flows.runtime.prefect_server import mlflow_address, prefect_address
+from flows.tracking.experiment import LEAD
 from models.config import Params
 from models.decision import Completed, Fingerprint
 
@@ -49,6 +50,8 @@ def conclude(
     if links is not None:
         mirror.describe(retraining_note(ended, links))
     promotion = ended.promotion
+    if promotion is not None:
+        _show_standing(promotion, session)
     mirror.finish("FINISHED", verdict=promotion.verdict if promotion else None)
     if promotion is not None:
         if fingerprint is not None:
@@ -58,6 +61,14 @@ def conclude(
     with ignoring_artifact_errors():
         publish(ended, links and replace(links, base=mlflow_address(), flow_run=None))
     return ended
+
+
+def _show_standing(promotion: Promotion, session: Session) -> None:
+    """Tell MLflow what its page of retrainings has columns for: who serves now, by what lead."""
+    tags = {"version": promotion.version, "champion": promotion.champion}
+    session.mirror.tag({key: str(value) for key, value in tags.items() if value is not None})
+    if promotion.lead is not None:
+        session.mirror.log_metrics({LEAD: promotion.lead})
 
 
 def _links(ended: Retraining, session: Session) -> Links | None:

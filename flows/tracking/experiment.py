@@ -21,6 +21,8 @@ DATA_WORTH = "pitchpipe data worth"
 """Source of runs that say what more data would bring."""
 REPORT = "drift.report"
 """Tag of such a run: the report's id."""
+LEAD = "gate/accuracy_lead"
+"""Metric of a retraining: accuracy of its version less the champion's, on the same test images."""
 _VIEW = "mlflow.sharedViewState."
 _NAME = "attributes.`Run Name`"
 _FACETS = {
@@ -49,15 +51,31 @@ def experiment_tags(name: str, experiment_id: str) -> dict[str, str]:
     }
 
 
+def is_outdated(view: str, current: str) -> bool:
+    """Whether a saved view is one of ours, as an earlier release wrote it.
+
+    Somebody who saves over it in the UI gives it another time, and keeps it.
+    """
+    try:
+        there, now = json.loads(view), json.loads(current)
+        return there["createdAt"] == there["updatedAt"] and there["state"] != now["state"]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def _retrainings() -> str:
     return _view(
         "Retrainings",
         columns=(
+            "tags.`verdict`",
+            "tags.`champion`",
+            f"metrics.`{LEAD}`",
             "metrics.`test/accuracy`",
-            "metrics.`test/f1_macro`",
-            "metrics.`test/cross_entropy`",
             "attributes.`Models`",
             "attributes.`Dataset`",
+            "tags.`trigger`",
+            "metrics.`test/f1_macro`",
+            "metrics.`test/cross_entropy`",
         ),
         # Not by a tag of retrainings: the runs of their trials must pass the filter, too.
         facets={

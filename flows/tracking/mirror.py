@@ -105,6 +105,10 @@ class Mirror:
         """Set the description of the parent run."""
         self._tell(Tagged(tags={MLFLOW_RUN_NOTE: markdown}))
 
+    def tag(self, tags: dict[str, str]) -> None:
+        """Set tags of the parent run."""
+        self._tell(Tagged(tags=tags))
+
     def log_artifacts(self, directory: Path, *, under: str = "") -> None:
         """Copy a folder into the parent run's artifacts; it must stay until `finish` returned."""
         self._tell(FilesWritten(directory=str(directory), under=under))

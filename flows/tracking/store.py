@@ -27,7 +27,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from flows.records.champion import MLFLOW_DATABASE
 from flows.runtime.environment import check_address
 from flows.tracking.database import create_schema, database_lock, database_of, is_inside
-from flows.tracking.experiment import experiment_tags
+from flows.tracking.experiment import experiment_tags, is_outdated
 from flows.tracking.refusals import raised_by_stores, refusal_of
 from models.credentials import without_credentials
 from models.errors import ConfigError, PitchpipeError, UnreachableError
@@ -251,10 +251,10 @@ def _find_or_create(client: MlflowClient, name: str, *, inside: bool) -> str:
 
 
 def _complete_page(client: MlflowClient, experiment: "Experiment") -> None:
-    """Set tags of the experiment's page that are missing; a user's own stay."""
+    """Set tags of the experiment's page that are missing or outdated; a user's own stay."""
     tags = experiment_tags(experiment.name, experiment.experiment_id)
     for name, value in tags.items():
-        if name not in experiment.tags:
+        if name not in experiment.tags or is_outdated(experiment.tags[name], value):
             client.set_experiment_tag(experiment.experiment_id, name, value)
 
 

@@ -8,6 +8,7 @@ from registry_records import ended_retraining
 from flows.cli.display.retraining import print_retraining
 from flows.records.retraining import Retraining
 from flows.retraining.summary_markdown import Links, headline, retraining_note
+from models.gate.records import Comparison
 
 ENDED = [
     (ended_retraining(), 0, "version 2 is the champion", None),
@@ -66,6 +67,18 @@ def test_the_outcome_is_said_in_the_same_words_everywhere(
         assert champion in printed
         assert champion in note
     assert "None" not in printed + note + headline(ended)
+
+
+def test_the_lead_is_the_accuracy_less_the_champions_where_one_was_compared_with() -> None:
+    """The first version is compared with none."""
+    first = ended_retraining().promotion
+    assert first is not None
+    compared = Comparison.model_construct(accuracy=-0.25)
+    decision = first.judgement.decision.model_copy(update={"comparison": compared})
+    judgement = first.judgement.model_copy(update={"decision": decision})
+
+    assert first.lead is None
+    assert first.model_copy(update={"judgement": judgement}).lead == -0.25
 
 
 def test_the_document_of_a_search_has_the_keys_of_a_verdict() -> None:

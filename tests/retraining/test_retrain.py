@@ -174,6 +174,15 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(retrained: Retraine
         )
     )
 
+    told = dict(
+        rows(
+            database,
+            f"select key, value from tags where run_uuid = '{parent}' "
+            "and key in ('verdict', 'version', 'champion', 'trigger')",
+        )
+    )
+
+    assert told == {"verdict": "PROMOTE", "version": "1", "champion": "1", "trigger": "manual"}
     assert len(children) == 2
     assert epochs == [(2,), (2,)]
     assert datasets == [("digits",)]

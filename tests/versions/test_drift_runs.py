@@ -16,6 +16,7 @@ from training_fixtures import bars_images
 from flows.records.drift_reports import DriftRecord, drift_records, files_of
 from flows.tracking import single_run
 from flows.tracking.drift import log_report
+from flows.tracking.experiment import LEAD
 from flows.tracking.reconcile import reconcile, sync_runs
 from flows.tracking.runs import Runs
 from flows.tracking.store import Tracking, open_tracking
@@ -202,6 +203,28 @@ def test_each_view_lists_its_own(bars_tracking: Tracking) -> None:
     shown |= {f"tags.`{name}`" for name in run.data.tags}
     assert set(views["drift"]["selectedColumns"]) <= shown
     assert "viewStateShareKey=drift&" in tags["mlflow.note.content"]
+    first = ["tags.`verdict`", "tags.`champion`", f"metrics.`{LEAD}`", "metrics.`test/accuracy`"]
+    assert views["retrainings"]["selectedColumns"][:4] == first
+
+
+def test_a_view_of_an_earlier_release_is_renewed_and_one_that_somebody_saved_is_kept(
+    bars_tracking: Tracking,
+) -> None:
+    """The UI gives what is saved in it another time."""
+    client, of = bars_tracking.client, bars_tracking.experiment_id
+    now = client.get_experiment(of).tags
+    older = json.loads(now[VIEW + "drift"]) | {"state": "{}"}
+    kept = json.dumps(older | {"updatedAt": older["updatedAt"] + 1})
+    client.set_experiment_tag(of, VIEW + "drift", json.dumps(older))
+    client.set_experiment_tag(of, VIEW + "trials", kept)
+    client.set_experiment_tag(of, VIEW + "retrainings", "no JSON")
+
+    again = open_tracking(bars_tracking.name)
+    tags = client.get_experiment(again.experiment_id).tags
+
+    assert state_of(tags[VIEW + "drift"]) == state_of(now[VIEW + "drift"])
+    assert tags[VIEW + "trials"] == kept
+    assert tags[VIEW + "retrainings"] == "no JSON"
 
 
 def state_of(view: str) -> Any:
