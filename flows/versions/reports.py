@@ -1,5 +1,6 @@
 """Reports of versions and trials, and the why page of any two versions."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from flows.registry.listing import find_version
 from flows.registry.promotion.attributions import with_maps
 from flows.registry.promotion.judge import score_on_test
 from flows.registry.records import VersionRecord
-from flows.tracking.store import Tracking, mlflow_errors
+from flows.tracking.runs import Runs
+from flows.tracking.store import Tracking, TrackingError, mlflow_errors
 from flows.versions.evaluate import names_trial
 from models.datasets.prepared import open_split
 from models.datasets.sources.origins import read_origins
@@ -21,6 +23,8 @@ from models.evaluation.report.why import WhyInput, write_why
 from models.evaluation.slices.membership import slices_by_facts
 from models.evaluation.slices.records import SLICES, SliceReport
 from models.record import read_record
+
+log = logging.getLogger(__name__)
 
 REPORTS = Path("mlruns/reports")
 """Reports fetched from MLflow, and pages of compared versions."""
@@ -110,6 +114,20 @@ def report_here(record: VersionRecord) -> Path | None:
         return None
     path = directory_of(key) / "evaluations" / f"{int(budget):06d}" / PAGE
     return path if path.is_file() else None
+
+
+def renew_copy(tracking: Tracking, record: VersionRecord, report: Path) -> None:
+    """Copy a report that was added to, and the files beside it, over MLflow's copy of them.
+
+    Where MLflow refuses, a warning is logged; the report here is the newer one.
+    """
+    if record.run_id is None:
+        return
+    try:
+        with mlflow_errors():
+            Runs(tracking).log_files(record.run_id, str(report.parent), under="report")
+    except (TrackingError, OSError) as error:
+        log.warning("%s is newer than its copy in MLflow: %s", report, error)
 
 
 def _fetched(tracking: Tracking, record: VersionRecord) -> Path:

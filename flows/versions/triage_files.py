@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.datasets.files import PREPARED, TRIAGES
+from flows.registry.listing import find_version
 from flows.tracking.store import Tracking
-from flows.versions.reports import report_of
+from flows.versions.evaluate import names_trial
+from flows.versions.reports import renew_copy, report_of
 from models.config.data import SplitName
 from models.datasets.prepared import open_split
 from models.datasets.sources.paths import shown
@@ -53,7 +55,8 @@ def write_triage(triage: Triage, tracking: Tracking, of: str, asked: ListRequest
     """Write list, page and record; return the triage with their paths.
 
     A list beside the page that somebody edited is kept, and a new one is numbered. Where the
-    version has a report here, the page is put beside it, and the report leads there.
+    version has a report here, the page is put beside it, and the report leads there, as does its
+    copy in MLflow.
     """
     folder = TRIAGES / triage.dataset / triage.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,3 +105,5 @@ def _link(tracking: Tracking, of: str, page: Path) -> None:
     with replacing(report.parent / PAGE) as temporary:
         shutil.copyfile(page, temporary)
     link_page(report)
+    if not names_trial(tracking, of):
+        renew_copy(tracking, find_version(tracking, of), report)

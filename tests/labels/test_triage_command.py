@@ -35,6 +35,8 @@ def test_likely_faults_are_listed_edited_and_relabelled(
     assert folds == []
     reports = folder.root.glob("mlruns/trials/*/evaluations/*/report.html")
     assert any('href="triage.html"' in page.read_text() for page in reports)
+    copies = folder.root.glob("mlruns/artifacts/*/*/artifacts/report/report.html")
+    assert ['href="triage.html"' in page.read_text() for page in copies] == [True]
 
     listed = folder.root / found["list_file"]
     rows = csv.DictReader(io.StringIO(listed.read_text()))

@@ -51,6 +51,8 @@ def test_worth_says_its_cost_trains_once_and_is_shown_where_reports_are(
     assert len(first.document["classes"]) == 10
     report = project.root / retraining.document["report"]
     assert "Value of data</h2>" in report.read_text()
+    shown = "mlruns/artifacts/digits-classifier/*/artifacts/report/report.html"
+    assert [page.read_text() for page in project.root.glob(shown)] == [report.read_text()]
     folder = project.root / "mlruns/artifacts/digits-classifier" / first.document["run_id"]
     kept = {path.name for path in folder.rglob("*") if path.is_file()}
     assert {"data_value.html", "data_value.json", "data_curve.svg"} <= kept

@@ -1,11 +1,16 @@
 """`pitchpipe report` and `card`: what people look at before they trust a version."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from evaluation_fixtures import Sources
-from registry_records import Command
+from registry_records import BARS, Command
+
+from flows.registry.listing import find_version
+from flows.tracking.store import open_tracking
+from flows.versions.reports import renew_copy
 
 pytest_plugins = ["registry_fixtures", "registry_project"]
 
@@ -18,6 +23,28 @@ def test_a_report_that_mlflow_has_is_fetched(bars: Path, pitchpipe: Command) -> 
     page = Path(out.strip())
     assert page.read_text() == "<p>fine</p>"
     assert page.is_relative_to(bars)
+
+
+def test_a_report_that_was_added_to_is_renewed_in_mlflow(
+    bars: Path, pitchpipe: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what lies beside it; where MLflow refuses, it is said that the copy is older."""
+    page = Path(pitchpipe("report", "1")[1].strip())
+    page.write_text("<p>fine</p><h2>Value of data</h2>")
+    page.with_name("triage.html").write_text("labels")
+    tracking = open_tracking(BARS)
+    record = find_version(tracking, 1)
+
+    renew_copy(tracking, record, page)
+    [copy] = (bars / "mlruns/artifacts").glob(f"*/{record.run_id}/artifacts/report/report.html")
+    shown = copy.read_text(), copy.with_name("triage.html").read_text()
+    said_before = caplog.text
+    renew_copy(tracking, replace(record, run_id="0" * 32), page)
+    renew_copy(tracking, replace(record, run_id=None), page)
+
+    assert shown == (page.read_text(), "labels")
+    assert said_before == ""
+    assert caplog.text.count(f"{page} is newer than its copy in MLflow") == 1
 
 
 def test_two_versions_are_compared_image_by_image(pitchpipe: Command) -> None:

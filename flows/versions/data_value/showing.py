@@ -8,7 +8,7 @@ from flows.records.data_value import folder_of, remember_value
 from flows.registry.listing import list_versions
 from flows.tracking.data_value import log_value
 from flows.tracking.store import Tracking, TrackingError
-from flows.versions.reports import report_here
+from flows.versions.reports import renew_copy, report_here
 from models.evaluation.data_value.figures import draw_value
 from models.evaluation.data_value.records import DataValue
 from models.evaluation.report.data_value import place_section, render_value_page
@@ -22,7 +22,8 @@ def keep_value(tracking: Tracking, value: DataValue) -> DataValue:
     """Write record, page and figures, put the section into reports here, and tell MLflow.
 
     The champion's report, and that of the version asked about, are those of this dataset that show
-    it. Where MLflow refuses, a warning is logged, and the same command tells it later.
+    it, and their copies in MLflow with them. Where MLflow refuses, a warning is logged, and the
+    same command tells it later.
     """
     figures = draw_value(value)
     files = {f"{name}.svg": content for name, content in figures.items()}
@@ -48,5 +49,9 @@ def _place(tracking: Tracking, value: DataValue, figures: Mapping[str, bytes]) -
     for record in list_versions(tracking):
         asked = value.subject == f"version {record.version}"
         report = report_here(record) if asked or "champion" in record.aliases else None
-        if report is not None and not place_section(report, value, figures):
+        if report is None:
+            continue
+        if place_section(report, value, figures):
+            renew_copy(tracking, record, report)
+        else:
             log.info("%s: was written by an earlier release, and has no place for it", report)
