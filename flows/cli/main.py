@@ -17,6 +17,7 @@ from flows.cli import (
     data,
     learning_rate,
     networks,
+    opening,
     project,
     registry,
     report,
@@ -80,6 +81,7 @@ PARTS = (
     versions,
     report,
     schedule,
+    opening,
     shadow,
     project,
 )

@@ -33,6 +33,10 @@ it keeps in <code>.prefect/services.json</code>.</p>
 <input type="password" name="token" aria-label="Password" autofocus><button>Sign in</button>
 </form></html>"""
 """The fragment, by which MLflow's pages are named, never reaches the server: the form keeps it."""
+GO_ON = """<!doctype html><html lang="en"><title>pitchpipe</title><script>
+const page = new URL(location); page.searchParams.delete("token"); location.replace(page);
+</script></html>"""
+"""Replaces itself in the browser's history, too, which else would keep the token."""
 
 
 def guarded(
@@ -105,9 +109,15 @@ class Guard:
         )
 
     def _signed_in(self, request: HTTPConnection) -> Response:
-        """Set the cookie and lead to the same page without the token, which nobody bookmarks."""
+        """Set the cookie and lead to the same page without the token, which nobody bookmarks.
+
+        Browsers do not send the cookie to where a link of another page leads, redirects included;
+        then a page of our own goes on.
+        """
         page = str(request.url.remove_query_params("token"))
-        answer = RedirectResponse(page, HTTPStatus.SEE_OTHER)
+        answer: Response = RedirectResponse(page, HTTPStatus.SEE_OTHER)
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            answer = HTMLResponse(GO_ON, headers={"Referrer-Policy": "no-referrer"})
         answer.set_cookie(self._cookie, self._password, httponly=True, samesite="strict")
         return answer
 

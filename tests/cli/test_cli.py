@@ -48,6 +48,7 @@ COMMANDS = [
     ("status",),
     ("doctor",),
     ("up",),
+    ("open",),
 ]
 
 

@@ -24,6 +24,11 @@ from flows.runtime.servers import LOOPBACK, free_port
 
 AUTH = "pitchpipe:s3cr3t"
 BASIC = {"Authorization": f"Basic {base64.b64encode(AUTH.encode()).decode()}"}
+OPENED_ELSEWHERE = {
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Mode": "navigate",
+}
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 
 
@@ -195,6 +200,20 @@ def test_the_link_signs_in_and_leaves_no_token_in_the_address(served: Served) ->
         assert browser.post("/api/flows", headers=own).status_code == 200
         assert browser.post("/api/flows", headers=other).status_code == 403
         assert browser.get("/?token=s3cr3t").status_code == 303  # out of the address again
+
+
+def test_a_link_of_another_page_signs_in_by_a_page_that_goes_on_without_the_token(
+    served: Served,
+) -> None:
+    """A redirect would come without the cookie there, and ask for the password."""
+    with served.browser() as browser:
+        led = browser.get("/?token=s3cr3t", headers=OPENED_ELSEWHERE)
+
+        assert (led.status_code, "s3cr3t" in led.text) == (200, False)
+        assert led.headers["Referrer-Policy"] == "no-referrer"
+        assert browser.get("/api/flows").status_code == 200
+        wrong = browser.get("/?token=wrong", headers=OPENED_ELSEWHERE)
+        assert "location.replace" not in wrong.text
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "s3cr3t%20", "%F0%9F%8E%B5"])
