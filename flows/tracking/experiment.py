@@ -58,7 +58,7 @@ def is_outdated(view: str, current: str) -> bool:
     """
     try:
         there, now = json.loads(view), json.loads(current)
-        return there["createdAt"] == there["updatedAt"] and there["state"] != now["state"]
+        return bool(there["createdAt"] == there["updatedAt"] and there["state"] != now["state"])
     except (ValueError, KeyError, TypeError):
         return False
 

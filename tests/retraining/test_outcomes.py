@@ -1,5 +1,6 @@
 """How a retraining ended, as people read it at the terminal, in Prefect and in MLflow."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +9,6 @@ from registry_records import ended_retraining
 from flows.cli.display.retraining import print_retraining
 from flows.records.retraining import Retraining
 from flows.retraining.summary_markdown import Links, headline, retraining_note
-from models.gate.records import Comparison
 
 ENDED = [
     (ended_retraining(), 0, "version 2 is the champion", None),
@@ -73,7 +73,7 @@ def test_the_lead_is_the_accuracy_less_the_champions_where_one_was_compared_with
     """The first version is compared with none."""
     first = ended_retraining().promotion
     assert first is not None
-    compared = Comparison.model_construct(accuracy=-0.25)
+    compared: Any = SimpleNamespace(accuracy=-0.25)
     decision = first.judgement.decision.model_copy(update={"comparison": compared})
     judgement = first.judgement.model_copy(update={"decision": decision})
 
