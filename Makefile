@@ -127,9 +127,10 @@ bench-all: bench $(TIMM_STAMP)
 	$(BIN)/python bench/serving.py --output bench/results/serving.txt
 	$(BIN)/python bench/drift_year.py --years 200
 
-# The pictures of docs/tour.md, anew: two retrainings, `up`, Chromium; some minutes.
+# The pictures of docs/tour.md, anew: a month of retrainings (tests/support/month.py), `up`, Chromium.
+# FOLDER=..: where the month's project is, or goes on; by default it is thrown away.
 screenshots: install-dev
-	PYTHONPATH=tests/support/hostile $(BIN)/python tests/support/screenshots.py
+	$(BIN)/python tests/support/screenshots.py $(FOLDER)
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,70 +1,55 @@
-"""`make screenshots`: pages of a project made for them, into docs/screenshots/."""
+"""`make screenshots [FOLDER=...]`: a month of retrainings, and its pages into docs/screenshots/."""
 
+import io
+import re
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
+from month import live_month, served
 from playwright.sync_api import Page, sync_playwright
-from project_folder import (
-    REPOSITORY,
-    ProjectFolder,
-    make_project,
-    overrides,
-    read_until,
-    services_of,
-)
-
-from flows.runtime.servers import free_port
+from project_folder import REPOSITORY, ProjectFolder, make_project, services_of
+from rich.console import Console
+from rich.text import Text
 
 FOLDER = REPOSITORY / "docs/screenshots"
 CHROMIUM = "/usr/bin/chromium"
 ASSISTANT_CLOSED = "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')"
-SEARCHES = (
-    ("search.epochs=4", "[0.001, 0.003]"),
-    ("search.epochs=6", "[0.003, 0.01]"),
+CHAMPION = (
+    "SELECT v.{column} FROM model_versions v JOIN registered_model_aliases a "
+    "ON a.name = v.name AND a.version = v.version WHERE a.alias = 'champion'"
 )
-"""Two retrainings: the second goes on with what the first trained."""
-
-
-@contextmanager
-def served(folder: ProjectFolder) -> Iterator[tuple[str, str]]:
-    """Addresses of MLflow's page of retrainings, and of Prefect's UI."""
-    ports = ["--mlflow-port", str(free_port(0)), "--prefect-port", str(free_port(0))]
-    process = folder.start("up", *ports)
-    lines = dict(line.split(maxsplit=1) for line in read_until(process, "Ctrl-C").splitlines())
-    try:
-        yield lines["Runs"].strip(), lines["Prefect"].strip()
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
-def retrain_twice(folder: ProjectFolder) -> None:
-    for epochs, rates in SEARCHES:
-        axes = f"optimizer.learning_rate: {rates}, network.hidden_units: [32, 64]"
-        ran = folder.pitchpipe(
-            "run",
-            *overrides(epochs, f"search.axes={{{axes}}}", "trial.network.channels=[8, 8, 8]"),
-            timeout=900,
-        )
-        assert ran.code in (0, 3), ran.err
+LAST_FLOW_RUN = (
+    "SELECT r.id FROM flow_run r JOIN flow f ON f.id = r.flow_id "
+    "WHERE f.name = 'retrain' AND r.total_run_count > 0 ORDER BY r.created DESC"
+)
+PATIENCE = 300_000
+"""Milliseconds that a page has."""
+WEB_FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+TERMINAL = (("status",), ("trials",))
+"""Commands of the terminal's picture."""
 
 
 def pages(folder: ProjectFolder, runs: str, prefect: str) -> Iterator[tuple[str, str, str]]:
     """Name, address, and a text that shows that the page is there."""
     mlflow, _, _ = runs.partition("/#")
-    run = one(folder, "mlruns/mlflow.db", "SELECT run_uuid FROM tags WHERE key = 'verdict'")
-    flow_run = one(folder, ".prefect/prefect.db", "SELECT id FROM flow_run ORDER BY created DESC")
+    run, version = (
+        one(folder, "mlruns/mlflow.db", CHAMPION.format(column=column))
+        for column in ("run_id", "version")
+    )
+    flow_run = one(folder, ".prefect/prefect.db", LAST_FLOW_RUN)
     training = "workflowType=machine_learning"
     yield "retrainings", runs, "test/accuracy"
     yield "trials", runs.replace("=retrainings", "=trials"), "best/accuracy"
+    yield "drift", runs.replace("=retrainings", "=drift"), "drift.answer"
     yield "retraining", f"{mlflow}/#/experiments/1/runs/{run}?{training}", "Look at"
     report = f"{mlflow}/#/experiments/1/runs/{run}/artifacts/report/report.html?{training}"
     yield "report", report, "report.html"
-    yield "version", f"{mlflow}/#/models/digits-classifier/versions/1?{training}", "Won with"
+    won = f"{mlflow}/#/models/digits-classifier/versions/{version}?{training}"
+    yield "version", won, "Won with"
     yield "flow_run", f"{prefect}/runs/flow-run/{flow_run}", "evaluate on test"
 
 
@@ -81,15 +66,37 @@ def take(page: Page, name: str, url: str, text: str) -> None:
     page.screenshot(path=FOLDER / f"{name}.png")
 
 
+def terminal_svg(folder: ProjectFolder, *, width: int) -> str:
+    """What the commands print on a terminal of colours, as an SVG picture that loads nothing."""
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
+    colours = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(width)}
+    for command in TERMINAL:
+        ran = folder.pitchpipe(*command, **colours)
+        assert ran.code == 0, ran.err
+        console.print(
+            f"$ pitchpipe {' '.join(command)}", style="bold bright_white", highlight=False
+        )
+        console.print(Text.from_ansi(ran.out))
+    return WEB_FONTS.sub("", console.export_svg(title="pitchpipe"))
+
+
+def take_terminal(page: Page, svg: str) -> None:
+    page.set_content(f"<body style='margin:0'>{svg}</body>")
+    page.locator("svg").first.screenshot(path=FOLDER / "terminal.png")
+
+
 def main(root: Path) -> None:
-    """Retrain, serve, look."""
-    folder = make_project(root)
-    retrain_twice(folder)
+    """Live the month, serve, look."""
+    folder = ProjectFolder(root) if root.exists() else make_project(root)
     FOLDER.mkdir(exist_ok=True)
     with served(folder) as (runs, prefect), sync_playwright() as playwright:
+        for line in live_month(folder):
+            sys.stdout.write(line)
+            sys.stdout.flush()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(PATIENCE)
+        take_terminal(page, terminal_svg(folder, width=100))
         page.add_init_script(ASSISTANT_CLOSED)
         page.goto(f"{prefect}/?token={services_of(folder.root).password}")
         for name, url, text in pages(folder, runs, prefect):
@@ -99,7 +106,7 @@ def main(root: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
+        main(Path(sys.argv[1]).resolve())
     else:
         with tempfile.TemporaryDirectory() as scratch:
             main(Path(scratch) / "project")
