@@ -114,7 +114,18 @@ def status(project: Project, *, dataset: DatasetOption = None, as_json: JsonOpti
 
 @data_app.command("inbox")
 @with_params()
-def inbox(project: Project, *, dataset: DatasetOption = None, as_json: JsonOption = False) -> None:
+def inbox(
+    project: Project,
+    *,
+    dataset: DatasetOption = None,
+    remote: Annotated[
+        str | None, typer.Option("--from", help="s3://BUCKET/FOLDER of deliveries, fetched first.")
+    ] = None,
+    most_gb: Annotated[
+        float, typer.Option("--most-gb", min=0, help="Of a delivery fetched, at most.")
+    ] = 20,
+    as_json: JsonOption = False,
+) -> None:
     """Add the deliveries in data/inbox/<dataset>/; bad ones are quarantined.
 
     Exits 0 in either case: `quarantined` of the JSON document lists what could not be added.
@@ -124,8 +135,12 @@ def inbox(project: Project, *, dataset: DatasetOption = None, as_json: JsonOptio
     params = project.of_dataset(dataset).params
     from flows.cli.display.datasets import print_taken
     from flows.datasets.inbox import take_deliveries
+    from flows.datasets.remote_inbox import GB, RemoteInbox
+    from flows.runtime.object_store import Place
 
-    taken = take_deliveries(params.data, params.inbox)
+    place = Place.parse(remote, variable="--from") if remote else None
+    there = RemoteInbox(place, int(most_gb * GB)) if place else None
+    taken = take_deliveries(params.data, params.inbox, remote=there)
     emit(taken) if as_json else print_taken(taken)
 
 

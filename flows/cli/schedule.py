@@ -30,6 +30,10 @@ NewDataOption = Annotated[
 DriftOption = Annotated[
     bool, typer.Option("--on-drift", help="When files in the inbox have drifted.")
 ]
+InboxOption = Annotated[
+    str | None,
+    typer.Option("--inbox", help="s3://BUCKET/FOLDER whose deliveries are taken, too."),
+]
 NewNameOption = Annotated[str | None, typer.Option("--name", help="Name; default: its trigger.")]
 
 
@@ -48,6 +52,7 @@ def schedule(
     interval: IntervalOption = None,
     on_new_data: NewDataOption = False,
     on_drift: DriftOption = False,
+    inbox: InboxOption = None,
     name: NewNameOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +67,7 @@ def schedule(
             "give one of --cron, --interval, --on-new-data, --on-drift; --timezone goes with --cron"
         )
     on = "drift" if on_drift else "new data" if on_new_data else None
-    when = {"cron": cron, "interval": interval, "timezone": timezone, "on": on}
+    when = {"cron": cron, "interval": interval, "timezone": timezone, "on": on, "inbox": inbox}
     fields: dict[str, object] = {key: value for key, value in when.items() if value is not None}
     _ = project.params  # invalid params are refused now, and not at the first tick
     fields |= {"params": _params_in_project(project), "set": project.overrides}

@@ -23,9 +23,9 @@ from models.digests import digest_file, digest_of
 TAKEN = Path("data/taken")
 """Holds deliveries that were added as batches, unchanged."""
 QUARANTINE = Path("data/quarantine")
-_CLAIMED = ".taking"
+CLAIMED = ".taking"
 """Folder in a dataset's inbox that holds the delivery being added, also after a kill."""
-_UNFINISHED = (".part", ".tmp")
+UNFINISHED = (".part", ".tmp")
 
 now = time.time
 
@@ -47,7 +47,7 @@ class InboxState:
 def inbox_state(dataset: str, inbox: InboxParams) -> InboxState:
     """List the deliveries of a dataset's inbox and of the quarantine."""
     complete = {path: _is_complete(path, inbox) for path in _entries(_folder(dataset, inbox))}
-    claimed = _entries(_folder(dataset, inbox) / _CLAIMED)
+    claimed = _entries(_folder(dataset, inbox) / CLAIMED)
     return InboxState(
         waiting=tuple(
             shown(path.name) for path in [*claimed, *(one for one in complete if complete[one])]
@@ -70,7 +70,7 @@ def claim_deliveries(dataset: str, inbox: InboxParams) -> Iterator[Path]:
     it asks for the next, and holds the inbox's lock.
     """
     folder = _folder(dataset, inbox)
-    aside = folder / _CLAIMED
+    aside = folder / CLAIMED
     aside.mkdir(parents=True, exist_ok=True)
     yield from _entries(aside)
     for path in _entries(folder):
@@ -148,7 +148,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if not path.name.startswith(".") and not path.name.endswith(_UNFINISHED)
+        if not path.name.startswith(".") and not path.name.endswith(UNFINISHED)
     )
 
 

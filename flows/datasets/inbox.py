@@ -24,6 +24,7 @@ from flows.datasets.ingest import (
     ensure_ingested,
     settle_version,
 )
+from flows.datasets.remote_inbox import RemoteInbox, fetch_deliveries
 from flows.datasets.versions import DatasetIdentity, dataset_identity
 from models.config import DataParams, InboxParams, Record
 from models.datasets.batches import read_batch
@@ -70,19 +71,26 @@ class Taken(Record):
     """Left there, for something in them changed a moment ago."""
     dataset: DatasetIdentity
     """With what was added."""
+    refused: tuple[str, ...] = ()
+    """Sentences on deliveries of a remote inbox that were left there."""
 
 
-def take_deliveries(data: DataParams, inbox: InboxParams) -> Taken:
+def take_deliveries(
+    data: DataParams, inbox: InboxParams, *, remote: RemoteInbox | None = None
+) -> Taken:
     """Add every complete delivery for data.name as a batch, after checks, or quarantine it.
+
+    remote: fetch those that lie there first; they are left there.
 
     A delivery is identified by its content: after a kill at any point the next call continues, and
     nothing is lost or added twice. An error that the delivery did not cause (a full disk, a busy
-    DVC) is raised and leaves the delivery to the next call. Raises BusyError where another process
-    takes deliveries for more than ten minutes.
+    DVC, a store that is away) is raised and leaves the delivery to the next call. Raises BusyError
+    where another process takes deliveries for more than ten minutes.
     """
     added: list[Delivered] = []
     quarantined: list[Quarantined] = []
     with _inbox_lock():
+        refused = fetch_deliveries(remote, data.name, inbox) if remote else ()
         for delivery in claim_deliveries(data.name, inbox):
             outcome = _take(delivery, data)
             if isinstance(outcome, Delivered):
@@ -95,6 +103,7 @@ def take_deliveries(data: DataParams, inbox: InboxParams) -> Taken:
         quarantined=tuple(quarantined),
         arriving=arriving,
         dataset=dataset_identity(data.name),
+        refused=refused,
     )
 
 

@@ -1,4 +1,4 @@
-"""Objects in S3, or in a store that speaks as S3 does: small texts, written once.
+"""Objects in S3, or in a store that speaks as S3 does: small texts, written once; files to fetch.
 
 boto3 is an extra, and is imported when a store is first spoken to.
 """
@@ -8,7 +8,10 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from models.errors import ConfigError, MissingExtraError, PitchpipeError, UnreachableError
@@ -29,6 +32,8 @@ _REFUSALS = {
 }
 """Ways out, by S3's error codes and the names of botocore's errors."""
 _TAKEN = {"PreconditionFailed", "ConditionalRequestConflict"}
+_CHANGED = {"PreconditionFailed", "NoSuchKey", "412", "404"}
+_PIECE = 2**20
 
 
 def raised_by_s3() -> tuple[type[Exception], ...]:
@@ -47,6 +52,27 @@ def store_refusal(error: BaseException) -> str | None:
         return None
     told = f"{type(error).__name__} {error}"
     return next((way_out for code, way_out in _REFUSALS.items() if code in told), None)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object of a listing."""
+
+    name: str
+    """Below the place."""
+    size: int
+    """In bytes."""
+    etag: str
+    """Changes with the content."""
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lies at a place, and when, by the clock of the store."""
+
+    objects: tuple[StoredObject, ...]
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -96,6 +122,39 @@ class Place:
                 raise
         return True
 
+    def listing(self, *, most: int) -> Listing:
+        """List the objects of this folder and below. Raises ConfigError where there are more."""
+        found, at, prefix = list[StoredObject](), None, self._key("")
+        with self._errors():
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
+                at = at or parsedate_to_datetime(page["ResponseMetadata"]["HTTPHeaders"]["date"])
+                found += [_stored(entry, prefix) for entry in page.get("Contents", ())]
+                if len(found) > most:
+                    raise ConfigError(
+                        f"{self}: holds more than {most:,} objects, which are not listed; move "
+                        "away what was taken, or name a folder of it"
+                    )
+        assert at is not None
+        return Listing(tuple(found), at)
+
+    def fetch(self, stored: StoredObject, target: Path) -> bool:
+        """Write an object to a new file; False where it is no longer the one that was listed."""
+        with self._errors():
+            try:
+                found = self._client.get_object(
+                    Bucket=self.bucket, Key=self._key(stored.name), IfMatch=stored.etag
+                )
+            except self._client.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] in _CHANGED:
+                    return False
+                raise
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                for piece in found["Body"].iter_chunks(_PIECE):
+                    file.write(piece)
+        return target.stat().st_size == stored.size
+
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
 
@@ -129,3 +188,12 @@ class Place:
             said = " ".join(str(error).split())
             way_out = "see that the store runs and that AWS_ENDPOINT_URL names it"
             raise UnreachableError(f"{self}: {said}; {way_out}") from error
+
+
+def _stored(entry: dict[str, Any], prefix: str) -> StoredObject:
+    return StoredObject(
+        name=entry["Key"].removeprefix(prefix),
+        size=entry["Size"],
+        etag=entry["ETag"],
+        modified=entry["LastModified"],
+    )

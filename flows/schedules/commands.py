@@ -30,7 +30,8 @@ def run_schedule(name: str) -> Retraining | None:
     if not is_served():
         with only_retraining():
             say = logging.getLogger(__name__).warning
-            return run.run_retraining(take_arrivals(schedule.request(), say=say))
+            arrived = take_arrivals(schedule.request(), say=say, remote=schedule.remote)
+            return run.run_retraining(arrived)
     with prefect_api() as wait_for_api:
         wait_for_api()
         from flows.schedules.deployments import apply_schedules, run_now  # noqa: PLC0415

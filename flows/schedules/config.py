@@ -15,9 +15,18 @@ from zoneinfo import ZoneInfo
 
 import yaml
 from filelock import FileLock
-from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from flows.datasets.remote_inbox import GB, RemoteInbox
 from flows.records.retraining import Request
+from flows.runtime.object_store import Place
 from flows.schedules.config_edit import with_entry, with_field, without_entry
 from flows.schedules.cron import next_of_cron, zone_of
 from models.config import Record
@@ -48,11 +57,25 @@ class Schedule(Record):
     since: datetime | None = None
     """A tick of the interval, from which the others follow; null: 1970-01-01 00:00 UTC."""
     on: Literal["new data", "drift"] | None = None
+    inbox: str | None = None
+    """`s3://BUCKET/FOLDER`, whose deliveries are taken beside those of data/inbox/<dataset>/."""
+    inbox_gb: float = Field(20, gt=0, le=100_000)
+    """Of one delivery there, at most."""
     params: str = "params.yaml"
     """Params file, relative to the project."""
     set: tuple[str, ...] = ()
     """`K=V`, applied to the file."""
     active: bool = True
+
+    @field_validator("inbox")
+    @classmethod
+    def _is_a_place(cls, inbox: str | None) -> str | None:
+        if inbox is not None:
+            try:
+                Place.parse(inbox, variable="inbox")
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+        return inbox
 
     @model_validator(mode="after")
     def _has_one_trigger(self) -> Self:
@@ -76,6 +99,13 @@ class Schedule(Record):
         if self.cron is not None:
             return f"cron {self.cron} {self.timezone}"
         return f"interval {self.interval} s" if self.interval is not None else self.trigger
+
+    @property
+    def remote(self) -> RemoteInbox | None:
+        """The remote inbox; null: the local one is all."""
+        if self.inbox is None:
+            return None
+        return RemoteInbox(Place.parse(self.inbox, variable="inbox"), int(self.inbox_gb * GB))
 
     def request(self) -> Request:
         """Build the request for a retraining by this schedule."""
@@ -106,6 +136,7 @@ class Schedule(Record):
             "active": self.active,
             "params": self.params,
             "set": list(self.set),
+            "inbox": self.inbox,
         }
 
 

@@ -54,7 +54,7 @@ def retrain_on_schedule(schedule: str) -> State[Retraining]:
 def _run(schedule: Schedule) -> State[Retraining]:
     """Add deliveries, decide, retrain; a repetition continues where the last attempt failed."""
     check_notify(schedule.request().params().notify)
-    request = take_arrivals(schedule.request(), say=_report)
+    request = take_arrivals(schedule.request(), say=_report, remote=schedule.remote)
     params = request.params()
     decision = decide(params, request)
     _report(f"decision: {decision.model_dump_json()}")

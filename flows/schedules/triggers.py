@@ -8,6 +8,7 @@ from flows.datasets.current import ensure_ingested
 from flows.datasets.deliveries import inbox_state
 from flows.datasets.files import raw_version
 from flows.datasets.inbox import take_deliveries
+from flows.datasets.remote_inbox import RemoteInbox
 from flows.records import ledger
 from flows.records.drift_reports import drift_records
 from flows.records.retraining import Request
@@ -18,13 +19,16 @@ from models.config import Params
 from models.datasets.raw import raw_digest
 
 
-def take_arrivals(request: Request, *, say: Callable[[str], object]) -> Request:
+def take_arrivals(
+    request: Request, *, say: Callable[[str], object], remote: RemoteInbox | None = None
+) -> Request:
     """Add the deliveries in the inbox, and measure their drift where that is the trigger.
 
-    say: called with a line on the outcome of each delivery.
+    say: called with a line on the outcome of each delivery. remote: another inbox, in S3; raises
+    UnreachableError where that store is away.
     """
     params = request.params()
-    _add_deliveries(params, say)
+    _add_deliveries(params, say, remote)
     ensure_ingested(params.data)
     if request.trigger != "drift":
         return request
@@ -34,9 +38,11 @@ def take_arrivals(request: Request, *, say: Callable[[str], object]) -> Request:
     )
 
 
-def _add_deliveries(params: Params, say: Callable[[str], object]) -> None:
+def _add_deliveries(
+    params: Params, say: Callable[[str], object], remote: RemoteInbox | None
+) -> None:
     """Add the deliveries in the inbox as batches; bad ones are quarantined."""
-    taken = take_deliveries(params.data, params.inbox)
+    taken = take_deliveries(params.data, params.inbox, remote=remote)
     for delivery in taken.added:
         known = "" if delivery.is_new else ", all known before"
         say(f"inbox: {delivery.delivery}: {delivery.images} images{known}")
@@ -44,6 +50,8 @@ def _add_deliveries(params: Params, say: Callable[[str], object]) -> None:
         first = bad.errors[0]
         where = f"{first.where}: " if first.where else ""
         say(f"inbox: {bad.delivery} is quarantined in {bad.place}: {where}{first.message}")
+    for sentence in taken.refused:
+        say(f"inbox: not fetched: {sentence}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class PendingTriggers:
     """Facts that a schedule on new data or drift waits for."""
 
     deliveries: tuple[str, ...]
-    """Complete ones in the inbox, by name."""
+    """Complete ones in the inboxes, by name."""
     drifted: tuple[str, ...]
     """Ids of the champion's drift reports with drift since the last retraining.
 
@@ -64,10 +72,13 @@ class PendingTriggers:
         return bool(self.deliveries or self.drifted or self.unused)
 
 
-def pending_triggers(schedule: Schedule) -> PendingTriggers:
-    """Find what would trigger a schedule; light, since it is called once a second."""
+def pending_triggers(schedule: Schedule, *, remote: tuple[str, ...] = ()) -> PendingTriggers:
+    """Find what would trigger a schedule; light, since it is called once a second.
+
+    remote: complete deliveries of its remote inbox.
+    """
     params = schedule.request().params()
-    waiting = inbox_state(params.data.name, params.inbox).waiting
+    waiting = (*inbox_state(params.data.name, params.inbox).waiting, *remote)
     before, last = last_with_params(params_digest(params)), last_of_name(params.registered_name)
     used = before.fingerprint.data if before else raw_digest(())
     there = raw_version(params.data.name).digest

@@ -27,6 +27,7 @@ from flows.runtime.retraining_lock import only_retraining, owner
 from flows.schedules.alias_guard import AliasGuard
 from flows.schedules.config import SCHEDULES, Schedule, read_schedules
 from flows.schedules.deployments import apply_schedules, run_missed, run_now
+from flows.schedules.remote_watch import RemoteWatch
 from flows.schedules.triggers import PendingTriggers, pending_triggers
 from models.errors import BusyError, PitchpipeError
 
@@ -41,10 +42,12 @@ def main() -> None:
     _log_to_standard_error()
     began = datetime.now(UTC)
     signal.signal(signal.SIGTERM, _end_flow_runs)
-    reconciler = DeploymentReconciler(began)
+    watch = RemoteWatch()
+    reconciler = DeploymentReconciler(began, watch)
     reconciler.step()
     threading.Thread(target=reconciler.keep, daemon=True).start()
-    # A thread of its own: a registry or a receiver that does not answer holds up no schedule.
+    # Threads of their own: a registry, receiver or store that does not answer holds up no schedule.
+    threading.Thread(target=watch.keep, daemon=True).start()
     threading.Thread(target=AliasGuard().keep, daemon=True).start()
     worker = ProcessWorker(work_pool_name=project_tag(), name="pitchpipe up")
     asyncio.run(worker.start(printer=log.info))
@@ -53,8 +56,9 @@ def main() -> None:
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler()  # the root logger is Prefect's
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    for logger in (log, logging.getLogger(RemoteWatch.__module__)):
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
 
 
 now = time.monotonic
@@ -80,8 +84,9 @@ class _LastRun:
 class DeploymentReconciler:
     """Reconciles Prefect with the project: orphaned flow runs, deployments, data triggers."""
 
-    def __init__(self, began: datetime) -> None:
+    def __init__(self, began: datetime, remote: RemoteWatch | None = None) -> None:
         self._began = began
+        self._remote = remote or RemoteWatch()
         self._closed = False
         self._applied: object = self  # differs from any state of the file
         self._ran_missed = False
@@ -151,7 +156,8 @@ class DeploymentReconciler:
 
     def _run_if_triggered(self, schedule: Schedule) -> None:
         """Run a schedule where nobody retrains; again after a pause where that led to nothing."""
-        pending, before = pending_triggers(schedule), self._last_runs.get(schedule.name)
+        pending = pending_triggers(schedule, remote=self._remote.waiting(schedule))
+        before = self._last_runs.get(schedule.name)
         if not pending:
             self._last_runs.pop(schedule.name, None)
             return

@@ -26,7 +26,7 @@ from project_folder import (
 
 from flows.runtime.prefect_records import project_tag
 from flows.runtime.servers import free_port
-from flows.schedules.config import Schedule
+from flows.schedules.config import Schedule, read_schedules
 from models.config import Params
 
 PAGE = (REPOSITORY / "docs/schedules.md").read_text(encoding="utf-8")
@@ -65,18 +65,21 @@ def set_quick(folder: ProjectFolder) -> None:
     assert folder.pitchpipe("schedule", *new).code == 0
 
 
-def test_the_file_on_the_page_is_one() -> None:
+def test_the_file_on_the_page_is_one(tmp_path: Path) -> None:
     """Its keys are those of a schedule."""
-    text, _ = blocks("yaml")
+    text, remote, _ = blocks("yaml")
     (entry,) = yaml.safe_load(text)
 
     assert set(entry) <= set(Schedule.model_fields)
     assert Schedule.model_validate(entry | {"set": tuple(entry["set"])}).trigger == "cron"
+    (tmp_path / "schedules.yaml").write_text(remote)
+    (arrivals,) = read_schedules(tmp_path / "schedules.yaml")
+    assert arrivals.inbox == "s3://team/deliveries/pets"
 
 
 def test_the_params_on_the_page_are_some() -> None:
     """Each key is one of the params, and together they say something else than the defaults."""
-    _, text = blocks("yaml")
+    *_, text = blocks("yaml")
     [(section, fields)] = yaml.safe_load(text).items()
 
     found = Params.model_validate({section: fields}).model_dump()[section]

@@ -90,6 +90,8 @@ def print_taken(taken: Taken) -> None:
     for bad in taken.quarantined:
         console.print(escape(f"{bad.delivery} -> {bad.place}: not added"))
         _print_findings(console, "error", bad.errors)
+    for sentence in taken.refused:
+        console.print(escape(f"not fetched: {sentence}"))
     if taken.arriving:
         console.print(f"still arriving: {escape(', '.join(taken.arriving))}")
     if not taken.added and not taken.quarantined:

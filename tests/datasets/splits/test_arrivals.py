@@ -125,7 +125,8 @@ class World:
         self.busy = False
         self.asked: list[tuple[str, float]] = []
 
-    def look(self, schedule: Schedule) -> PendingTriggers:
+    def look(self, schedule: Schedule, *, remote: tuple[str, ...]) -> PendingTriggers:
+        assert remote == ()  # no schedule here has another inbox
         there = self.news.get(schedule.name, PendingTriggers((), (), None))
         if isinstance(there, Exception):
             raise there
