@@ -4,7 +4,7 @@ A listing takes a request for each thousand objects, and up to a minute where a 
 schedule waits for it.
 """
 
-import logging
+import sys
 import time
 from collections.abc import Mapping
 
@@ -13,9 +13,13 @@ from flows.schedules.config import Schedule, read_schedules
 from models.datasets.sources.paths import shown
 from models.errors import PitchpipeError
 
-log = logging.getLogger(__name__)
-
 EVERY_SECONDS = 15.0
+
+
+def say(line: str) -> None:
+    """Write a line that `pitchpipe up` shows."""
+    sys.stdout.write(f"inbox: {line}\n")
+    sys.stdout.flush()
 
 
 class RemoteWatch:
@@ -25,7 +29,7 @@ class RemoteWatch:
         self._waiting: Mapping[str, tuple[RemoteDelivery, ...]] = {}
         """Schedule -> complete deliveries that were not fetched when they were listed."""
         self._said: dict[str, str] = {}
-        """Schedule -> what was said last of why its inbox is not listed, or not all is fetched."""
+        """Schedule -> why not all of its inbox is listed or fetched, as it was said last."""
 
     def waiting(self, schedule: Schedule) -> tuple[str, ...]:
         """Return the names of the deliveries that wait, without those fetched since."""
@@ -65,5 +69,5 @@ class RemoteWatch:
 
     def _say_once(self, schedule: str, message: str) -> None:
         if message and self._said.get(schedule) != message:
-            log.warning("inbox of schedule %s: %s", schedule, message)
+            say(f"schedule {schedule}: {message}")
         self._said[schedule] = message

@@ -56,9 +56,8 @@ def main() -> None:
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler()  # the root logger is Prefect's
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    for logger in (log, logging.getLogger(RemoteWatch.__module__)):
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 now = time.monotonic
