@@ -1,5 +1,7 @@
-"""`pitchpipe trials`, `trials show KEY`, `trials compare A B`: the trial store."""
+"""`pitchpipe trials`, `trials show KEY`, `compare A B`, `curves`: the trial store."""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +25,9 @@ PreparedOption = Annotated[
         autocompletion=suggest_datasets,
     ),
 ]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="Also trials of other datasets and older code.")
+]
 KeyArgument = Annotated[
     str,
     typer.Argument(help="A trial's key, or its first digits.", autocompletion=suggest_trials),
@@ -40,9 +45,7 @@ def mount(app: typer.Typer) -> None:
 def trials(
     project: Project,
     *,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also trials of other datasets and older code.")
-    ] = False,
+    everything: AllOption = False,
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help="Rows; default: 30 in the table, all with --json."),
@@ -103,3 +106,36 @@ def compare(
 
     pair = pair_of(first, second)
     emit(comparison(*pair)) if as_json else print_comparison(*pair)
+
+
+@trials_app.command("curves")
+@with_params()
+def curves(
+    project: Project,
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="CSV file; default: standard output.")
+    ] = None,
+    everything: AllOption = False,
+    dataset: PreparedOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print every epoch of the trials that `trials` lists as CSV, best trial first.
+
+    Scores, losses, learning rate and seconds by epoch, with each trial's config beside them.
+
+    Example: pitchpipe trials curves --output curves.csv
+    """
+    project = project.of_dataset(dataset)
+    from flows.cli.display.trials import leaderboard
+    from flows.records.curves import curve_rows, save_curves, write_curves
+
+    name = project.params.data.name if project.names_dataset else None
+    board = leaderboard(project.params.trial.objective, dataset=name, everything=everything)
+    trials = [row.trial for row in board.rows]
+    if output is not None:
+        save_curves(project.user_path(output), trials)
+    elif not as_json:
+        write_curves(sys.stdout, trials)
+    if as_json:
+        emit(list(curve_rows(trials)))

@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from flows.records.spreadsheets import as_text
 from flows.versions.predict import Prediction
 from models.errors import ConfigError
 from models.files import replacing
 
 PIECE = 10_000
 """Rows of one Parquet row group."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - full width
-"""Beginnings of a cell that spreadsheets take for a formula."""
 
 
 def write_predictions(
@@ -48,17 +47,9 @@ def _write_csv(path: Path, predictions: Iterable[Prediction], classes: Sequence[
             shares = row.probabilities or {}
             cells = [shares.get(name, "") for name in classes]
             image, label, error = (
-                _as_text(text or "") for text in (row.image, row.label, row.error)
+                as_text(text or "") for text in (row.image, row.label, row.error)
             )
             writer.writerow([image, label, *cells, error])
-
-
-def _as_text(cell: str) -> str:
-    """Keep spreadsheets from running a cell as a formula (owasp.org, CSV Injection).
-
-    A single quote before the first character makes it a text; the writer quotes separators.
-    """
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _write_jsonl(path: Path, predictions: Iterable[Prediction], _classes: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ COMMANDS = [
     ("trials",),
     ("trials", "show"),
     ("trials", "compare"),
+    ("trials", "curves"),
     ("versions",),
     ("versions", "show"),
     ("promote",),
