@@ -7,11 +7,11 @@ from typing import TextIO
 
 from pydantic import JsonValue
 
-from flows.records.lineage import leaves
 from flows.records.spreadsheets import as_text
 from flows.records.trial_store import StoredTrial
 from models.errors import ConfigError
 from models.files import replacing
+from models.record import leaves
 from models.trials import EpochRecord
 
 Row = Mapping[str, JsonValue]

@@ -69,9 +69,8 @@ def take(page: Page, name: str, url: str, text: str) -> None:
 def terminal_svg(folder: ProjectFolder, *, width: int) -> str:
     """What the commands print on a terminal of colours, as an SVG picture that loads nothing."""
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
-    colours = {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": str(width)}
     for command in TERMINAL:
-        ran = folder.pitchpipe(*command, **colours)
+        ran = folder.pitchpipe(*command, FORCE_COLOR="1", TERM="xterm-256color", COLUMNS=str(width))
         assert ran.code == 0, ran.err
         console.print(
             f"$ pitchpipe {' '.join(command)}", style="bold bright_white", highlight=False
