@@ -13,7 +13,7 @@ from models.config import TrialConfig
 from models.datasets.prepared import Manifest, Split
 from models.networks.serving import channel_constants, normalise
 from models.training.checkpoint import TrainingState, normalisation_of
-from models.training.epoch_scores import EpochScores, cross_entropy_sum
+from models.training.epoch_scores import EpochScores, EpochSums, cross_entropy_sum
 from models.training.joined import JoinedSplits
 from models.training.losses import TrainingLoss
 from models.training.minibatches import Chunk, Minibatches, Slice
@@ -61,7 +61,7 @@ class Classifier(pl.LightningModule):
         self.automatic_optimization = False
         self.network = network
         self.minibatches = Minibatches(data.train, config, images=data.epoch_images)
-        self.train_tally = EpochScores(len(data.manifest.classes))
+        self.train_tally = EpochSums()
         self.validation_tally = EpochScores(len(data.manifest.classes))
         self.loss = TrainingLoss(config, data.manifest)
         self._config = config
@@ -87,7 +87,7 @@ class Classifier(pl.LightningModule):
         return range(0, len(self._data.validation.labels), VALIDATION_SLICE)
 
     def on_train_epoch_start(self) -> None:
-        self.train_tally = EpochScores(len(self._data.manifest.classes))
+        self.train_tally = EpochSums()
 
     def reduce_train_tally(self) -> None:
         """Take in what other processes of the trial saw in this epoch; once an epoch."""
