@@ -25,6 +25,13 @@ LEAD = "gate/accuracy_lead"
 """Metric of a retraining: accuracy of its version less the champion's, on the same test images."""
 _VIEW = "mlflow.sharedViewState."
 _NAME = "attributes.`Run Name`"
+_WIDTHS = {
+    _NAME: 300,
+    "tags.`verdict`": 90,
+    "tags.`champion`": 90,
+    f"metrics.`{LEAD}`": 140,
+}
+"""Pixels, where they are not 110: what a verdict was is on the first screen."""
 _FACETS = {
     "searchFilter": "",
     "orderByKey": "attributes.start_time",
@@ -130,7 +137,7 @@ def _view(title: str, *, columns: Sequence[str], facets: Mapping[str, str]) -> s
         **facets,
         "selectedColumns": list(columns),
         "columnOrder": [_NAME, *columns],
-        "columnWidths": {**dict.fromkeys(columns, 110), _NAME: 330},
+        "columnWidths": {**dict.fromkeys(columns, 110), **_WIDTHS},
     }
     now = now_ms()
     return json.dumps(

@@ -17,7 +17,11 @@ from rich.text import Text
 
 FOLDER = REPOSITORY / "docs/screenshots"
 CHROMIUM = "/usr/bin/chromium"
-ASSISTANT_CLOSED = "localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false')"
+CLOSED = (
+    '[data-component-id="mlflow.assistant.chat_panel.close"]',
+    '[data-component-id*="shared_view"][data-component-id*="dismiss"]',
+)
+"""Buttons that close what MLflow opens by itself: its assistant, and a notice about saved views."""
 CHAMPION = (
     "SELECT v.{column} FROM model_versions v JOIN registered_model_aliases a "
     "ON a.name = v.name AND a.version = v.version WHERE a.alias = 'champion'"
@@ -62,6 +66,9 @@ def take(page: Page, name: str, url: str, text: str) -> None:
     page.goto("about:blank")
     page.goto(url)
     page.get_by_text(text).first.wait_for(state="attached")
+    for button in CLOSED:
+        if page.locator(button).count():
+            page.locator(button).first.click()
     page.wait_for_timeout(4000)  # charts and frames are drawn when they like
     page.screenshot(path=FOLDER / f"{name}.png")
 
@@ -96,7 +103,6 @@ def main(root: Path) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE)
         take_terminal(page, terminal_svg(folder, width=100))
-        page.add_init_script(ASSISTANT_CLOSED)
         page.goto(f"{prefect}/?token={services_of(folder.root).password}")
         for name, url, text in pages(folder, runs, prefect):
             take(page, name, url, text)
