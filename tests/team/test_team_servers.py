@@ -37,11 +37,9 @@ def desk(
 
 def test_what_is_tracked_lies_on_the_servers_alone(desk: ProjectFolder, team: Team) -> None:
     """Runs and aliases in PostgreSQL, files in the bucket, no database in the project."""
-    rows = team.postgres.rows
-
-    assert rows("mlflow", "select status, count(*) from runs group by 1") == [("FINISHED", 3)]
-    assert rows("mlflow", "select version from registered_model_aliases") == [(1,)]
-    assert any(key.endswith("MLmodel") for key in team.objects("mlflow/"))
+    assert team.rows("select status, count(*) from runs group by 1") == [("FINISHED", 3)]
+    assert team.rows("select version from registered_model_aliases") == [(1,)]
+    assert any(key.endswith("MLmodel") for key in team.store.objects("mlflow/"))
     assert not (desk.root / "mlruns/mlflow.db").exists()
 
 
@@ -137,7 +135,7 @@ def test_no_secret_is_kept_anywhere(desk: ProjectFolder, team: Team) -> None:
         "registered_model_tags",
         "experiments",
     )
-    told = " ".join(str(team.postgres.rows("mlflow", f"select * from {one}")) for one in tables)
+    told = " ".join(str(team.rows(f"select * from {one}")) for one in tables)
 
     for secret in team.secrets:
         assert not [path for path in kept if secret.encode() in path.read_bytes()]

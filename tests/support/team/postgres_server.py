@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from flows.runtime.servers import LOOPBACK, free_port
 
@@ -107,7 +108,12 @@ def program(name: str) -> str:
     """Path of one of PostgreSQL's programs; Debian keeps them off PATH."""
     found = [*sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))]
     path = shutil.which(name) or (str(found[-1]) if found else None)
-    assert path, f"{name}: these tests need PostgreSQL: `apt-get install postgresql`"
+    if path is None:
+        pytest.fail(
+            f"{name} is missing: these tests need PostgreSQL: `apt-get install postgresql`, or "
+            "leave them out: -m 'slow and not team'",
+            pytrace=False,
+        )
     return path
 
 
