@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -25,8 +26,12 @@ from models.processes import children_context
 
 pytest_plugins = ["team_servers"]
 pytestmark = [pytest.mark.team, pytest.mark.timeout(900)]
-RACERS, FORCED = 16, 4
-"""Each forced move is some thirty requests; they come one after the other."""
+RACERS = FORCED = 16
+PRELOADED = (
+    *("boto3", "mlflow.tracking.client", "moto", "psycopg2", "pytest", "torch"),
+    *("flows.registry.promotion.commands", "flows.registry.registering", "flows.tracking.runs"),
+)
+"""What racers import, and this module: three seconds each else."""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,8 @@ def raced(hosts: tuple[Path, Path], racers: range) -> list[str]:
     names = ("MLFLOW_", "AWS_", "PITCHPIPE_")
     environment = {key: value for key, value in os.environ.items() if key.startswith(names)}
     context = children_context()
+    if isinstance(context, ForkServerContext):
+        context.set_forkserver_preload([*PRELOADED])
     barrier, said = context.Barrier(len(racers)), context.Queue()
     processes = [
         context.Process(target=race, args=(hosts[racer % 2], environment, racer, barrier, said))
