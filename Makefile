@@ -68,8 +68,9 @@ $(TIMM_STAMP): $(TOOLS)
 
 # A team's servers, started here: needs PostgreSQL, as of `apt-get install postgresql`.
 test-team: install-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m team tests/team
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'team and not slow' tests/team
 
+# With the whole chain of a team's servers, which need PostgreSQL; `-m 'slow and not team'` does without.
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
