@@ -13,7 +13,9 @@ from flows.schedules.config import Schedule, read_schedules
 from models.datasets.sources.paths import shown
 from models.errors import PitchpipeError
 
-EVERY_SECONDS = 15.0
+EVERY_SECONDS, AT_MOST_BUSY = 15.0, 0.1
+"""Pause between looks; longer where they take long, for each request costs money: at most that
+share of the time is spent looking."""
 
 
 def say(line: str) -> None:
@@ -41,8 +43,10 @@ class RemoteWatch:
     def keep(self) -> None:
         """Look until the process ends."""
         while True:
+            began = time.monotonic()
             self.step()
-            time.sleep(EVERY_SECONDS)  # polling: a store tells nobody who listens to no queue of it
+            took = time.monotonic() - began
+            time.sleep(max(EVERY_SECONDS, took / AT_MOST_BUSY))  # polling: no event reaches us
 
     def step(self) -> None:
         """List each remote inbox once, of the schedules that wait for data."""
