@@ -42,6 +42,8 @@ class RunningServices(Record):
     """Address of the MLflow UI."""
     password: str | None = Field(None, repr=False)
     """Of both servers; null in what an older release wrote, whose servers ask for none."""
+    own_prefect: bool = True
+    """False: the Prefect server is the user's, and is known to whoever sets PREFECT_API_URL."""
 
 
 def running_services(path: Path = SERVICES) -> RunningServices | None:
@@ -88,8 +90,8 @@ def prefect_api() -> Iterator[Callable[[], None]]:
     prepare_environment()
     services = running_services()
     if "PREFECT_API_URL" in os.environ and not _names_up(services):
-        yield _ask_users_server
-    elif services and answers(f"{services.prefect}/api/health"):
+        yield ask_users_server
+    elif services and services.own_prefect and answers(f"{services.prefect}/api/health"):
         # What asks for no password passes over one.
         password = services.password or new_password()
         environment = server_environment(f"{services.prefect}/api", password)
@@ -137,7 +139,12 @@ def _names_up(services: RunningServices | None) -> bool:
     return services is not None and url == f"{services.prefect}/api" and not signs_in
 
 
-def _ask_users_server() -> None:
+def users_prefect() -> str | None:
+    """Return the address of the API that the user named; None: nobody named a Prefect server."""
+    return os.environ.get("PREFECT_API_URL", "").removesuffix("/") or None
+
+
+def ask_users_server() -> None:
     """See that the server that the user named serves us.
 
     Raises PitchpipeError where it does not answer as Prefect does, ConfigError where it asks for

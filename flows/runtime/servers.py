@@ -157,10 +157,14 @@ def schedule_worker() -> Child:
     return Child("the schedules' worker", ["-m", "flows.schedules.worker"], log=SCHEDULES_LOG)
 
 
-def schedules_environment(api_url: str, password: str) -> dict[str, str]:
-    """Environment of the schedules' worker: Prefect's, with a query for due runs every 2 s."""
+def schedules_environment(prefect: Mapping[str, str]) -> dict[str, str]:
+    """Environment of the schedules' worker: Prefect's, with a query for due runs every 2 s.
+
+    prefect: how to reach the server, where the environment does not say so already.
+    """
     every = os.environ.get("PREFECT_WORKER_QUERY_SECONDS", "2")  # Prefect's own: 10
-    return server_environment(api_url, password) | {
+    return {
+        **prefect,
         "PREFECT_WORKER_QUERY_SECONDS": every,
         # A run that is started early would be refused by one that ends before its scheduled time.
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",

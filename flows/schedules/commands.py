@@ -43,4 +43,5 @@ def run_schedule(name: str) -> Retraining | None:
 
 def is_served() -> bool:
     """Whether a Prefect server can run the schedule: the user's, or that of `up`."""
-    return "PREFECT_API_URL" in os.environ or running_services() is not None
+    services = running_services()
+    return "PREFECT_API_URL" in os.environ or (services is not None and services.own_prefect)

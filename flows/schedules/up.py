@@ -1,4 +1,8 @@
-"""`pitchpipe up`: MLflow's UI, Prefect's server and the schedules, on loopback until Ctrl-C."""
+"""`pitchpipe up`: MLflow's UI, Prefect's server and the schedules, on loopback until Ctrl-C.
+
+Servers that the user named (MLFLOW_TRACKING_URI, PREFECT_API_URL) are not started: beside those of
+a team only the worker is.
+"""
 
 import contextlib
 import sys
@@ -8,8 +12,11 @@ from collections.abc import Callable, Sequence
 from flows.runtime.prefect_server import (
     SERVICES,
     RunningServices,
+    ask_users_server,
+    prefect_address,
     prepare_environment,
     running_services,
+    users_prefect,
 )
 from flows.runtime.servers import (
     SCHEDULES_LOG,
@@ -37,12 +44,13 @@ from models.processes import this_process
 def serve_until_interrupted(
     read_params: Callable[[], Params], *, mlflow_port: int, prefect_port: int
 ) -> None:
-    """Start both servers and the schedules' worker, and show the status until Ctrl-C.
+    """Start the servers that nobody named and the schedules' worker; show the status until Ctrl-C.
 
     read_params: which dataset and registered name the status is about; read again and again.
     All of them end with this process, however it ends.
     Raises BusyError where another `up` of this project lives;
-    TrackingError where the user's MLflow is away; PitchpipeError when one of them ends.
+    TrackingError where the user's MLflow is away, PitchpipeError where their Prefect is, and when
+    one of ours ends.
     """
     _refuse_second()
     prepare_environment()
@@ -51,11 +59,11 @@ def serve_until_interrupted(
     with mlflow_errors():
         # Fails here where the tracking server is away, before any server is started.
         _ = tracking.experiment_id
-    prefect = prefect_server(_port_for("the Prefect server", prefect_port))
-    api, password = f"{prefect.url}/api", new_password()
+    password = new_password()
     with contextlib.ExitStack() as stack:
         stack.callback(SERVICES.unlink, missing_ok=True)
-        servers = [stack.enter_context(prefect.start(server_environment(api, password)))]
+        own = _start_prefect(stack, password, prefect_port)
+        servers = [] if own is None else [own]
         mlflow_url = tracking_uri()
         if not _has_ui(mlflow_url):
             mlflow = mlflow_server(_port_for("the MLflow UI", mlflow_port))
@@ -64,11 +72,21 @@ def serve_until_interrupted(
             mlflow_url = mlflow.url
         for server in servers:
             server.wait_ready()
-        environment = schedules_environment(api, password)
-        worker = stack.enter_context(schedule_worker().start(environment))
-        services = announce(prefect.url, mlflow_url, password)
+        access = server_environment(f"{own.url}/api", password) if own else {}
+        worker = stack.enter_context(schedule_worker().start(schedules_environment(access)))
+        address = own.url if own else prefect_address()
+        services = announce(address, mlflow_url, password, own_prefect=own is not None)
         with StatusPage(links(services, tracking), SCHEDULES_LOG, read_params) as page:
             _wait_for_the_end_of_one(worker, servers, page.refresh)
+
+
+def _start_prefect(stack: contextlib.ExitStack, password: str, port: int) -> Server | None:
+    """Start Prefect's server; None, once it was asked whether it serves us, for the user's."""
+    if users_prefect() is not None:
+        ask_users_server()
+        return None
+    server = prefect_server(_port_for("the Prefect server", port))
+    return stack.enter_context(server.start(server_environment(f"{server.url}/api", password)))
 
 
 def _port_for(title: str, preferred: int) -> int:
@@ -90,13 +108,16 @@ def _refuse_second() -> None:
         )
 
 
-def announce(prefect: str, mlflow: str, password: str) -> RunningServices:
+def announce(
+    prefect: str, mlflow: str, password: str, *, own_prefect: bool = True
+) -> RunningServices:
     """Write down where the services are and their password, for `run` of the same user to find."""
     services = RunningServices(
         process=this_process(),
         prefect=prefect,
         mlflow=without_credentials(mlflow),
         password=password,
+        own_prefect=own_prefect,
     )
     with replacing(SERVICES) as temporary:
         temporary.touch(mode=0o600)  # before anything is in it
@@ -110,11 +131,12 @@ def links(services: RunningServices, tracking: Tracking) -> tuple[Link, ...]:
     # The user's own tracking server is told no password of ours, and asked no question.
     ours = not _has_ui(tracking.uri)
     password = services.password if ours else None
+    prefect_password = services.password if services.own_prefect else None
     is_empty = ours and not tracking.client.search_runs([experiment], max_results=1)
     note = "empty until the first `pitchpipe run`" if is_empty else ""
     return (
         Link("MLflow", services.mlflow, password=password),
-        Link("Prefect", services.prefect, password=services.password),
+        Link("Prefect", services.prefect, password=prefect_password),
         Link("Runs", services.mlflow, page=page_of(experiment), password=password, note=note),
     )
 

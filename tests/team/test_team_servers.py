@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import signal
 import urllib.request
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
-from project_folder import QUICK, ProjectFolder, Ran, make_project, overrides
+from project_folder import QUICK, ProjectFolder, Ran, make_project, overrides, read_until
 from team_servers import ADMIN, Team
+
+from flows.runtime.servers import answers
 
 pytest_plugins = ["team_servers"]
 pytestmark = [pytest.mark.team, pytest.mark.timeout(900)]
@@ -156,6 +160,26 @@ def test_a_bucket_that_is_not_there_is_named(
     assert ran.code == 2, ran.err
     assert "no such bucket" in ran.err
     assert ran.err.count("\n") == 1
+
+
+def test_up_starts_no_server_beside_those_of_the_team(desk: ProjectFolder, team: Team) -> None:
+    """The worker alone; its links lead to the team's servers, which outlive it."""
+    process = desk.start("up")
+    printed = read_until(process, "Ctrl-C")
+    family = psutil.Process(process.pid).children(recursive=True)
+    commands = [" ".join(child.cmdline()) for child in family]
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+
+    prefect = desk.environment["PREFECT_API_URL"].removesuffix("/api")
+    assert process.returncode == 130, err
+    assert team.mlflow in printed
+    assert prefect in printed
+    assert any("flows.schedules.worker" in one for one in commands)
+    assert not [one for one in commands if "uvicorn" in one or "mlflow" in one]
+    assert not (desk.root / ".prefect/services.json").exists()
+    assert answers(f"{prefect}/api/health")
+    assert answers(f"{team.mlflow}/health")
 
 
 def as_admin(team: Team, what: str, body: dict[str, str]) -> None:

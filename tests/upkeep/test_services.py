@@ -26,6 +26,7 @@ from project_folder import (
     services_of,
 )
 
+from flows.runtime.prefect_server import SERVICES
 from flows.runtime.servers import (
     USER,
     Server,
@@ -35,6 +36,8 @@ from flows.runtime.servers import (
     prefect_server,
     server_environment,
 )
+from flows.schedules.commands import is_served
+from flows.schedules.up import announce
 from models.errors import PitchpipeError
 
 
@@ -89,6 +92,23 @@ def test_up_says_that_mlflow_is_away_before_it_starts_anything(project: ProjectF
     assert "MLflow at http://127.0.0.1:9: " in said[0]
     assert "see that it runs and that MLFLOW_TRACKING_URI names it" in said[0]
     assert not (project.root / ".prefect/server.log").exists()
+
+
+def test_a_server_of_the_team_that_up_uses_is_not_taken_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell that does not name it cannot sign in there: nothing is left to be run by it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    SERVICES.parent.mkdir()
+    announce("https://prefect.team", "https://mlflow.team", "ours", own_prefect=False)
+    assert not is_served()
+
+    announce("http://127.0.0.1:4200", "http://127.0.0.1:5000", "ours")
+    assert is_served()
+    announce("https://prefect.team", "https://mlflow.team", "ours", own_prefect=False)
+    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.team/api")
+    assert is_served()
 
 
 @pytest.mark.parametrize("command", ["run", "status", "doctor", "up"])
