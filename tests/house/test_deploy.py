@@ -1,6 +1,7 @@
 """deploy/: what compose.yaml starts is there, no secret is in it, nothing is open to strangers."""
 
 import re
+import subprocess
 from typing import Any
 
 import pytest
@@ -78,6 +79,23 @@ def test_the_image_is_pinned_and_not_roots() -> None:
     assert "HEALTHCHECK" in text
     for source in re.findall(r"^COPY (?:--\S+ )?(.*) \S+$", text, re.MULTILINE):
         assert all((REPOSITORY / one).exists() for one in source.split())
+
+
+def test_what_the_image_runs_is_shell() -> None:
+    """Each RUN parses, ends at its first failure (no `;`, no pipe), and so does the script copied."""
+    joined = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    runs = re.findall(r"^RUN (.*)$", joined, re.MULTILINE)
+    script = (DEPLOY / "mlflow.sh").read_text(encoding="utf-8")
+
+    assert len(runs) >= 2
+    assert [run for run in runs if re.search(r";|\|(?!\|)|\bsudo\b|\bcd\b", run)] == []
+    assert script.startswith("#!/bin/sh\n")
+    assert "\nset -eu\n" in script
+    for text in (*runs, script):
+        parsed = subprocess.run(
+            ["sh", "-n"], input=text, capture_output=True, text=True, check=False
+        )
+        assert (parsed.returncode, parsed.stderr) == (0, ""), text
 
 
 def test_serving_says_by_which_names_it_is_asked_and_asks_who_one_is() -> None:
