@@ -25,7 +25,7 @@ TOOLS := $(VENV)/.installed-dev-$(STATE)
 TIMM := $(VENV)/timm
 TIMM_STAMP := $(VENV)/.installed-timm-$(STATE)
 
-.PHONY: install install-dev run test test-timm test-team test-slow chaos audit lint types format bench bench-all bench-peers-env up screenshots clean
+.PHONY: install install-dev run test test-timm test-team test-slow chaos test-newest audit lint types format bench bench-all bench-peers-env up screenshots clean
 
 # timm needs torchvision, in torch's own build.
 install: $(PRODUCT)
@@ -77,6 +77,22 @@ test-slow: install-dev
 # Hundreds of kills, damaged files, failing servers: docs/reliability.md. Longer than a test may last.
 chaos: install-dev
 	$(BIN)/python -m pytest -m chaos tests/faults --numprocesses 5 --dist load
+
+# The registry's newest releases, without our upper limits, in an environment of their own: which limit
+# could be lifted, and what breaks where one is not there. Torch is as pinned: its build is chosen.
+NEWEST := build/newest
+NEWEST_TESTS := tests/schedules/test_deployments.py tests/registry/test_registry.py tests/house/test_guard.py
+
+test-newest: install-dev
+	rm -rf $(NEWEST)
+	$(PYTHON) -m venv $(NEWEST)
+	$(BIN)/python .ci/uncapped.py | grep -vE '^(timm|torch)[>=]' > $(NEWEST)/requirements.txt
+	grep '^torch==' constraints.txt > $(NEWEST)/torch.txt
+	$(if $(CPU_TORCH),$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check $(CPU_TORCH)==2.13.0)
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(NEWEST)/torch.txt -r $(NEWEST)/requirements.txt
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(NEWEST)/bin/python -m pip list --disable-pip-version-check
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -m "not team and not chaos" $(NEWEST_TESTS)
 
 # Dangerous calls, dependencies not used, releases with known faults (this one asks pypi.org).
 audit: install-dev

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -103,6 +104,20 @@ def test_deployments_follow_the_file(client: SyncPrefectClient) -> None:
     assert not second["nightly"].schedules[0].active
     assert second["arrivals"].updated == first["arrivals"].updated
     assert list(there(client)) == ["arrivals"]
+
+
+@pytest.mark.slow  # the scheduler looks every 5 s
+def test_a_schedule_gets_its_runs_planned(client: SyncPrefectClient) -> None:
+    """By the server alone, which with SQLAlchemy 2.1 showed a healthy schedule and planned none."""
+    apply_schedules((NIGHTLY,))
+    mine = there(client)["nightly"].id
+    deadline = time.monotonic() + 90
+
+    while not (planned := [run for run in client.read_flow_runs() if run.deployment_id == mine]):
+        assert time.monotonic() < deadline, "no run was planned"
+        time.sleep(0.5)  # the server sends no event for it
+
+    assert {run.state_name for run in planned} == {"Scheduled"}
 
 
 def test_a_deployment_of_another_release_is_renewed(
