@@ -82,7 +82,7 @@ def test_the_image_is_pinned_and_not_roots() -> None:
 
 
 def test_what_the_image_runs_is_shell() -> None:
-    """Each RUN parses, ends at its first failure (no `;`, no pipe), and so does the script copied."""
+    """Each RUN parses and ends at its first failure (no `;`, no pipe); so does the script."""
     joined = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     runs = re.findall(r"^RUN (.*)$", joined, re.MULTILINE)
     script = (DEPLOY / "mlflow.sh").read_text(encoding="utf-8")
