@@ -1,7 +1,7 @@
 """A project for those who would rather call than type: docs/python.md.
 
-What the command line does around each of its commands is done around each call here: the project's
-root is the working directory meanwhile, telemetry is off, and MLflow's address is put back.
+Around each call the project's root is the working directory, telemetry is off, and what libraries
+are told of the project by environment variables is put back.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.runtime.environment import SAFE_DEFAULTS
+from flows.runtime.environment import SAFE_DEFAULTS, check_address
 from models.errors import ConfigError
 from models.files import PARAMS
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from flows.versions.predict import Prediction
     from models.config import Params
 
-_ADDRESS = "MLFLOW_TRACKING_URI"
-"""MLflow sets it in a process that opened a store; another project has another."""
+_OF_PROJECT = ("MLFLOW_TRACKING_URI", "PREFECT_HOME")
+"""Set in a process that opened a store or ran a flow; another project has others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +107,12 @@ class Project:
     def _entered(self) -> Iterator[None]:
         for name, value in SAFE_DEFAULTS.items():  # for good: libraries send later, too
             os.environ.setdefault(name, value)
-        before = os.environ.get(_ADDRESS)
+        check_address("PREFECT_API_URL")
+        before = {name: os.environ.get(name) for name in _OF_PROJECT}
         with contextlib.chdir(self.root):
             try:
                 yield
             finally:
-                if before is None:
-                    os.environ.pop(_ADDRESS, None)
-                else:
-                    os.environ[_ADDRESS] = before
+                for name, there in before.items():
+                    os.environ.pop(name, None)
+                    os.environ.update({} if there is None else {name: there})

@@ -1,5 +1,6 @@
 """`pitchpipe data ...` and `pitchpipe prepare`: batches, versions and arrays of a dataset."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ from flows.cli.options import (
     emit,
     with_params,
 )
+from models.errors import ConfigError
 
 data_app = typer.Typer(help="Add, check, list and restore images.", no_args_is_help=True)
 
@@ -122,7 +124,7 @@ def inbox(
         str | None, typer.Option("--from", help="s3://BUCKET/FOLDER of deliveries, fetched first.")
     ] = None,
     most_gb: Annotated[
-        float, typer.Option("--most-gb", min=0, help="Of a delivery fetched, at most.")
+        float, typer.Option("--most-gb", help="Of a delivery fetched, at most; above 0.")
     ] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -139,6 +141,8 @@ def inbox(
     from flows.runtime.object_store import Place
 
     place = Place.parse(remote, variable="--from") if remote else None
+    if not 0 < most_gb < math.inf:
+        raise ConfigError(f"--most-gb {most_gb:g}: is no size; say how many GB, as --most-gb 20")
     there = RemoteInbox(place, int(most_gb * GB)) if place else None
     taken = take_deliveries(params.data, params.inbox, remote=there)
     emit(taken) if as_json else print_taken(taken)

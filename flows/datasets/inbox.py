@@ -24,7 +24,7 @@ from flows.datasets.ingest import (
     ensure_ingested,
     settle_version,
 )
-from flows.datasets.remote_inbox import RemoteInbox, fetch_deliveries
+from flows.datasets.remote_inbox import LeftThere, RemoteInbox, fetch_deliveries
 from flows.datasets.versions import DatasetIdentity, dataset_identity
 from models.config import DataParams, InboxParams, Record
 from models.datasets.batches import read_batch
@@ -90,7 +90,7 @@ def take_deliveries(
     added: list[Delivered] = []
     quarantined: list[Quarantined] = []
     with _inbox_lock():
-        refused = fetch_deliveries(remote, data.name, inbox) if remote else ()
+        left = fetch_deliveries(remote, data.name, inbox) if remote else LeftThere()
         for delivery in claim_deliveries(data.name, inbox):
             outcome = _take(delivery, data)
             if isinstance(outcome, Delivered):
@@ -101,9 +101,9 @@ def take_deliveries(
     return Taken(
         added=tuple(added),
         quarantined=tuple(quarantined),
-        arriving=arriving,
+        arriving=(*arriving, *left.arriving),
         dataset=dataset_identity(data.name),
-        refused=refused,
+        refused=left.refused,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from flows.datasets.deliveries import CLAIMED, TAKEN, UNFINISHED
@@ -18,7 +18,7 @@ from flows.runtime.object_store import Listing, Place, StoredObject
 from models.config import InboxParams, Record, read_record_lines
 from models.datasets.sources.paths import shown
 from models.digests import digest_of
-from models.errors import PitchpipeError
+from models.errors import PitchpipeError, UnreachableError
 from models.files import append_line
 
 FETCHED = TAKEN / "remote.jsonl"
@@ -27,6 +27,7 @@ MOST_OBJECTS = 1_000_000
 """Below one prefix: a listing of a thousand requests, some 300 MB of memory."""
 GB = 10**9
 _FETCHING = ".fetching"
+_SAID = 5
 _AT_ONCE = 8
 """Objects fetched at a time: of small ones each is a round trip."""
 
@@ -46,6 +47,8 @@ class Fetched(Record):
     """A delivery that was fetched."""
 
     place: str
+    dataset: str
+    """To which it went: another dataset may fetch it, too."""
     delivery: str
     digest: str
     """Of names, sizes and ETags."""
@@ -54,14 +57,14 @@ class Fetched(Record):
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the digest is computed once
 class RemoteDelivery:
     """The objects of one delivery, as they were listed."""
 
     name: str
     objects: tuple[StoredObject, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of names, sizes and ETags."""
         return digest_of([[one.name, one.size, one.etag] for one in self.objects])
@@ -84,14 +87,24 @@ class RemoteState:
     """A sentence for each that is not fetched as it is."""
 
 
-def remote_state(remote: RemoteInbox, inbox: InboxParams) -> RemoteState:
-    """List a remote inbox, without what was fetched before.
+@dataclass(frozen=True, slots=True)
+class LeftThere:
+    """Deliveries that stay in the remote inbox for now."""
+
+    arriving: tuple[str, ...] = ()
+    """Names of those in which something changed a moment ago."""
+    refused: tuple[str, ...] = ()
+    """A sentence for each that could not be fetched."""
+
+
+def remote_state(remote: RemoteInbox, dataset: str, inbox: InboxParams) -> RemoteState:
+    """List a remote inbox, without what was fetched for the dataset before.
 
     Raises ConfigError where the store keeps us out or there are more than a million objects,
     UnreachableError where it is away.
     """
     listing = remote.place.listing(most=MOST_OBJECTS)
-    new = not_fetched(remote, _deliveries(listing.objects))
+    new = not_fetched(remote, dataset, _deliveries(listing.objects))
     settled = [one for one in new if _is_settled(one, listing, inbox.settle_seconds)]
     faults = {one.name: _fault(one, remote) for one in settled}
     return RemoteState(
@@ -102,30 +115,51 @@ def remote_state(remote: RemoteInbox, inbox: InboxParams) -> RemoteState:
 
 
 def not_fetched(
-    remote: RemoteInbox, deliveries: Iterable[RemoteDelivery]
+    remote: RemoteInbox, dataset: str, deliveries: Iterable[RemoteDelivery]
 ) -> tuple[RemoteDelivery, ...]:
-    """Leave out the deliveries that were fetched from there before, as they are."""
+    """Leave out the deliveries that were fetched from there for the dataset before, as they are."""
     lines = read_record_lines(FETCHED, Fetched.model_validate_json)
-    known = {(one.delivery, one.digest) for one in lines if one and one.place == str(remote)}
+    known = {
+        (one.delivery, one.digest)
+        for one in lines
+        if one and (one.place, one.dataset) == (str(remote), dataset)
+    }
     return tuple(one for one in deliveries if (one.name, one.digest) not in known)
 
 
-def fetch_deliveries(remote: RemoteInbox, dataset: str, inbox: InboxParams) -> tuple[str, ...]:
+def fetch_deliveries(remote: RemoteInbox, dataset: str, inbox: InboxParams) -> LeftThere:
     """Fetch each complete delivery to where the local inbox takes it from.
 
-    Returns a sentence for each that is refused. The caller holds the inbox's lock. After a kill the
-    next call fetches anew; one that was placed and not written down is known by its content.
+    One that cannot be fetched keeps no other from it. The caller holds the inbox's lock. After a
+    kill the next call fetches anew; one that was placed and not written down is known by its
+    content. Raises UnreachableError where the store is away.
     """
-    state = remote_state(remote, inbox)
+    state = remote_state(remote, dataset, inbox)
     folder = Path(inbox.path) / dataset
+    refused = [*state.refused]
     for delivery in state.waiting:
-        target = folder / CLAIMED / delivery.name
-        if not target.exists() and _fetch(delivery, remote, folder / _FETCHING):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (folder / _FETCHING / delivery.name).rename(target)
-            _write_down(delivery, remote)
+        try:
+            _fetch_one(delivery, remote, dataset, folder)
+        except UnreachableError:
+            raise
+        except PitchpipeError as error:
+            refused.append(str(error))
     shutil.rmtree(folder / _FETCHING, ignore_errors=True)
-    return state.refused
+    return LeftThere(arriving=state.arriving, refused=tuple(refused))
+
+
+def _fetch_one(delivery: RemoteDelivery, remote: RemoteInbox, dataset: str, folder: Path) -> None:
+    target = folder / CLAIMED / delivery.name
+    if not target.exists() and _fetch(delivery, remote, folder / _FETCHING):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (folder / _FETCHING / delivery.name).rename(target)
+        _write_down(delivery, remote, dataset)
+
+
+def some_of(sentences: Sequence[str]) -> tuple[str, ...]:
+    """Return the first few sentences, and how many more there are: a prefix may hold a million."""
+    more = len(sentences) - _SAID
+    return (*sentences[:_SAID], *((f"and {more:,} more",) if more > 0 else ()))
 
 
 def _fetch(delivery: RemoteDelivery, remote: RemoteInbox, folder: Path) -> bool:
@@ -148,9 +182,10 @@ def _fetch_object(place: Place, folder: Path, stored: StoredObject) -> bool:
     return place.fetch(stored, folder / stored.name)
 
 
-def _write_down(delivery: RemoteDelivery, remote: RemoteInbox) -> None:
+def _write_down(delivery: RemoteDelivery, remote: RemoteInbox, dataset: str) -> None:
     fetched = Fetched(
         place=str(remote),
+        dataset=dataset,
         delivery=delivery.name,
         digest=delivery.digest,
         objects=len(delivery.objects),
@@ -184,7 +219,7 @@ def _fault(delivery: RemoteDelivery, remote: RemoteInbox) -> str | None:
     if delivery.bytes > remote.most_bytes:
         return (
             f"{where}: has {delivery.bytes:,} bytes, and at most {remote.most_bytes:,} are "
-            "fetched; raise that (inbox_gb), or deliver it in parts"
+            "fetched; raise inbox_gb of the schedule, or --most-gb, or deliver it in parts"
         )
     bad = bad_name([one.name for one in delivery.objects])
     if bad is not None:

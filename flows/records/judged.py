@@ -1,6 +1,7 @@
 """The challengers that the gate judged last, with their scores; light to import."""
 
 import contextlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,4 +49,14 @@ def _accuracies(name: str, database: Path) -> dict[int, float]:
         return {}
     with contextlib.closing(open_read_only(database)) as connection:
         found = connection.execute(_ACCURACIES, (name, "test.accuracy")).fetchall()
-    return {int(version): float(value) for version, value in found}
+    numbers = {int(version): _number(value) for version, value in found}
+    return {version: number for version, number in numbers.items() if number is not None}
+
+
+def _number(tag: str) -> float | None:
+    """A tag's number; None for what somebody wrote there in MLflow's page."""
+    try:
+        value = float(tag)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

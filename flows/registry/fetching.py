@@ -44,7 +44,7 @@ def fetch_files(tracking: Tracking, record: VersionRecord, digest: str) -> Path:
     if not kept.is_dir():
         _download(uri, kept)
     os.utime(kept)  # the time of its last use
-    return kept
+    return kept.absolute()  # it may be read from another working directory
 
 
 def _download(uri: str, kept: Path) -> None:

@@ -252,7 +252,7 @@ def _requirements(lines: Iterable[str], extra: str) -> Iterator[Requirement]:
     """
     for line in lines:
         _, _, marker = line.partition(";")
-        if "extra" in marker and not (extra and extra in marker):
+        if not extra and "extra" in marker:
             continue
         needed = Requirement(line)
         if needed.marker is None or needed.marker.evaluate({"extra": extra}):

@@ -4,6 +4,7 @@ boto3 is an extra, and is imported when a store is first spoken to.
 """
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from models.credentials import without_credentials
 from models.errors import ConfigError, MissingExtraError, PitchpipeError, UnreachableError
 
 KEYS = (
@@ -86,11 +88,11 @@ class Place:
     @classmethod
     def parse(cls, address: str, *, variable: str) -> "Place":
         """Read `s3://BUCKET/PREFIX`. Raises ConfigError that names the variable."""
-        found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([\w./-]*))?", address)
+        found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([\w./=+ -]*))?", address)
         if not found:
             raise ConfigError(
-                f"{variable} {address!r}: is no place in S3; set it to s3://BUCKET/FOLDER, or "
-                "unset it"
+                f"{variable} {without_credentials(address)!r}: is no place in S3; set it to "
+                "s3://BUCKET/FOLDER, or unset it"
             )
         return cls(found[1], (found[2] or "").strip("/"))
 
@@ -153,6 +155,8 @@ class Place:
             with target.open("xb") as file:
                 for piece in found["Body"].iter_chunks(_PIECE):
                     file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())  # it is written down as fetched, and fetched once
         return target.stat().st_size == stored.size
 
     def _key(self, name: str) -> str:

@@ -24,7 +24,12 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, Stat
 from prefect.context import TagsContext
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
 from prefect.states import Crashed
 
 from flows.runtime.environment import project_identity
@@ -124,15 +129,26 @@ def run_recorded(run: Callable[[], State[T]]) -> T:
 
     run: calls the flow with `return_state=True`. Returns the result in the flow's state.
     """
-    try:
-        with tags(project_tag()), _without_heartbeats():
-            state = run()
-    finally:
-        APILogHandler().flush()
-    flow_run = state.state_details.flow_run_id
-    if flow_run is not None:
-        wait_until_recorded(UUID(str(flow_run)))
-    return state.result(raise_on_failure=True)
+    with _present_api():
+        try:
+            with tags(project_tag()), _without_heartbeats():
+                state = run()
+        finally:
+            APILogHandler().flush()
+        flow_run = state.state_details.flow_run_id
+        if flow_run is not None:
+            wait_until_recorded(UUID(str(flow_run)))
+        return state.result(raise_on_failure=True)
+
+
+def _present_api() -> contextlib.AbstractContextManager[object]:
+    """Speak to the API that the environment names now: Prefect asked it once, at its import.
+
+    A process that retrains twice has had another server the first time.
+    """
+    named = {PREFECT_API_URL: "PREFECT_API_URL", PREFECT_API_AUTH_STRING: "PREFECT_API_AUTH_STRING"}
+    found = {setting: os.environ.get(name) for setting, name in named.items()}
+    return temporary_settings({setting: value for setting, value in found.items() if value})
 
 
 def _without_heartbeats() -> contextlib.AbstractContextManager[object]:

@@ -7,8 +7,9 @@ schedule waits for it.
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from flows.datasets.remote_inbox import RemoteDelivery, not_fetched, remote_state
+from flows.datasets.remote_inbox import RemoteDelivery, not_fetched, remote_state, some_of
 from flows.schedules.config import Schedule, read_schedules
 from models.datasets.sources.paths import shown
 from models.errors import PitchpipeError
@@ -24,21 +25,31 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at a schedule's remote inbox found."""
+
+    dataset: str
+    """Of the schedule's params."""
+    waiting: tuple[RemoteDelivery, ...]
+    """Complete deliveries that were not fetched when they were listed."""
+
+
 class RemoteWatch:
     """Lists the remote inboxes; whatever fails is said once and tried again."""
 
     def __init__(self) -> None:
-        self._waiting: Mapping[str, tuple[RemoteDelivery, ...]] = {}
-        """Schedule -> complete deliveries that were not fetched when they were listed."""
+        self._waiting: Mapping[str, Seen] = {}
+        """Of each schedule, what was seen last."""
         self._said: dict[str, str] = {}
         """Schedule -> why not all of its inbox is listed or fetched, as it was said last."""
 
     def waiting(self, schedule: Schedule) -> tuple[str, ...]:
         """Return the names of the deliveries that wait, without those fetched since."""
-        listed, remote = self._waiting.get(schedule.name, ()), schedule.remote
-        if remote is None or not listed:
+        seen, remote = self._waiting.get(schedule.name), schedule.remote
+        if remote is None or seen is None or not seen.waiting:
             return ()
-        return tuple(shown(one.name) for one in not_fetched(remote, listed))
+        return tuple(shown(one.name) for one in not_fetched(remote, seen.dataset, seen.waiting))
 
     def keep(self) -> None:
         """Look until the process ends."""
@@ -50,7 +61,7 @@ class RemoteWatch:
 
     def step(self) -> None:
         """List each remote inbox once, of the schedules that wait for data."""
-        found = dict[str, tuple[RemoteDelivery, ...]]()
+        found = dict[str, Seen]()
         try:
             schedules = read_schedules()
         except (PitchpipeError, OSError):
@@ -65,11 +76,12 @@ class RemoteWatch:
                     self._say_once(schedule.name, f"{type(error).__name__}: {error}")
         self._waiting = found
 
-    def _look(self, schedule: Schedule) -> tuple[RemoteDelivery, ...]:
+    def _look(self, schedule: Schedule) -> Seen:
         assert schedule.remote is not None
-        state = remote_state(schedule.remote, schedule.request().params().inbox)
-        self._say_once(schedule.name, "; ".join(state.refused))
-        return state.waiting
+        params = schedule.request().params()
+        state = remote_state(schedule.remote, params.data.name, params.inbox)
+        self._say_once(schedule.name, "; ".join(some_of(state.refused)))
+        return Seen(params.data.name, state.waiting)
 
     def _say_once(self, schedule: str, message: str) -> None:
         if message and self._said.get(schedule) != message:

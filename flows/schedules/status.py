@@ -1,5 +1,6 @@
 """Status of a project: one record for `pitchpipe status` and the page of `pitchpipe up`."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -159,7 +160,7 @@ def read_status(params: Params, *, ask_servers: bool) -> Status:
         running=owner(),
         last_run=last,
         last_decision=_last_decision(name, last),
-        judged=judged_last(name, _ledger().of(name)),
+        judged=_judged(name),
         notice=other_default(),
         sources={
             "services": str(SERVICES),
@@ -230,8 +231,20 @@ def _corrected(
 
 
 def _in_database(name: str) -> Champion | None:
-    try:
+    with _database_errors():
         return read_champion(name)
+
+
+def _judged(name: str) -> tuple[Judged, ...]:
+    with _database_errors():
+        return judged_last(name, _ledger().of(name))
+
+
+@contextlib.contextmanager
+def _database_errors() -> Iterator[None]:
+    """Raise PitchpipeError where the database inside cannot be read."""
+    try:
+        yield
     except sqlite3.Error as error:
         raise PitchpipeError(
             f"{MLFLOW_DATABASE} cannot be read ({error}); `pitchpipe doctor` shows how to repair it"

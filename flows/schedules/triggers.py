@@ -8,7 +8,7 @@ from flows.datasets.current import ensure_ingested
 from flows.datasets.deliveries import inbox_state
 from flows.datasets.files import raw_version
 from flows.datasets.inbox import take_deliveries
-from flows.datasets.remote_inbox import RemoteInbox
+from flows.datasets.remote_inbox import RemoteInbox, some_of
 from flows.records import ledger
 from flows.records.drift_reports import drift_records
 from flows.records.retraining import Request
@@ -50,7 +50,7 @@ def _add_deliveries(
         first = bad.errors[0]
         where = f"{first.where}: " if first.where else ""
         say(f"inbox: {bad.delivery} is quarantined in {bad.place}: {where}{first.message}")
-    for sentence in taken.refused:
+    for sentence in some_of(taken.refused):
         say(f"inbox: not fetched: {sentence}")
 
 

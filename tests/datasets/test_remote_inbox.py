@@ -13,8 +13,15 @@ from moto import mock_aws
 
 from flows.datasets import remote_inbox
 from flows.datasets.inbox import Taken, take_deliveries
-from flows.datasets.remote_inbox import RemoteInbox, bad_name, fetch_deliveries, remote_state
-from flows.runtime.object_store import Place
+from flows.datasets.remote_inbox import (
+    LeftThere,
+    RemoteInbox,
+    bad_name,
+    fetch_deliveries,
+    remote_state,
+    some_of,
+)
+from flows.runtime.object_store import Place, StoredObject
 from flows.schedules.config import SCHEDULES, Schedule, add_schedule, new_schedule, read_schedules
 from flows.schedules.remote_watch import RemoteWatch
 from flows.schedules.triggers import pending_triggers
@@ -93,6 +100,56 @@ def test_a_remote_delivery_becomes_a_batch_once_and_stays_there(store: Any) -> N
     assert sorted(path.name for path in Path("data/inbox/pets").iterdir()) == [".taking"]
 
 
+def test_one_that_cannot_be_fetched_keeps_no_other(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object of another owner's: its delivery is named, its neighbour becomes a batch."""
+    deliver(store, "monday")
+    deliver(store, "tuesday", seed=1)
+    fetch = Place.fetch
+
+    def refuse(place: Place, stored: StoredObject, target: Path) -> bool:
+        if stored.name.startswith("monday/a"):
+            raise ConfigError(f"{place}/{stored.name}: the store refuses")
+        return fetch(place, stored, target)
+
+    monkeypatch.setattr(Place, "fetch", refuse)
+
+    taken = take()
+
+    assert [one.delivery for one in taken.added] == ["tuesday"]
+    [sentence] = taken.refused
+    assert sentence.endswith("the store refuses")
+    monkeypatch.setattr(Place, "fetch", fetch)
+    assert [one.delivery for one in take().added] == ["monday"]
+
+
+def test_what_one_dataset_took_another_may_take_too(store: Any) -> None:
+    """From the same place, by its own name."""
+    deliver(store, "monday")
+
+    fetch_deliveries(REMOTE, "cats", AT_ONCE)
+
+    assert [one.name for one in remote_state(REMOTE, PETS.name, AT_ONCE).waiting] == ["monday"]
+    assert remote_state(REMOTE, "cats", AT_ONCE).waiting == ()
+
+
+def test_what_still_arrives_is_said(store: Any) -> None:
+    """With the local inbox's."""
+    deliver(store, "monday")
+
+    assert take(inbox=InboxParams(settle_seconds=3600)).arriving == ("monday",)
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, 0), (5, 5), (6, 6), (1_000_000, 6)])
+def test_of_many_sentences_a_few_are_said(count: int, said: int) -> None:
+    """And how many more there are."""
+    sentences = some_of(["no"] * count)
+
+    assert len(sentences) == said
+    assert sentences[5:] == ((f"and {count - 5:,} more",) if count > 5 else ())
+
+
 def test_what_is_still_arriving_hidden_or_unfinished_is_left(store: Any) -> None:
     """By the clock of the store; an object below its own name is a delivery, too."""
     deliver(store, "monday")
@@ -100,8 +157,8 @@ def test_what_is_still_arriving_hidden_or_unfinished_is_left(store: Any) -> None
         put(store, name)
     put(store, "photos.npz")
 
-    patient = remote_state(REMOTE, InboxParams(settle_seconds=3600))
-    at_once = remote_state(REMOTE, AT_ONCE)
+    patient = remote_state(REMOTE, PETS.name, InboxParams(settle_seconds=3600))
+    at_once = remote_state(REMOTE, PETS.name, AT_ONCE)
 
     assert (patient.waiting, patient.arriving) == ((), ("monday", "photos.npz"))
     assert [one.name for one in at_once.waiting] == ["monday", "photos.npz"]
@@ -125,7 +182,7 @@ def test_no_name_of_an_object_leaves_the_delivery(store: Any, key: str) -> None:
     for one in ("good/a/0.png", "bad/a/0.png", "bad/b/0.png", key):
         put(store, one)
 
-    [sentence] = fetch_deliveries(REMOTE, "pets", AT_ONCE)
+    [sentence] = fetch_deliveries(REMOTE, "pets", AT_ONCE).refused
 
     assert sentence.startswith(f"{PREFIX}/bad: bad/")
     assert "is no name of a file; rename that object" in sentence
@@ -148,7 +205,7 @@ def test_one_that_is_too_large_is_left_with_its_size(store: Any) -> None:
     put(store, "good.npz")
     put(store, "video/frames.npz", b"x" * 20_000)
 
-    state = remote_state(REMOTE, AT_ONCE)
+    state = remote_state(REMOTE, PETS.name, AT_ONCE)
 
     assert [one.name for one in state.waiting] == ["good.npz"]
     [sentence] = state.refused
@@ -160,14 +217,14 @@ def test_one_that_changes_while_it_is_read_waits_for_the_next_look(
 ) -> None:
     """No half of the old and half of the new."""
     deliver(store, "monday")
-    before = remote_state(REMOTE, AT_ONCE)
+    before = remote_state(REMOTE, PETS.name, AT_ONCE)
     deliver(store, "monday", seed=1)  # other bytes by the same names
     with monkeypatch.context() as patch:
         patch.setattr(remote_inbox, "remote_state", lambda *_: before)
-        assert fetch_deliveries(REMOTE, "pets", AT_ONCE) == ()
+        assert fetch_deliveries(REMOTE, "pets", AT_ONCE) == LeftThere()
 
     assert list(Path("data/inbox/pets").iterdir()) == []
-    assert fetch_deliveries(REMOTE, "pets", AT_ONCE) == ()
+    assert fetch_deliveries(REMOTE, "pets", AT_ONCE) == LeftThere()
     assert [path.name for path in Path("data/inbox/pets/.taking").iterdir()] == ["monday"]
 
 
@@ -229,7 +286,7 @@ def test_a_prefix_of_too_many_objects_is_not_listed(
     monkeypatch.setattr(remote_inbox, "MOST_OBJECTS", 7)
 
     with pytest.raises(ConfigError, match="holds more than 7 objects"):
-        remote_state(REMOTE, AT_ONCE)
+        remote_state(REMOTE, PETS.name, AT_ONCE)
 
 
 @pytest.mark.parametrize("address", ["https://team/x", "s3://", "s3://Team/x", "/data/inbox"])

@@ -57,6 +57,18 @@ def test_a_folder_without_params_is_no_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_process_retrains_two_projects_in_turn(tmp_path: Path, project_root: Path) -> None:
+    """Each with a Prefect server of its own, which the first leaves behind; in its own folder."""
+    other = tmp_path / "other"
+    shutil.copytree(project_root, other)
+    for root in (project_root, other, project_root):
+        ran = Project.at(root, *QUICK).run(force=True, promote=False)
+        assert ran.decision.retrain
+        assert ran.exit_code == 0
+    assert (Path.cwd(), os.environ.get("PREFECT_HOME")) == (project_root, None)
+
+
+@pytest.mark.slow
 def test_the_notebook_runs_from_the_first_cell_to_the_last(project_root: Path) -> None:
     """In a kernel, whose event loop runs already."""
     import nbformat  # noqa: PLC0415 - Jupyter, for this test alone

@@ -143,9 +143,13 @@ def guarded_page() -> Iterator[Link]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield Link("Runs", f"http://{LOOPBACK}:{port}", page="#/models?a=b&c=d", password=SECRET)
-    server.should_exit = True
-    thread.join()
+    try:
+        while not server.started:
+            thread.join(0.01)
+        yield Link("Runs", f"http://{LOOPBACK}:{port}", page="#/models?a=b&c=d", password=SECRET)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def test_the_private_file_signs_a_browser_in(

@@ -14,6 +14,7 @@ from registry_records import NAME
 
 from flows.cli.display.status import print_status
 from flows.records import ledger
+from flows.records.judged import judged_last
 from flows.records.ledger import Ledger, LedgerAction
 from flows.retraining.decide import remember
 from flows.runtime.retraining_lock import only_retraining
@@ -104,6 +105,22 @@ def test_status_tells_the_champion_what_runs_and_what_came_last() -> None:
     assert found.last_decision.reason == "nothing changed"
     assert found.running is not None
     assert found.running.process.alive
+
+
+@pytest.mark.parametrize("tag", ["n/a", "nan", "inf", ""])
+def test_a_score_that_somebody_changed_in_mlflow_is_a_blank(promoted: Path, tag: str) -> None:
+    """The tag is text, which the page of a version lets everyone edit."""
+    ledger.append(LedgerAction(action="hold", name=NAME, after=1, verdict="HOLD"))
+    with closing(sqlite3.connect(promoted / "mlruns/mlflow.db")) as database:
+        database.execute(
+            "UPDATE model_version_tags SET value = ? WHERE version = 1 AND key = 'test.accuracy'",
+            (tag,),
+        )
+        database.commit()
+
+    judged = judged_last(NAME, ledger.read().of(NAME))
+
+    assert [(one.version, one.accuracy) for one in judged] == [(1, None)]
 
 
 @pytest.mark.usefixtures("promoted")

@@ -11,6 +11,7 @@ from flows.datasets.current import DatasetVersion
 from flows.datasets.deliveries import InboxState
 from flows.datasets.inbox import Taken
 from flows.datasets.ingest import Added
+from flows.datasets.remote_inbox import some_of
 from flows.datasets.status import DatasetStatus
 from flows.registry.dataset_uses import RunUse, UsedVersion, VersionUse
 from models.datasets.checks import Report
@@ -90,11 +91,11 @@ def print_taken(taken: Taken) -> None:
     for bad in taken.quarantined:
         console.print(escape(f"{bad.delivery} -> {bad.place}: not added"))
         _print_findings(console, "error", bad.errors)
-    for sentence in taken.refused:
+    for sentence in some_of(taken.refused):
         console.print(escape(f"not fetched: {sentence}"))
     if taken.arriving:
         console.print(f"still arriving: {escape(', '.join(taken.arriving))}")
-    if not taken.added and not taken.quarantined:
+    if not (taken.added or taken.quarantined or taken.refused or taken.arriving):
         console.print(f"no deliveries for {taken.dataset.name}")
 
 
