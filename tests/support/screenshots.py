@@ -28,7 +28,7 @@ CHAMPION = (
 )
 LAST_FLOW_RUN = (
     "SELECT r.id FROM flow_run r JOIN flow f ON f.id = r.flow_id "
-    "WHERE f.name = 'retrain' AND r.total_run_count > 0 ORDER BY r.created DESC"
+    "WHERE f.name = 'retrain' AND r.run_count > 0 ORDER BY r.created DESC"
 )
 PATIENCE = 300_000
 """Milliseconds that a page has."""
