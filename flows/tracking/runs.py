@@ -92,8 +92,15 @@ class Runs:
 
 
 def metrics_of(values: Mapping[str, float], *, at: int, step: int) -> list[Metric]:
-    """Metrics of one moment and step."""
-    return [Metric(name, value, at, step) for name, value in values.items()]
+    """Metrics of one moment and step, as pages show them: five digits that count.
+
+    Nothing reads them back; trials and reports have all digits.
+    """
+    return [Metric(name, _rounded(value), at, step) for name, value in values.items()]
+
+
+def _rounded(value: float) -> float:
+    return value if float(value).is_integer() else float(f"{value:.5g}")
 
 
 def _chunks(items: Sequence[T], length: int) -> Iterator[Sequence[T]]:

@@ -23,7 +23,7 @@ from registry_records import (
 from flows.tracking import writer
 from flows.tracking.mirror import Mirror
 from flows.tracking.reconcile import sync_runs
-from flows.tracking.runs import Runs
+from flows.tracking.runs import Runs, metrics_of
 from flows.tracking.store import Tracking, TrackingError, open_tracking
 
 pytest_plugins = ["registry_fixtures"]
@@ -47,6 +47,25 @@ def mirror_two_trials(tracking: Tracking) -> Mirror:
     mirror.trial_finished(trial_result(cached))
     mirror.log_metrics({"test/accuracy": 0.97})
     return mirror
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.9810725552050473, 0.98107),
+        (5.187927601e-07, 5.1879e-07),
+        (123456.0, 123456.0),
+        (123456.7, 123460.0),
+        (-0.024193548387, -0.024194),
+        (0.0, 0.0),
+        (float("inf"), float("inf")),
+    ],
+)
+def test_metrics_have_the_digits_that_a_page_shows(value: float, shown: float) -> None:
+    """Five that count, of small p-values as of accuracies; counts are whole."""
+    [metric] = metrics_of({"name": value}, at=7, step=2)
+
+    assert (metric.key, metric.value, metric.timestamp, metric.step) == ("name", shown, 7, 2)
 
 
 def test_a_retraining_is_a_parent_run_with_a_child_for_each_trial(tracking: Tracking) -> None:
