@@ -123,6 +123,7 @@ def print_table(folder: Path) -> None:
 def leads_of(project: Path) -> dict[str, Lead]:
     """Lead of each rung over the article's case of its seed; empty where that is not done."""
     os.chdir(project)  # where versions and prepared images are found
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # which MLflow set for the project before
     from flows.registry.promotion.judge import score_on_test  # noqa: PLC0415 - reads the project
     from flows.tracking.store import open_tracking  # noqa: PLC0415
 
