@@ -10,6 +10,7 @@ from flows.registry.packing import pack
 from flows.registry.records import CHALLENGER, Registration, VersionRecord
 from flows.registry.storing import LOCK, Storing, create_version, store_files
 from flows.tracking.events import now_ms
+from flows.tracking.runs import as_shown
 from flows.tracking.store import Tracking, mlflow_errors
 
 
@@ -69,7 +70,7 @@ def _link_to_run(tracking: Tracking, registration: Registration, model_id: str) 
     metrics = [
         Metric(
             f"test/{name}",
-            value,
+            as_shown(value),
             at,
             0,
             model_id=model_id,

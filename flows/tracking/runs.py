@@ -96,10 +96,11 @@ def metrics_of(values: Mapping[str, float], *, at: int, step: int) -> list[Metri
 
     Nothing reads them back; trials and reports have all digits.
     """
-    return [Metric(name, _rounded(value), at, step) for name, value in values.items()]
+    return [Metric(name, as_shown(value), at, step) for name, value in values.items()]
 
 
-def _rounded(value: float) -> float:
+def as_shown(value: float) -> float:
+    """Return a number with five digits that count; a whole one with all."""
     return value if float(value).is_integer() else float(f"{value:.5g}")
 
 
