@@ -30,6 +30,7 @@ from project_folder import (
 )
 
 from flows.runtime.servers import answers, free_port
+from flows.tracking.runs import as_shown
 from models.datasets.by_id import prints_of
 from models.datasets.prepared import open_split, read_manifest
 from models.training.checkpoint import load_serving
@@ -187,7 +188,7 @@ def test_mlflow_has_a_parent_run_with_a_child_for_each_trial(retrained: Retraine
     assert epochs == [(2,), (2,)]
     assert datasets == [("digits",)]
     assert doubts == {
-        "validation/optimism": ran.document["optimism"]["excess"],
+        "validation/optimism": as_shown(ran.document["optimism"]["excess"]),
         "validation/not_distinguishable": ran.document["distinction"]["alike"],
     }
     assert open_runs(folder.root) == []
