@@ -88,7 +88,7 @@ class Place:
     @classmethod
     def parse(cls, address: str, *, variable: str) -> "Place":
         """Read `s3://BUCKET/PREFIX`. Raises ConfigError that names the variable."""
-        found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([\w./=+ -]*))?", address)
+        found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([\w./=+-]*))?", address)
         if not found:
             raise ConfigError(
                 f"{variable} {without_credentials(address)!r}: is no place in S3; set it to "
