@@ -45,6 +45,11 @@ class RunningServices(Record):
     own_prefect: bool = True
     """False: the Prefect server is the user's, and is known to whoever sets PREFECT_API_URL."""
 
+    @property
+    def prefect_password(self) -> str | None:
+        """For the Prefect server; null: it is the user's, who is told no password of ours."""
+        return self.password if self.own_prefect else None
+
 
 def running_services(path: Path = SERVICES) -> RunningServices | None:
     """Return the services of a living `pitchpipe up`; None where there is none."""

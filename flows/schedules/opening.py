@@ -37,7 +37,7 @@ def page_link(page: PageName, read: "Callable[[], Tracking]") -> Link:
             "another terminal, then open them"
         )
     if page == "flows":
-        return Link("Prefect", services.prefect, password=services.password)
+        return Link("Prefect", services.prefect, password=services.prefect_password)
     return _of_mlflow(page, services, read())
 
 

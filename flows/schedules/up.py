@@ -131,12 +131,11 @@ def links(services: RunningServices, tracking: Tracking) -> tuple[Link, ...]:
     # The user's own tracking server is told no password of ours, and asked no question.
     ours = not _has_ui(tracking.uri)
     password = services.password if ours else None
-    prefect_password = services.password if services.own_prefect else None
     is_empty = ours and not tracking.client.search_runs([experiment], max_results=1)
     note = "empty until the first `pitchpipe run`" if is_empty else ""
     return (
         Link("MLflow", services.mlflow, password=password),
-        Link("Prefect", services.prefect, password=prefect_password),
+        Link("Prefect", services.prefect, password=services.prefect_password),
         Link("Runs", services.mlflow, page=page_of(experiment), password=password, note=note),
     )
 

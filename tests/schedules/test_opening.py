@@ -79,6 +79,20 @@ def test_an_address_that_is_printed_into_a_file_has_no_password(served: ProjectF
     assert not (served.root / DOOR).exists()
 
 
+def test_a_teams_prefect_server_is_told_no_password_of_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`up` serves beside it; the page is opened as its users open it."""
+    monkeypatch.chdir(tmp_path)
+    SERVICES.parent.mkdir()
+    announce(PREFECT, MLFLOW, SECRET, own_prefect=False)
+
+    def unasked() -> Tracking:
+        raise AssertionError("Prefect's page asked MLflow")
+
+    assert page_link("flows", unasked) == Link("Prefect", PREFECT)
+
+
 def test_without_up_it_is_said_how_to_start_it(project: ProjectFolder) -> None:
     """Exit 1."""
     ran = project.pitchpipe("open", "flows")
