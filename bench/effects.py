@@ -1,6 +1,6 @@
 """What each remedy does alone: the article's CNN with and without it, pairs over seeds.
 
-    python bench/effects.py [--seeds 5] [--only NAME ...] > bench/results/effects.txt   (40 minutes)
+    python bench/effects.py [--seeds 5] [--only NAME ...] > bench/results/effects.txt
 
 Fashion-MNIST with few images: of the train images 200 a class to train and 100 a class to choose
 the epoch by cross-entropy, another draw each seed; the official 10,000 test images. A second table
@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from fine_tuning import Images, Labels, write_split
+from fine_tuning import Images, Labels, write_manifest, write_split
 from numpy.typing import NDArray
 from scipy import stats
 
-from models.config import DataParams, SplitName, TrialConfig
-from models.datasets.prepared import Dropped, Manifest, open_split
-from models.digests import digest_of
+from models.config import SplitName, TrialConfig
+from models.datasets.prepared import Manifest, open_split
 from models.evaluation.inference import predict_probabilities
 from models.evaluation.outcomes import outcomes_of
 from models.evaluation.scores import score
@@ -205,23 +204,7 @@ class Few:
     @staticmethod
     def _write(folder: Path, parts: Mapping[SplitName, tuple[Images, Labels]]) -> Manifest:
         splits = {name: write_split(folder / name, *arrays) for name, arrays in parts.items()}
-        scaled = parts["train"][0] / 255
-        manifest = Manifest(
-            name="fashion-mnist",
-            digest=digest_of({name: info.digest for name, info in splits.items()}),
-            raw_digest="0" * 64,
-            params=DataParams(name="fashion-mnist"),
-            classes=CLASSES,
-            image_size=28,
-            channels=1,
-            mean=(float(scaled.mean()),),
-            std=(float(scaled.std()),),
-            splits=splits,
-            images=sum(info.images for info in splits.values()),
-            dropped=Dropped(),
-        )
-        (folder / "manifest.json").write_text(manifest.model_dump_json())
-        return manifest
+        return write_manifest(folder, CLASSES, splits, name="fashion-mnist")
 
 
 if __name__ == "__main__":

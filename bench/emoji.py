@@ -25,14 +25,13 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.torch
-from fine_tuning import Images, Labels, accuracy, train, write_split
+from fine_tuning import Images, Labels, accuracy, train, write_manifest, write_split
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.config import DataParams, SplitName, TrialConfig
+from models.config import SplitName, TrialConfig
 from models.config.start import StartConfig
-from models.datasets.prepared import Dropped, Manifest
-from models.digests import digest_of
+from models.datasets.prepared import Manifest
 from models.training.checkpoint import load_weights
 from models.training.starting import read_parent
 from models.trials import TrialFiles
@@ -128,23 +127,7 @@ class Drawings:
             split: write_split(folder / split, self.images[some], self.labels[some])
             for split, some in rows.items()
         }
-        scaled = self.images[rows["train"]] / 255
-        manifest = Manifest(
-            name="emoji",
-            digest=digest_of({name: info.digest for name, info in splits.items()}),
-            raw_digest="0" * 64,
-            params=DataParams(name="emoji", image_size=SIDE, channels=3),
-            classes=self.classes,
-            image_size=SIDE,
-            channels=3,
-            mean=tuple(scaled.mean((0, 2, 3)).tolist()),
-            std=tuple(scaled.std((0, 2, 3)).tolist()),
-            splits=splits,
-            images=sum(info.images for info in splits.values()),
-            dropped=Dropped(),
-        )
-        (folder / "manifest.json").write_text(manifest.model_dump_json())
-        return manifest
+        return write_manifest(folder, self.classes, splits, name="emoji")
 
 
 def accuracies(

@@ -9,6 +9,7 @@ standard deviation; minutes.
 
 import argparse
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -146,22 +147,26 @@ class Digits:
             turned = rotate(self._images[np.concatenate(rows)], degrees, axes=(1, 2), reshape=False)
             images = np.clip(turned.round(), 0, 255).astype(np.uint8)[:, None]
             splits[split] = write_split(folder / split, images, labels)
-        return write_manifest(folder, digits, splits)
+        return write_manifest(folder, [*map(str, digits)], splits, name="digits")
 
 
-def write_manifest(folder: Path, digits: range, splits: dict[SplitName, SplitInfo]) -> Manifest:
+def write_manifest(
+    folder: Path, classes: Sequence[str], splits: Mapping[SplitName, SplitInfo], *, name: str
+) -> Manifest:
+    """Write the manifest of splits that lie in the folder, images (n, channels, side, side)."""
     scaled = np.load(folder / "train/images.npy") / 255
+    _, channels, side, _ = scaled.shape
     manifest = Manifest(
-        name="digits",
-        digest=digest_of({name: info.digest for name, info in splits.items()}),
+        name=name,
+        digest=digest_of({split: info.digest for split, info in splits.items()}),
         raw_digest="0" * 64,
-        params=DataParams(name="digits"),
-        classes=tuple(map(str, digits)),
-        image_size=28,
-        channels=1,
-        mean=(float(scaled.mean()),),
-        std=(float(scaled.std()),),
-        splits=splits,
+        params=DataParams(name=name, image_size=side, channels=channels),
+        classes=tuple(classes),
+        image_size=side,
+        channels=channels,
+        mean=tuple(scaled.mean((0, 2, 3)).tolist()),
+        std=tuple(scaled.std((0, 2, 3)).tolist()),
+        splits=dict(splits),
         images=sum(info.images for info in splits.values()),
         dropped=Dropped(),
     )

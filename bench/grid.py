@@ -1,6 +1,6 @@
 """Exhaustive grid: 8 trials by pitchpipe and by its peers, side by side in one run.
 
-Usage: python bench/grid.py [--rounds 3] [--output bench/results/grid.txt]   (8 minutes a round)
+Usage: python bench/grid.py [--rounds 3] [--output bench/results/grid.txt]
 
 All train the article's CNN for 3 epochs on the same 12,000 images of Fashion-MNIST, and validate it
 on the same 1,803 after each epoch, over learning rate {0.001, 0.003} x minibatch {32, 128} x hidden

@@ -5,13 +5,12 @@ are told of the project by environment variables is put back.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.runtime.environment import SAFE_DEFAULTS, check_address
+from flows.runtime.environment import check_address, restored, set_safe_defaults
 from models.errors import ConfigError
 from models.files import PARAMS
 
@@ -105,14 +104,7 @@ class Project:
 
     @contextlib.contextmanager
     def _entered(self) -> Iterator[None]:
-        for name, value in SAFE_DEFAULTS.items():  # for good: libraries send later, too
-            os.environ.setdefault(name, value)
+        set_safe_defaults()
         check_address("PREFECT_API_URL")
-        before = {name: os.environ.get(name) for name in _OF_PROJECT}
-        with contextlib.chdir(self.root):
-            try:
-                yield
-            finally:
-                for name, there in before.items():
-                    os.environ.pop(name, None)
-                    os.environ.update({} if there is None else {name: there})
+        with contextlib.chdir(self.root), restored(*_OF_PROJECT):
+            yield

@@ -4,6 +4,7 @@ Each message names the value, the rule and the way out.
 """
 
 import urllib.error
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -47,6 +48,12 @@ def can_heal(error: BaseException | None) -> bool:
         return False
     absences = (UnreachableError, ConnectionError, TimeoutError, urllib.error.URLError)
     return isinstance(error, absences) or can_heal(error.__cause__)
+
+
+def some_of(sentences: Sequence[str], most: int = 5) -> tuple[str, ...]:
+    """Return the first few sentences, and how many more there are."""
+    more = len(sentences) - most
+    return (*sentences[:most], *((f"and {more:,} more",) if more > 0 else ()))
 
 
 def quantity(number: int, noun: str) -> str:

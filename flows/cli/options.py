@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.suggestions import suggest_datasets, suggest_names, suggest_versions
-from flows.runtime.environment import SAFE_DEFAULTS, check_address
+from flows.runtime.environment import check_address, set_safe_defaults
 from models.errors import ConfigError
 from models.files import PARAMS
 
@@ -217,8 +217,7 @@ def enter_root(root: Path) -> None:
             raise ConfigError(f"{folder}: is a file, where pitchpipe keeps a folder; move it away")
     check_address("PREFECT_API_URL")
     os.chdir(root)
-    for name, value in SAFE_DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    set_safe_defaults()
 
 
 def _nearest_root(folder: Path) -> Path:

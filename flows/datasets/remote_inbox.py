@@ -27,7 +27,6 @@ MOST_OBJECTS = 1_000_000
 """Below one prefix: a listing of a thousand requests, some 300 MB of memory."""
 GB = 10**9
 _FETCHING = ".fetching"
-_SAID = 5
 _AT_ONCE = 8
 """Objects fetched at a time: of small ones each is a round trip."""
 
@@ -154,12 +153,6 @@ def _fetch_one(delivery: RemoteDelivery, remote: RemoteInbox, dataset: str, fold
         target.parent.mkdir(parents=True, exist_ok=True)
         (folder / _FETCHING / delivery.name).rename(target)
         _write_down(delivery, remote, dataset)
-
-
-def some_of(sentences: Sequence[str]) -> tuple[str, ...]:
-    """Return the first few sentences, and how many more there are: a prefix may hold a million."""
-    more = len(sentences) - _SAID
-    return (*sentences[:_SAID], *((f"and {more:,} more",) if more > 0 else ()))
 
 
 def _fetch(delivery: RemoteDelivery, remote: RemoteInbox, folder: Path) -> bool:

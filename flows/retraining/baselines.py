@@ -7,15 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.datasets.current import manifest_of
-from flows.records.trial_store import directory_of
 from flows.retraining.evaluate import trained_trial
 from flows.retraining.session import Session
 from flows.search.tuning import Tuning
 from models.config import TrialConfig
 from models.datasets.prepared import open_split
 from models.evaluation.inference import predict_probabilities
-from models.training.worker import TrialJob
-from models.trials import EpochRecord, TrialFailure, TrialResult, TrialSpec
+from models.trials import TrialFailure, TrialResult, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -71,15 +69,7 @@ def _train_article(tuning: Tuning, session: Session) -> TrialResult | None:
     except ValueError as error:
         log.info("%s is left out of the baselines: %s", ARTICLE, error)
         return None
-    job = TrialJob(
-        spec=spec,
-        directory=directory_of(spec.key),
-        prepared=session.dataset.prepared,
-        budget=params.search.epochs,
-        label=ARTICLE,
-        timeout_minutes=params.search.trial_timeout_minutes,
-    )
-    outcome = session.engine.train(job, _ignore)
+    outcome = session.train_alone(spec, budget=params.search.epochs, label=ARTICLE)
     if isinstance(outcome, TrialFailure):
         log.warning("%s is left out of the baselines: it failed (%s)", ARTICLE, outcome.reason)
         return None
@@ -91,7 +81,3 @@ def _probabilities(
 ) -> NDArray[np.float32]:
     trial = trained_trial(result, session.dataset)
     return predict_probabilities(trial.serving(), images, threads=trial.threads)
-
-
-def _ignore(record: EpochRecord) -> None:
-    del record

@@ -7,8 +7,7 @@ from flows.registry.starting import place_start
 from flows.retraining.session import Session
 from flows.search.tuning import Tuning
 from models.errors import PitchpipeError
-from models.training.worker import TrialJob
-from models.trials import EpochRecord, TrialFailure, TrialResult
+from models.trials import TrialFailure, TrialResult
 
 log = logging.getLogger(__name__)
 
@@ -24,22 +23,10 @@ def refit_selected(tuning: Tuning, session: Session) -> TrialResult:
     log.info("refit of trial %s: %d epochs on train and validation", best.key[:12], best.best_epoch)
     if session.start is not None and spec.config.begins_with is not None:
         place_start(session.start.file, directory_of(spec.key))
-    job = TrialJob(
-        spec=spec,
-        directory=directory_of(spec.key),
-        prepared=session.dataset.prepared,
-        budget=best.best_epoch,
-        label="refit",
-        timeout_minutes=session.params.search.trial_timeout_minutes,
-    )
-    outcome = session.engine.train(job, _ignore)
+    outcome = session.train_alone(spec, budget=best.best_epoch, label="refit")
     if isinstance(outcome, TrialFailure):
         raise PitchpipeError(
             f"the refit of trial {best.key[:12]} failed ({outcome.reason}); run again, or with "
             "search.refit: false, which promotes the trial as it was selected"
         )
     return outcome
-
-
-def _ignore(record: EpochRecord) -> None:
-    del record

@@ -16,7 +16,6 @@ from flows.search.search import Search
 from flows.search.state import SearchState
 from flows.search.tuning import SearchTrial, Tuning
 from models.search.strategy import Job
-from models.training.worker import TrialJob
 from models.trials import Outcome
 
 Future = PrefectFuture[State[Outcome]]
@@ -85,13 +84,6 @@ class _Loop:
         start = self._session.start
         if start is not None and trial.spec.config.begins_with is not None:
             place_start(start.file, directory_of(trial.key))
-        work = TrialJob(
-            spec=trial.spec,
-            directory=directory_of(trial.key),
-            prepared=self._session.dataset.prepared,
-            budget=job.budget,
-            label=job.label,
-            timeout_minutes=self._session.params.search.trial_timeout_minutes,
-        )
+        work = self._session.job(trial.spec, budget=job.budget, label=job.label)
         future = self._submit_task(work, engine=self._session.engine, observers=self._observers)
         future.add_done_callback(lambda done: self._finished.put((job, trial, done)))

@@ -12,6 +12,7 @@ from flows.engines.local import Engine, stop_on_signals
 from flows.engines.opening import open_engine
 from flows.records.lineage import CodeFacts, DatasetFacts, flattened
 from flows.records.retraining import Request
+from flows.records.trial_store import directory_of
 from flows.registry.promotion.aliases import HandMovedError
 from flows.registry.promotion.commands import hand_moved
 from flows.registry.starting import Start
@@ -25,7 +26,8 @@ from models.config import Params
 from models.datasets.prepared import MANIFEST, read_manifest
 from models.datasets.sample_sheet import write_samples
 from models.files import write_text
-from models.trials import Device
+from models.training.worker import TrialJob
+from models.trials import Device, Outcome, TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,21 @@ class Session:
     """Prefect's id of the flow run."""
     start: Start | None = None
     """Weights that the trials begin with; None: with new ones."""
+
+    def job(self, spec: TrialSpec, *, budget: int, label: str) -> TrialJob:
+        """Return the job of a trial on the session's dataset; budget: epochs."""
+        return TrialJob(
+            spec=spec,
+            directory=directory_of(spec.key),
+            prepared=self.dataset.prepared,
+            budget=budget,
+            label=label,
+            timeout_minutes=self.params.search.trial_timeout_minutes,
+        )
+
+    def train_alone(self, spec: TrialSpec, *, budget: int, label: str) -> Outcome:
+        """Train a trial that is no part of the search, where the store has it not."""
+        return self.engine.train(self.job(spec, budget=budget, label=label), lambda _: None)
 
 
 @contextlib.contextmanager

@@ -25,11 +25,24 @@ SAFE_DEFAULTS = {
 """No telemetry and no unpickling; the user's own values are kept."""
 
 
+def set_safe_defaults() -> None:
+    """Set what the user has not set, for good: libraries send later, too."""
+    for name, value in SAFE_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
 @contextlib.contextmanager
 def environment_variables(changes: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables of this process, and restore the earlier values on exit."""
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
+    with restored(*changes):
+        os.environ.update(changes)
+        yield
+
+
+@contextlib.contextmanager
+def restored(*names: str) -> Iterator[None]:
+    """Give environment variables the values on exit that they have now, whoever changes them."""
+    before = {name: os.environ.get(name) for name in names}
     try:
         yield
     finally:

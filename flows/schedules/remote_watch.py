@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flows.datasets.remote_inbox import RemoteDelivery, not_fetched, remote_state, some_of
+from flows.datasets.remote_inbox import RemoteDelivery, not_fetched, remote_state
 from flows.schedules.config import Schedule, read_schedules
 from models.datasets.sources.paths import shown
-from models.errors import PitchpipeError
+from models.errors import PitchpipeError, some_of
 
 EVERY_SECONDS, AT_MOST_BUSY = 15.0, 0.1
 """Pause between looks; longer where they take long, for each request costs money: at most that

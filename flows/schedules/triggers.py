@@ -8,7 +8,7 @@ from flows.datasets.current import ensure_ingested
 from flows.datasets.deliveries import inbox_state
 from flows.datasets.files import raw_version
 from flows.datasets.inbox import take_deliveries
-from flows.datasets.remote_inbox import RemoteInbox, some_of
+from flows.datasets.remote_inbox import RemoteInbox
 from flows.records import ledger
 from flows.records.drift_reports import drift_records
 from flows.records.retraining import Request
@@ -17,6 +17,7 @@ from flows.schedules.config import Schedule
 from flows.schedules.drift import expected_accuracy, newest_look, scores_of
 from models.config import Params
 from models.datasets.raw import raw_digest
+from models.errors import some_of
 
 
 def take_arrivals(

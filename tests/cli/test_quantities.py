@@ -11,7 +11,7 @@ from flows.datasets.status import DatasetStatus
 from flows.records.retraining import TrialCounts
 from flows.retraining.forecast import Forecast
 from models.decision import Decision
-from models.errors import quantity
+from models.errors import quantity, some_of
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,15 @@ from models.errors import quantity
 )
 def test_a_number_has_its_noun(number: int, noun: str, said: str) -> None:
     assert quantity(number, noun) == said
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, 0), (5, 5), (6, 6), (1_000_000, 6)])
+def test_of_many_sentences_a_few_are_said(count: int, said: int) -> None:
+    """And how many more there are."""
+    sentences = some_of(["no"] * count)
+
+    assert len(sentences) == said
+    assert sentences[5:] == ((f"and {count - 5:,} more",) if count > 5 else ())
 
 
 @given(st.integers(0, 10**9))

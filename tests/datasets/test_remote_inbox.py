@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from flows.cli.main import app
 from flows.datasets import remote_inbox
 from flows.datasets.inbox import Taken, take_deliveries
 from flows.datasets.remote_inbox import (
@@ -19,7 +20,6 @@ from flows.datasets.remote_inbox import (
     bad_name,
     fetch_deliveries,
     remote_state,
-    some_of,
 )
 from flows.runtime.object_store import Place, StoredObject
 from flows.schedules.config import SCHEDULES, Schedule, add_schedule, new_schedule, read_schedules
@@ -141,13 +141,15 @@ def test_what_still_arrives_is_said(store: Any) -> None:
     assert take(inbox=InboxParams(settle_seconds=3600)).arriving == ("monday",)
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, 0), (5, 5), (6, 6), (1_000_000, 6)])
-def test_of_many_sentences_a_few_are_said(count: int, said: int) -> None:
-    """And how many more there are."""
-    sentences = some_of(["no"] * count)
+@pytest.mark.parametrize("size", ["nan", "inf", "0", "-1"])
+def test_a_limit_that_is_no_size_is_refused(store: Any, size: str) -> None:
+    """Before the store is asked."""
+    deliver(store, "monday")
 
-    assert len(sentences) == said
-    assert sentences[5:] == ((f"and {count - 5:,} more",) if count > 5 else ())
+    with pytest.raises(ConfigError, match="is no size; say how many GB"):
+        app(["data", "inbox", "--from", PREFIX, "--most-gb", size], standalone_mode=False)
+
+    assert remote_state(REMOTE, PETS.name, AT_ONCE).waiting
 
 
 def test_what_is_still_arriving_hidden_or_unfinished_is_left(store: Any) -> None:

@@ -11,12 +11,11 @@ from flows.datasets.current import DatasetVersion
 from flows.datasets.deliveries import InboxState
 from flows.datasets.inbox import Taken
 from flows.datasets.ingest import Added
-from flows.datasets.remote_inbox import some_of
 from flows.datasets.status import DatasetStatus
 from flows.registry.dataset_uses import RunUse, UsedVersion, VersionUse
 from models.datasets.checks import Report
 from models.datasets.prepared import Finding, Manifest
-from models.errors import quantity
+from models.errors import quantity, some_of
 
 _SHORT = 12
 
